@@ -1,0 +1,49 @@
+package optim
+
+// sgd is stochastic gradient descent with momentum as PyTorch defines it (Sutskever et al. 2013, without dampening):
+//
+//	g = gradient + decay * p
+//	v = momentum * v + g
+//	p = p - rate * v                      plain
+//	p = p - rate * (g + momentum * v)     Nesterov
+//
+// PyTorch starts v with the first g, which is what v = 0 gives here.
+type sgd struct {
+	groups   []Group
+	velocity []float32
+	momentum float32
+	decay    float32
+	nesterov bool
+}
+
+func newSGD(c Config, size int, groups []Group) *sgd {
+	return &sgd{
+		groups: groups, velocity: make([]float32, size),
+		momentum: float32(c.Momentum), decay: float32(c.WeightDecay), nesterov: c.Nesterov,
+	}
+}
+
+func (s *sgd) Moments() []Moment { return []Moment{{Name: "velocity", Values: s.velocity}} }
+
+func (s *sgd) Step(params, gradients []float32, _ int, rate float64) {
+	lr := float32(rate)
+	for _, group := range s.groups {
+		decay := float32(0)
+		if group.Decay {
+			decay = s.decay
+		}
+		p := params[group.Offset:][:group.Len]
+		g := gradients[group.Offset:][:group.Len]
+		v := s.velocity[group.Offset:][:group.Len]
+		for i := range p {
+			d := g[i] + float32(decay*p[i])
+			v[i] = float32(s.momentum*v[i]) + d
+			if s.nesterov {
+				d += float32(s.momentum * v[i])
+			} else {
+				d = v[i]
+			}
+			p[i] -= float32(lr * d)
+		}
+	}
+}
