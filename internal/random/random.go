@@ -8,6 +8,8 @@ package random
 import (
 	"math"
 	"math/bits"
+
+	"pupil/internal/random/elementary"
 )
 
 // Purposes are the first word of every key, so that two uses of the same numbers never share a stream.
@@ -32,13 +34,18 @@ type Stream struct {
 }
 
 // New returns the stream of a key. The order and the number of words matter: New(1, 2), New(2, 1) and New(1, 2, 0) differ.
-func New(words ...uint64) *Stream {
+//
+// It is small enough to be inlined, so that a stream that does not escape costs no allocation.
+func New(words ...uint64) *Stream { return &Stream{key: absorb(words)} }
+
+// absorb makes Philox's key of the words of ours.
+func absorb(words []uint64) [2]uint32 {
 	key := [2]uint32{0x243f6a88, 0x85a308d3} // fractional digits of pi
 	for i, w := range words {
 		out := philox([4]uint32{uint32(w), uint32(w >> 32), uint32(i + 1), 0x50555049}, key)
 		key = [2]uint32{out[0] ^ out[2], out[1] ^ out[3]}
 	}
-	return &Stream{key: key}
+	return key
 }
 
 // Uint32 returns the next 32 bits.
@@ -59,10 +66,10 @@ func (s *Stream) Uint64() uint64 {
 }
 
 // Float64 returns the next number of the uniform distribution on [0, 1), with 53 random bits.
-func (s *Stream) Float64() float64 { return float64(s.Uint64()>>11) * 0x1p-53 }
+func (s *Stream) Float64() float64 { return float64(float64(s.Uint64()>>11) * 0x1p-53) }
 
-// Uniform returns the next number of the uniform distribution on [low, high).
-func (s *Stream) Uniform(low, high float64) float64 { return low + (high-low)*s.Float64() }
+// Uniform returns the next number of the uniform distribution on [low, high). Rounding can give high itself.
+func (s *Stream) Uniform(low, high float64) float64 { return low + float64((high-low)*s.Float64()) }
 
 // IntN returns the next number of the uniform distribution on 0..n-1 (Lemire's method, unbiased). It panics for n < 1.
 func (s *Stream) IntN(n int) int {
@@ -87,8 +94,8 @@ func (s *Stream) Normal() float64 {
 		return s.spare
 	}
 	u := 1 - s.Float64() // (0, 1]
-	sin, cos := math.Sincos(2 * math.Pi * s.Float64())
-	r := math.Sqrt(-2 * math.Log(u))
+	sin, cos := elementary.SinCos(2 * math.Pi * s.Float64())
+	r := math.Sqrt(-2 * elementary.Log(u))
 	s.spare, s.hasSpare = r*sin, true
 	return r * cos
 }
@@ -96,7 +103,8 @@ func (s *Stream) Normal() float64 {
 // Laplace returns the next number of the Laplace distribution with mean 0 and scale 1.
 func (s *Stream) Laplace() float64 {
 	u := s.Float64() - 0.5
-	return -math.Copysign(math.Log1p(-2*math.Abs(u)), u)
+	tail := max(1-float64(2*math.Abs(u)), 0x1p-53) // exact but for u = -1/2, whose logarithm would be infinite
+	return -math.Copysign(elementary.Log(tail), u)
 }
 
 // Perm returns a permutation of 0..n-1, each as likely as any other (Fisher-Yates).
@@ -115,14 +123,13 @@ func philox(x [4]uint32, key [2]uint32) [4]uint32 {
 		m0, m1 = 0xd2511f53, 0xcd9e8d57
 		w0, w1 = 0x9e3779b9, 0xbb67ae85
 	)
-	for round := range 10 {
-		if round > 0 {
-			key[0] += w0
-			key[1] += w1
-		}
-		hi0, lo0 := bits.Mul32(m0, x[0])
-		hi1, lo1 := bits.Mul32(m1, x[2])
-		x = [4]uint32{hi1 ^ x[1] ^ key[0], lo1, hi0 ^ x[3] ^ key[1], lo0}
+	a, b, c, d := x[0], x[1], x[2], x[3] // scalars stay in registers, arrays do not
+	k0, k1 := key[0], key[1]
+	for range 10 {
+		p, q := m0*uint64(a), m1*uint64(c)
+		a, b, c, d = uint32(q>>32)^b^k0, uint32(q), uint32(p>>32)^d^k1, uint32(p)
+		k0 += w0
+		k1 += w1
 	}
-	return x
+	return [4]uint32{a, b, c, d}
 }

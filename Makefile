@@ -1,0 +1,72 @@
+# Everything that is done with this repository. `make help` lists it.
+
+GO       ?= go
+BIN      := bin
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X pupil/internal/version.version=$(VERSION)
+# Tools and other things that tests need are kept here, outside of the tree.
+CACHE    ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pupil
+TOOLS    := $(CACHE)/tools
+GOFUMPT     := $(TOOLS)/gofumpt-v0.12.0
+STATICCHECK := $(TOOLS)/staticcheck-v0.8.2
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## both binaries into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./coordinator ./worker
+
+.PHONY: demo
+demo: build ## train a student on real images, with two workers (under 3 minutes on 2 cores)
+	$(BIN)/coordinator run deploy/examples/fashion.yaml --workers 2
+
+.PHONY: test
+test: ## all tests but the long ones
+	$(GO) test -timeout 20m ./...
+
+.PHONY: check
+check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems
+	@test -z "$$(git ls-files '*.go' | xargs $(GOFUMPT) -l | tee /dev/stderr)" || { echo 'run: make format'; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+	$(GO) test -tags noasm ./internal/kernel/... ./worker/nn/...
+	.ci/generated
+	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./coordinator
+	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./worker
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./coordinator
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./worker
+
+.PHONY: format
+format: $(GOFUMPT) ## format the Go files
+	git ls-files '*.go' | xargs $(GOFUMPT) -w
+
+.PHONY: race
+race: ## the tests of everything concurrent under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./allreduce/... ./storage/... ./worker/feed/... ./worker/train/... ./coordinator/... ./loss/...
+
+.PHONY: e2e
+e2e: build ## the whole demo job and what a user does around it, with the built binaries
+	$(GO) test -count=1 -timeout 20m -tags e2e ./deploy/...
+
+.PHONY: bench
+bench: ## benchmarks of the kernels, networks, ring and feed
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./allreduce/... ./augment ./worker/feed ./loss
+
+.PHONY: data
+data: build ## pack the Fashion-MNIST subset anew from the full set
+	deploy/examples/make-data
+
+.PHONY: teacher
+teacher: build ## train the example's teacher anew on the full set (about half an hour)
+	deploy/examples/make-teacher
+
+$(GOFUMPT):
+	mkdir -p $(TOOLS) && GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@v0.12.0 && mv $(TOOLS)/gofumpt $@
+
+$(STATICCHECK):
+	mkdir -p $(TOOLS) && GOBIN=$(TOOLS) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2 && mv $(TOOLS)/staticcheck $@

@@ -1,0 +1,96 @@
+//go:build ignore_for_bootstrap || !amd64 || noasm || bootstrap
+
+package kernel
+
+const whyNoAVX2 = "this program was built without assembly"
+
+func implementations() []string { return []string{generic} }
+
+func multiplyRows(
+	tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int,
+	accumulate bool,
+) {
+	multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, y, waste, outputs, cols, accumulate)
+}
+
+func multiplyColumns(
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32,
+	outputs []int, cols int, accumulate bool,
+) {
+	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
+}
+
+func depthwiseRun(
+	rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32,
+	yStep int, accumulate bool,
+) {
+	depthwiseRunGeneric(rows, cols, c, count, x, x0, xRow, xStep, w, w0, wRow, wCol, y, yStep, accumulate)
+}
+
+func depthwiseSums(rows, cols, c, count int, x []float32, x0, xRow, xStep int, dy, dw []float32, w0, wRow int) {
+	depthwiseSumsGeneric(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
+}
+
+func activate(act Activation, x, y []float32) {
+	activateGeneric(act, x, y)
+}
+
+func activateBackward(act Activation, x, dy, dx []float32) {
+	activateBackwardGeneric(act, x, dy, dx)
+}
+
+func normSums(rows, n, stride int, x []float32, sums, squares []float64) {
+	normSumsGeneric(rows, n, stride, x, sums, squares)
+}
+
+func normApply(rows, n, stride int, x, mean, scale, beta []float32, act Activation, y []float32) {
+	normApplyGeneric(rows, n, stride, x, mean, scale, beta, act, y)
+}
+
+func normBackwardSums(
+	rows, n, stride int, x, dy, mean, scale, beta []float32, act Activation, sums, products []float64,
+) {
+	normBackwardSumsGeneric(rows, n, stride, x, dy, mean, scale, beta, act, sums, products)
+}
+
+func normBackwardApply(
+	rows, n, stride int, x, dy, mean, scale, beta, slope, offset []float32, act Activation, dx []float32,
+) {
+	normBackwardApplyGeneric(rows, n, stride, x, dy, mean, scale, beta, slope, offset, act, dx)
+}
+
+func scaleShift(rows, n, stride int, x, scale, shift []float32, act Activation, y []float32) {
+	scaleShiftGeneric(rows, n, stride, x, scale, shift, act, y)
+}
+
+func add(x, y, z []float32) {
+	addGeneric(x, y, z)
+}
+
+func multiply(x, y, z []float32) {
+	multiplyGeneric(x, y, z)
+}
+
+func maximum(x, y []float32) {
+	maximumGeneric(x, y)
+}
+
+func sumRows(rows, n, stride int, x []float32, sums []float64) {
+	sumRowsGeneric(rows, n, stride, x, sums)
+}
+
+func dotRows(rows, n, stride int, x, y []float32, sums []float64) {
+	dotRowsGeneric(rows, n, stride, x, y, sums)
+}
+
+func toFixed32(dst []int32, src []float32, scale float64, limit int32) int {
+	return toFixed32Generic(dst, src, scale, limit)
+}
+
+func addFixed32(dst, src []int32) {
+	addFixed32Generic(dst, src)
+}
+
+func fromFixed32(dst []float32, src []int32, scale float64) {
+	fromFixed32Generic(dst, src, scale)
+}

@@ -1,0 +1,86 @@
+package kernel
+
+import "math"
+
+// Fixed point: an integer q stands for q * 2^exponent. Integers are added without rounding, so a sum does not depend on
+// the order of what it adds (DESIGN section 3, "Sums that do not depend on their order").
+
+// maxExponent bounds exponents so that 2^exponent and 2^-exponent are ordinary float64 numbers.
+const maxExponent = 1000
+
+func powerOfTwo(function string, exponent int) float64 {
+	if exponent < -maxExponent || exponent > maxExponent {
+		panic("kernel: " + function + ": the exponent is beyond +-1000")
+	}
+	return math.Ldexp(1, exponent)
+}
+
+// ToFixed32 overwrites dst by src in fixed point, and returns how many values saturated:
+//
+//	dst = clamp(round(src * 2^-exponent), -limit, limit)
+//
+// where round takes halves to the even neighbour. NaN becomes limit and counts as saturated. dst has the length of src,
+// limit is 0 or more, exponent within +-1000.
+func ToFixed32(dst []int32, src []float32, exponent int, limit int32) (saturated int) {
+	checkLen("ToFixed32", "dst", len(dst), len(src))
+	if limit < 0 {
+		panic("kernel: ToFixed32: negative limit")
+	}
+	return toFixed32(dst[:len(src)], src, powerOfTwo("ToFixed32", -exponent), limit)
+}
+
+// AddFixed32 computes dst += src. A sum beyond 32 bits wraps around: limits must leave room for the number of terms.
+func AddFixed32(dst, src []int32) {
+	checkLen("AddFixed32", "dst", len(dst), len(src))
+	addFixed32(dst[:len(src)], src)
+}
+
+// FromFixed32 overwrites dst by src * 2^exponent, rounded once. dst has the length of src.
+func FromFixed32(dst []float32, src []int32, exponent int) {
+	checkLen("FromFixed32", "dst", len(dst), len(src))
+	fromFixed32(dst[:len(src)], src, powerOfTwo("FromFixed32", exponent))
+}
+
+// ToFixed64 is ToFixed32 for 64 bits: dst = clamp(round(src * 2^-exponent), -limit, limit).
+func ToFixed64(dst []int64, src []float64, exponent int, limit int64) (saturated int) {
+	checkLen("ToFixed64", "dst", len(dst), len(src))
+	if limit < 0 {
+		panic("kernel: ToFixed64: negative limit")
+	}
+	scale := powerOfTwo("ToFixed64", -exponent)
+	dst = dst[:len(src)]
+	for i, v := range src {
+		r := math.RoundToEven(v * scale)
+		switch {
+		case r >= -0x1p63 && r < 0x1p63 && int64(r) >= -limit && int64(r) <= limit:
+			dst[i] = int64(r)
+			continue
+		case r < 0:
+			dst[i] = -limit
+		default:
+			dst[i] = limit
+		}
+		saturated++
+	}
+	return saturated
+}
+
+// AddFixed64 computes dst += src. A sum beyond 64 bits wraps around: limits must leave room for the number of terms.
+func AddFixed64(dst, src []int64) {
+	checkLen("AddFixed64", "dst", len(dst), len(src))
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+// FromFixed64 overwrites dst by src * 2^exponent. Only src beyond 2^53, and results too small for a normal number, are
+// rounded.
+func FromFixed64(dst []float64, src []int64, exponent int) {
+	checkLen("FromFixed64", "dst", len(dst), len(src))
+	scale := powerOfTwo("FromFixed64", exponent)
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = float64(v) * scale
+	}
+}

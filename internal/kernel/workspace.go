@@ -1,0 +1,42 @@
+package kernel
+
+import "fmt"
+
+// Workspace is the scratch memory of kernels. It grows as needed and is reused between calls, of any function and any
+// shape. The zero value is ready. It is not for concurrent use, and may not be nil.
+type Workspace struct {
+	panels        []float32 // packed columns of the right matrix
+	input         []float32 // images with their padding, or a packed left matrix
+	sums          []float32 // partial sums of one image
+	zeros         []float32 // never written
+	dump          []float32 // what padding rows of a tile compute, never read
+	offsets       []int     // where the rows of tiles lie in the left matrix
+	outputs       []int     // where the rows of tiles lie in the product
+	starts        []int     // the first rows of tiles
+	narrow        []float32 // a left matrix of few rows, widened to a tile
+	narrowOffsets []int
+	taps          []tap
+	runs          []run
+}
+
+// grow returns s with length n, reallocated without its contents when it is too small.
+func grow[T any](s *[]T, n int) []T {
+	if cap(*s) < n {
+		*s = make([]T, n)
+	}
+	*s = (*s)[:n]
+	return *s
+}
+
+// zero returns n zeros, which must not be written.
+func (ws *Workspace) zero(n int) []float32 { return grow(&ws.zeros, n)[:n] }
+
+// waste returns a row for a tile to write to.
+func (ws *Workspace) waste() []float32 { return grow(&ws.dump, tileCols) }
+
+// checkLen panics unless a slice has the length that a shape needs.
+func checkLen(function, argument string, have, want int) {
+	if have < want {
+		panic(fmt.Sprintf("kernel: %s: %s has %d values, its shape needs %d", function, argument, have, want))
+	}
+}

@@ -1,0 +1,177 @@
+package testcluster_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"pupil/internal/testcluster"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	testcluster.Clean()
+	os.Exit(code)
+}
+
+// demo is the job of `make demo`, shortened: a smaller student, 12 steps of 64 images in 8 lanes. Its epoch has 93 steps;
+// the tests that stop do so in the middle of one.
+const demo = "deploy/examples/fashion.yaml"
+
+func short(t *testing.T, steps int, more ...string) []string {
+	t.Helper()
+	return append([]string{
+		"--set", "epochs=0", "--set", "steps=" + strconv.Itoa(steps), "--set", "batch=64", "--set", "student.width=0.25",
+		"--set", "dataset.test=", "--set", "checkpoint.every=5",
+		"--storage", filepath.Join(t.TempDir(), "run"),
+	}, more...)
+}
+
+// Proof 1: the weights, m and d do not depend on the number of workers, nor on their threads. With 3 workers the 8 lanes
+// are shared unevenly; with 9 one has none.
+func TestSameWeightsForAnyCluster(t *testing.T) {
+	const steps = 12
+	var want string
+	for _, c := range []struct{ workers, threads int }{{1, 1}, {1, 2}, {2, 1}, {2, 2}, {3, 1}, {9, 1}} {
+		s := testcluster.Run(t, demo, short(t, steps, "--workers", strconv.Itoa(c.workers), "--threads", strconv.Itoa(c.threads))...)
+		if s.Steps != steps || len(s.WeightsSHA256) != 64 {
+			t.Fatalf("%d workers: summary %+v", c.workers, s)
+		}
+		if want == "" {
+			want = s.WeightsSHA256
+		}
+		if s.WeightsSHA256 != want {
+			t.Errorf("%d workers with %d threads: weights %.16s, want %.16s", c.workers, c.threads, s.WeightsSHA256, want)
+		}
+	}
+	other := testcluster.Run(t, demo, short(t, steps, "--workers", "2", "--set", "seed=2")...)
+	if other.WeightsSHA256 == want {
+		t.Error("another seed gave the same weights")
+	}
+}
+
+// Proof 2: stopped in the middle of an epoch by Ctrl-C and resumed with another number of workers.
+func TestResumeGivesTheSameWeights(t *testing.T) {
+	const steps = 30
+	want := testcluster.Run(t, demo, short(t, steps, "--workers", "1")...)
+
+	args := short(t, steps, "--workers", "2")
+	first := testcluster.Start(t, demo, args...)
+	waitForStep(t, first, 7)
+	if err := first.Cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	stopped, messages, code := first.Wait(t)
+	if code != 1 || stopped.Outcome != "stopped" || stopped.Steps < 7 || stopped.Steps >= steps {
+		t.Fatalf("after Ctrl-C: exit code %d, summary %+v\n%s", code, stopped, messages)
+	}
+	expect(t, messages, `--resume`)
+
+	resumed := testcluster.Run(t, demo, append(args[:len(args)-1:len(args)-1], "3", "--resume")...)
+	if resumed.Steps != steps || resumed.WeightsSHA256 != want.WeightsSHA256 {
+		t.Errorf("resumed: %d steps, weights %.16s; want %d, %.16s", resumed.Steps, resumed.WeightsSHA256, steps, want.WeightsSHA256)
+	}
+}
+
+// Proof 6: a worker that is killed ends the job within 10 s with a clear message, and the job can be resumed.
+func TestKilledWorker(t *testing.T) {
+	const steps = 30
+	want := testcluster.Run(t, demo, short(t, steps, "--workers", "2")...)
+
+	args := short(t, steps, "--workers", "2")
+	job := testcluster.Start(t, demo, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	line, err := job.WaitFor(ctx, "worker-1 started")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(regexp.MustCompile(`pid[ =](\d+)`).FindStringSubmatch(line)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitForStep(t, job, 7)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	_, messages, code := job.Wait(t)
+	if took := time.Since(killed); took > 10*time.Second {
+		t.Errorf("the job ended %s after the kill; want 10 s at most", took)
+	}
+	if code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	expect(t, messages, `worker-1.*killed by signal 9`)
+	expect(t, messages, `--resume`)
+
+	resumed := testcluster.Run(t, demo, append(args, "--resume")...)
+	if resumed.Steps != steps || resumed.WeightsSHA256 != want.WeightsSHA256 {
+		t.Errorf("resumed: %d steps, weights %.16s; want %d, %.16s", resumed.Steps, resumed.WeightsSHA256, steps, want.WeightsSHA256)
+	}
+}
+
+// TestCoordinatorKilled kills the coordinator: its worker ends by itself, and the run goes on from its folder.
+func TestCoordinatorKilled(t *testing.T) {
+	const steps = 30
+	want := testcluster.Run(t, demo, short(t, steps, "--workers", "1")...)
+	args := short(t, steps, "--workers", "1")
+	job := testcluster.Start(t, demo, args...)
+	waitForStep(t, job, 7)
+	if err := job.Cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, code := job.Wait(t); code == 0 {
+		t.Error("a killed coordinator ended with exit code 0")
+	}
+	resumed := testcluster.Run(t, demo, append(args, "--resume")...)
+	if resumed.WeightsSHA256 != want.WeightsSHA256 {
+		t.Errorf("resumed: weights %.16s, want %.16s", resumed.WeightsSHA256, want.WeightsSHA256)
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	storage := filepath.Join(t.TempDir(), "run")
+	for name, c := range map[string]struct {
+		args    []string
+		code    int
+		message string
+	}{
+		"unknown key":       {[]string{"--set", "learning_rat=1"}, 2, `learning_rat`},
+		"lanes":             {[]string{"--set", "lanes=7"}, 2, `batch.*7|lanes.*7`},
+		"workers":           {[]string{"--workers", "0"}, 2, `workers`},
+		"nothing to resume": {[]string{"--resume"}, 2, `no run to resume`},
+		"unknown flag":      {[]string{"--wrokers", "2"}, 2, `wrokers`},
+		"missing data":      {[]string{"--set", "dataset.train=/nowhere"}, 1, `dataset.train`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, messages, code := testcluster.Start(t, demo, append([]string{"--storage", storage + name}, c.args...)...).Wait(t)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d\n%s", code, c.code, messages)
+			}
+			expect(t, messages, c.message)
+		})
+	}
+}
+
+func waitForStep(t *testing.T, j *testcluster.Job, step int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := j.WaitFor(ctx, fmt.Sprintf("step %d of", step)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expect(t *testing.T, messages, pattern string) {
+	t.Helper()
+	if !regexp.MustCompile(pattern).MatchString(messages) {
+		t.Errorf("no line matches %q in:\n%s", pattern, messages)
+	}
+}

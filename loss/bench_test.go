@@ -1,0 +1,45 @@
+package loss_test
+
+import (
+	"fmt"
+	"testing"
+
+	"pupil/loss"
+)
+
+// shape of one lane of a batch.
+type shape struct{ classes, samples int }
+
+func prepared(posterior string, s shape) (evaluate func() *loss.Result) {
+	c := loss.DefaultConfig(loss.PriorMutualInformation)
+	c.Posterior = posterior
+	lane := must(loss.New([]loss.Config{c}, s.classes, s.samples)).Lane(s.samples)
+	prior := must(loss.NewPrior(c.Prior, s.classes, 1))
+	b := randomBatch(1, s.samples, s.classes)
+	return func() *loss.Result { return must(lane.Evaluate(b, prior, 0.1, alone)) }
+}
+
+// TestAllocations: an evaluation allocates the new prior (the struct, and m and d), and nothing else.
+func TestAllocations(t *testing.T) {
+	for _, posterior := range []string{loss.PosteriorConditional, loss.PosteriorSample, loss.PosteriorMixture} {
+		evaluate := prepared(posterior, shape{10, 32})
+		if n := testing.AllocsPerRun(20, func() { evaluate() }); n > 2 {
+			t.Errorf("%s: %v allocations an evaluation, want at most 2", posterior, n)
+		}
+	}
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	for _, s := range []shape{{10, 32}, {96, 64}} {
+		for _, posterior := range []string{loss.PosteriorConditional, loss.PosteriorSample, loss.PosteriorMixture} {
+			b.Run(fmt.Sprintf("%s/C=%d,n=%d", posterior, s.classes, s.samples), func(b *testing.B) {
+				evaluate := prepared(posterior, s)
+				b.SetBytes(int64(2 * 8 * s.classes * s.samples))
+				b.ReportAllocs()
+				for b.Loop() {
+					evaluate()
+				}
+			})
+		}
+	}
+}

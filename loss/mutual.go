@@ -1,0 +1,212 @@
+package loss
+
+import "fmt"
+
+// mutual evaluates the prior mutual information. Everything but v and q is global and equal in all lanes.
+type mutual struct {
+	config  *Config
+	classes int
+	joint   *joint // P of the loss; the lane's own product joint unless it is symmetric
+	prior   *Prior
+	logS    []float64 // [C], log p(s)
+	dlogS   []float64 // [C], gradient of the term with respect to log p(s)
+	g       []float64 // [C, C], gradient of the term with respect to P (of the product joint)
+	aux     []float64 // [C, C], sample: P_ij / T_i; mixture: the ratios p(s|t)_ij / p(s)_j, scaled
+
+	sums []int64   // mixture: responsibilities [C, C] and the value
+	v    []float64 // mixture: sum_i t_ni ratio_ij, [n, C]
+	q    []float64 // mixture: sum_j v_nj s_nj, [n], scaled; 0 if too small
+
+	gradM, gradD []float64 // [G, C]
+	scratch      []float64 // [C]
+}
+
+func newMutual(config *Config, product *joint, c, n int) *mutual {
+	size := config.Prior.Groups * c
+	m := &mutual{
+		config: config, classes: c, joint: product,
+		logS: make([]float64, c), dlogS: make([]float64, c), scratch: make([]float64, c),
+		g: make([]float64, c*c), aux: make([]float64, c*c),
+		gradM: make([]float64, size), gradD: make([]float64, size),
+	}
+	if config.Joint == JointSymmetric {
+		m.joint = newJoint(c)
+	}
+	if config.Posterior == PosteriorMixture {
+		m.sums = make([]int64, c*c+2)
+		m.v, m.q = make([]float64, n*c), make([]float64, n)
+	}
+	return m
+}
+
+// evaluateMutual sets the term's value and the gradients with respect to P, m and d, once the sums are in.
+func (l *Lane) evaluateMutual(prior *Prior, reduce Reduce) error {
+	m := l.mutual
+	if m.joint != l.joint {
+		m.joint.symmetrize(l.joint)
+	}
+	m.prior = prior.clone()
+	m.prior.LogProbabilities(m.logS)
+	if m.config.Prior.Update == UpdateNatural {
+		m.follow()
+		m.prior.LogProbabilities(m.logS)
+	}
+	for j, v := range m.logS {
+		if !finite(v) {
+			return fmt.Errorf("prior's log probability of class %d is %g: its m or d is too large", j, v)
+		}
+	}
+	value := 0.0
+	switch m.config.Posterior {
+	case PosteriorConditional:
+		value = m.conditional()
+	case PosteriorSample:
+		counts := l.sums[l.loss.layout.logPosterior:]
+		value = m.sample(counts, l.loss.wide, l.joint.rows, float64(l.loss.samples))
+	case PosteriorMixture:
+		var err error
+		if value, err = l.mixture(reduce); err != nil {
+			return err
+		}
+	}
+	if m.joint != l.joint { // the gradient with respect to the product joint
+		symmetrize(m.g, m.classes)
+	}
+	for i, p := range l.loss.parts {
+		if p.kind == kindMutual {
+			l.result.Terms[i].Value = value
+			m.priorGradient(p.Weight)
+		}
+	}
+	return nil
+}
+
+// follow is the natural-gradient ascent step: dz = eta (target - log p(s)), where the target is the log marginal of the
+// student's class, floored at 1e-6, plus what the configured mean adds to z.
+func (m *mutual) follow() {
+	const marginalFloor = 1e-6
+	target := m.scratch
+	for j, p := range m.joint.cols {
+		target[j] = log(max(p, marginalFloor))
+	}
+	if len(m.config.Prior.Mean) > 0 {
+		sum := 0.0
+		for _, w := range m.prior.W {
+			sum += w
+		}
+		for j, mean := range m.config.Prior.Mean {
+			target[j] += float64(sum * mean)
+		}
+		logSoftmax(target)
+	}
+	for j := range target {
+		target[j] = m.config.Prior.Rate * (target[j] - m.logS[j])
+	}
+	m.prior.shift(target)
+}
+
+// conditional evaluates sum_ij P_ij (log p(s)_j - log P_ij + log P_i.). Its derivative with respect to P_ij is the
+// bracket, less 1 from log P_ij, plus 1 from log P_i., each unless under the floor.
+func (m *mutual) conditional() float64 {
+	c, value := m.classes, 0.0
+	for i := range c {
+		row := 0.0
+		if m.joint.rows[i] >= floor {
+			row = 1
+		}
+		for j, p := range m.joint.p[i*c:][:c] {
+			g := m.logS[j] - m.joint.logP[i*c+j] + m.joint.logRows[i]
+			value += float64(p * g)
+			if p >= floor {
+				g--
+			}
+			m.g[i*c+j] = g + row
+		}
+	}
+	copy(m.dlogS, m.joint.cols)
+	return value
+}
+
+// sample evaluates sum_ij P_ij (log p(s)_j - A_ij / T_i) with A = sum_n t_ni log s_nj and T = sum_n t_ni.
+// Counts hold A, and teacher is the marginal T / samples.
+func (m *mutual) sample(counts []int64, format fixed, teacher []float64, samples float64) float64 {
+	c, value := m.classes, 0.0
+	for i := range c {
+		mass := max(teacher[i]*samples, floor)
+		for j, p := range m.joint.p[i*c:][:c] {
+			g := m.logS[j] - format.value(counts[i*c+j])/mass
+			value += float64(p * g)
+			m.g[i*c+j] = g
+			m.aux[i*c+j] = p / mass
+		}
+	}
+	copy(m.dlogS, m.joint.cols)
+	return value
+}
+
+// priorGradient takes dlogS through log p(s) = log softmax(sum_g w_g (m_g + d_g a_g)).
+func (m *mutual) priorGradient(weight float64) {
+	sum := 0.0
+	for _, v := range m.dlogS {
+		sum += v
+	}
+	for j, v := range m.dlogS {
+		dz := weight * (v - float64(exp(m.logS[j])*sum))
+		for g, w := range m.prior.W {
+			i := g*m.classes + j
+			m.gradM[i] = w * dz
+			m.gradD[i] = w * m.prior.A[i] * dz
+		}
+	}
+}
+
+// direction writes the gradient of the term with respect to sample n's s, up to a constant, which the softmax's own
+// gradient takes away: (1/N) sum_i t_i g_ij, and what does not go through P.
+func (m *mutual) direction(u []float64, n int, t, s []float64, samples float64) {
+	multiply(u, t, m.g)
+	switch m.config.Posterior {
+	case PosteriorSample: // -sum_i t_i P_ij / T_i / s_j; not a mean over samples, T is a sum
+		multiply(m.scratch, t, m.aux)
+		for j, p := range s {
+			u[j] /= samples
+			if p >= floor {
+				u[j] -= m.scratch[j] / p
+			}
+		}
+	case PosteriorMixture: // -(1/N) v_j / q
+		v, q := m.v[n*len(s):], m.q[n]
+		for j := range u {
+			if q > 0 {
+				u[j] -= v[j] / q
+			}
+			u[j] /= samples
+		}
+	default:
+		for j := range u {
+			u[j] /= samples
+		}
+	}
+}
+
+// multiply writes t^T m, [C], for m [C, C].
+func multiply(u, t, m []float64) {
+	clear(u)
+	for i, p := range t {
+		for j, v := range m[i*len(u):][:len(u)] {
+			u[j] += float64(p * v)
+		}
+	}
+}
+
+// updatePrior finishes the step of the prior, and sets the result's prior and its gradients.
+func (l *Lane) updatePrior() {
+	m := l.mutual
+	switch m.config.Prior.Update {
+	case UpdateMaximize:
+		m.prior.descend(-m.config.Prior.Rate, m.gradM, m.gradD)
+	case UpdateMinimize:
+		m.prior.descend(m.config.Prior.Rate, m.gradM, m.gradD)
+		m.prior.clip(m.config.Prior.Bound, m.scratch)
+	}
+	l.result.Prior, l.result.GradM, l.result.GradD = m.prior, m.gradM, m.gradD
+}
