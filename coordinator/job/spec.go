@@ -1,20 +1,21 @@
-// Package job is the job file: what to train. A Spec is immutable once submitted.
 package job
 
-// Spec is a whole job. Every field is documented, with its unit, default and bounds, in docs/job.md.
-// The yaml names are the user's names.
+// Spec is a whole job. Types, units, defaults and bounds of every key are in [Fields], and from there in docs/job.md;
+// the comments here say what a reader of the code needs. The yaml names are the user's names.
+//
+// A Spec that [Decode] returned has every default filled in. Its JSON is itself a job file.
 type Spec struct {
-	Name       string     `yaml:"name" json:"name"`             // letters, digits, '-', '_', '.'; names the run's folder
-	Seed       uint64     `yaml:"seed" json:"seed"`             // of all randomness; default 1
+	Name       string     `yaml:"name" json:"name"`             // names the run's folder; no part of the digest
+	Seed       uint64     `yaml:"seed" json:"seed"`             // of all randomness
 	Dataset    Dataset    `yaml:"dataset" json:"dataset"`       //
-	Teacher    *Teacher   `yaml:"teacher" json:"teacher"`       // absent: supervised training on labels
+	Teacher    *Teacher   `yaml:"teacher" json:"teacher"`       // nil: supervised training on labels
 	Student    Student    `yaml:"student" json:"student"`       //
 	Views      Views      `yaml:"views" json:"views"`           //
-	Batch      int        `yaml:"batch" json:"batch"`           // images a step, over all lanes; default 256
-	Lanes      int        `yaml:"lanes" json:"lanes"`           // default 8; divides batch
-	Steps      int        `yaml:"steps" json:"steps"`           // optimiser steps; give this or epochs
-	Epochs     float64    `yaml:"epochs" json:"epochs"`         // passes over the dataset
-	Loss       []Term     `yaml:"loss" json:"loss"`             // summed by weight; default one prior_mutual_information term, or cross_entropy without a teacher
+	Batch      int        `yaml:"batch" json:"batch"`           // images a step, over all lanes
+	Lanes      int        `yaml:"lanes" json:"lanes"`           // divides Batch
+	Steps      int        `yaml:"steps" json:"steps"`           // optimiser steps; 0: Epochs says how long
+	Epochs     float64    `yaml:"epochs" json:"epochs"`         // passes over the dataset; 0: Steps says how long
+	Loss       []Term     `yaml:"loss" json:"loss"`             // summed by weight; never empty
 	Optimizer  Optimizer  `yaml:"optimizer" json:"optimizer"`   //
 	Schedule   Schedule   `yaml:"schedule" json:"schedule"`     // of the learning rate
 	Collapse   Collapse   `yaml:"collapse" json:"collapse"`     // when to stop a job whose student merges the classes
@@ -22,132 +23,134 @@ type Spec struct {
 	Evaluate   Evaluate   `yaml:"evaluate" json:"evaluate"`     // what is measured at the end
 }
 
-// Dataset says where the packed images are: URLs (file:///...) or paths relative to the job file.
+// Dataset says where the packed images are. Load makes URLs of paths.
 type Dataset struct {
-	Train  string `yaml:"train" json:"train"`   // required
+	Train  string `yaml:"train" json:"train"`   //
 	Test   string `yaml:"test" json:"test"`     // held-out images; "" skips the evaluation
-	Broken string `yaml:"broken" json:"broken"` // "fail" (default) or "skip": what an image that cannot be decoded does
-	Chunk  int    `yaml:"chunk" json:"chunk"`   // consecutive images of a shard that stay together in an epoch's order; default 64
+	Broken string `yaml:"broken" json:"broken"` // BrokenFail or BrokenSkip: what an image that cannot be decoded does
+	Chunk  int    `yaml:"chunk" json:"chunk"`   // consecutive images of a shard that stay together in an epoch's order
 }
 
 // Teacher is a trained network: a folder with model.safetensors and config.json.
 type Teacher struct {
-	Model    string `yaml:"model" json:"model"`       // URL or path, relative to the job file
-	Features string `yaml:"features" json:"features"` // "logits" (default) or "pooled"
+	Model    string `yaml:"model" json:"model"`       // URL; Load makes one of a path
+	Features string `yaml:"features" json:"features"` // what the loss sees: FeaturesLogits or FeaturesPooled
 }
 
 // Student is the network to train.
 type Student struct {
-	Architecture string  `yaml:"architecture" json:"architecture"` // see nn.Architectures; default mobilenet_v2
-	Width        float64 `yaml:"width" json:"width"`               // width multiplier; default 1
-	Outputs      int     `yaml:"outputs" json:"outputs"`           // width of the logits; default: the teacher's features, or the dataset's classes
-	Features     string  `yaml:"features" json:"features"`         // what the loss sees: "logits" (default) or "pooled"
-	Size         int     `yaml:"size" json:"size"`                 // input height and width in pixels; default 224; 28..512
-	Channels     int     `yaml:"channels" json:"channels"`         // 1 or 3; default 3
-	Init         string  `yaml:"init" json:"init"`                 // "" random; or a folder with model.safetensors to start from
+	Architecture string  `yaml:"architecture" json:"architecture"` // one of Architectures
+	Width        float64 `yaml:"width" json:"width"`               // width multiplier
+	Outputs      int     `yaml:"outputs" json:"outputs"`           // width of the logits; 0: as the teacher or the dataset has it
+	Features     string  `yaml:"features" json:"features"`         // what the loss sees: FeaturesLogits or FeaturesPooled
+	Size         int     `yaml:"size" json:"size"`                 // input height and width in pixels
+	Channels     int     `yaml:"channels" json:"channels"`         // 1 or 3
+	Init         string  `yaml:"init" json:"init"`                 // URL of a folder with model.safetensors; "": random
 }
 
-// Views are the two augmentations of one image.
+// Views are the two augmentations of one image. The teacher's is not used without a teacher.
 type Views struct {
 	Teacher View `yaml:"teacher" json:"teacher"`
 	Student View `yaml:"student" json:"student"`
 }
 
-// View is one augmentation. Operations run in the order of the fields. Parameters have torchvision's meanings.
+// View is one augmentation. Its operations run in the order of the fields, but that images are normalised before a
+// part is occluded. Parameters have torchvision's meanings.
 type View struct {
 	Crop       Crop       `yaml:"crop" json:"crop"`             // RandomResizedCrop: crop, then change of size
 	Flip       float64    `yaml:"flip" json:"flip"`             // probability of a horizontal flip
-	Rotate     float64    `yaml:"rotate" json:"rotate"`         // degrees: uniform in [-rotate, rotate]
-	Brightness float64    `yaml:"brightness" json:"brightness"` // factor uniform in [max(0, 1-b), 1+b]
-	Occlude    Occlude    `yaml:"occlude" json:"occlude"`       // RandomErasing, after normalisation
-	Normalize  *Normalize `yaml:"normalize" json:"normalize"`   // default: the teacher's (from its config.json), else mean and deviation of the dataset's manifest
+	Rotate     float64    `yaml:"rotate" json:"rotate"`         // degrees: the angle is uniform in [-Rotate, Rotate]
+	Brightness float64    `yaml:"brightness" json:"brightness"` // b: the factor is uniform in [max(0, 1-b), 1+b]
+	Occlude    Occlude    `yaml:"occlude" json:"occlude"`       // RandomErasing
+	Normalize  *Normalize `yaml:"normalize" json:"normalize"`   // nil: the teacher's, from its config.json, else the dataset's
 }
 
-// Crop is a random part of the image, resized to the network's input. Scale [1, 1] and Ratio [1, 1] take the largest centred square.
+// Crop is a random part of the image, resized to the network's input. Scale and Ratio [1, 1] take the largest centred
+// square.
 type Crop struct {
-	Scale [2]float64 `yaml:"scale" json:"scale"` // share of the area; default [1, 1]
-	Ratio [2]float64 `yaml:"ratio" json:"ratio"` // width / height; default [1, 1]
+	Scale [2]float64 `yaml:"scale" json:"scale"` // share of the area, lowest and highest
+	Ratio [2]float64 `yaml:"ratio" json:"ratio"` // width / height, lowest and highest
 }
 
-// Occlude replaces a random rectangle.
+// Occlude replaces a random rectangle by a value.
 type Occlude struct {
-	Probability float64    `yaml:"probability" json:"probability"` // default 0
-	Scale       [2]float64 `yaml:"scale" json:"scale"`             // share of the area; default [0.02, 0.33]
-	Ratio       [2]float64 `yaml:"ratio" json:"ratio"`             // height / width; default [0.3, 3.3]
-	Value       float64    `yaml:"value" json:"value"`             // after normalisation; default 0
+	Probability float64    `yaml:"probability" json:"probability"` //
+	Scale       [2]float64 `yaml:"scale" json:"scale"`             // share of the area, lowest and highest
+	Ratio       [2]float64 `yaml:"ratio" json:"ratio"`             // height / width, lowest and highest
+	Value       float64    `yaml:"value" json:"value"`             // after normalisation, so 0 is the mean colour
 }
 
-// Normalize is (x - mean) / std for x in [0, 1], a value for each channel.
+// Normalize is (x - mean) / std for x in [0, 1], with a value for each channel.
 type Normalize struct {
 	Mean []float64 `yaml:"mean" json:"mean"`
 	Std  []float64 `yaml:"std" json:"std"`
 }
 
-// Term is one term of the loss.
+// Term is one term of the loss. Keys that a term of its name does not use keep their defaults.
 type Term struct {
-	Name               string  `yaml:"name" json:"name"`                               // prior_mutual_information, kl, cross_entropy
-	Weight             float64 `yaml:"weight" json:"weight"`                           // default 1
-	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"` // softmax(f / T); default 1
-	StudentTemperature float64 `yaml:"student_temperature" json:"student_temperature"` // default 1
-	LabelSmoothing     float64 `yaml:"label_smoothing" json:"label_smoothing"`         // cross_entropy only; default 0
-	Joint              string  `yaml:"joint" json:"joint"`                             // symmetric, product (default)
-	Posterior          string  `yaml:"posterior" json:"posterior"`                     // conditional (default), sample, mixture
-	Prior              Prior   `yaml:"prior" json:"prior"`                             //
-	Start              Start   `yaml:"start" json:"start"`                             //
+	Name               string  `yaml:"name" json:"name"`                               // TermPriorMutualInformation, TermKL or TermCrossEntropy
+	Weight             float64 `yaml:"weight" json:"weight"`                           //
+	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"` // T in softmax(f / T)
+	StudentTemperature float64 `yaml:"student_temperature" json:"student_temperature"` // T in softmax(f / T)
+	LabelSmoothing     float64 `yaml:"label_smoothing" json:"label_smoothing"`         // cross_entropy
+	Joint              string  `yaml:"joint" json:"joint"`                             // prior_mutual_information: product, symmetric
+	Posterior          string  `yaml:"posterior" json:"posterior"`                     // prior_mutual_information: conditional, sample, mixture
+	Prior              Prior   `yaml:"prior" json:"prior"`                             // prior_mutual_information
+	Start              Start   `yaml:"start" json:"start"`                             // prior_mutual_information
 }
 
-// Prior is the student's learnable prior: softmax(sum_g w_g (m_g + d_g a_g)).
+// Prior is the student's learnable prior: softmax(sum_g w_g (m_g + d_g a_g)), groups g.
 type Prior struct {
-	Distribution string    `yaml:"distribution" json:"distribution"` // of a: gaussian (default), laplace
-	Groups       int       `yaml:"groups" json:"groups"`             // default 1
-	Weights      []float64 `yaml:"weights" json:"weights"`           // w_g, a value a group; default all 1
-	Mean         []float64 `yaml:"mean" json:"mean"`                 // initial m by class; default 0
-	Deviation    float64   `yaml:"deviation" json:"deviation"`       // initial d; default 0.1
-	Update       string    `yaml:"update" json:"update"`             // natural (default), maximize, minimize, none
-	Rate         float64   `yaml:"rate" json:"rate"`                 // natural: eta, default 1; maximize, minimize: learning rate, default 0.1
-	Bound        float64   `yaml:"bound" json:"bound"`               // minimize: |z| is kept within it; default 4
+	Distribution string    `yaml:"distribution" json:"distribution"` // of a, which is drawn once: gaussian, laplace
+	Groups       int       `yaml:"groups" json:"groups"`             // G
+	Weights      []float64 `yaml:"weights" json:"weights"`           // w_g, a value for each group; empty: all 1
+	Mean         []float64 `yaml:"mean" json:"mean"`                 // initial m, a value for each class; empty: all 0
+	Deviation    float64   `yaml:"deviation" json:"deviation"`       // initial d
+	Update       string    `yaml:"update" json:"update"`             // natural, maximize, minimize, none
+	Rate         float64   `yaml:"rate" json:"rate"`                 // natural: eta; maximize, minimize: learning rate
+	Bound        float64   `yaml:"bound" json:"bound"`               // minimize: |z| is kept within it, in nats
 }
 
-// Start is the term that keeps classes apart while the mutual information is still small: KL(t || s) with a weight that
-// falls linearly to 0.
+// Start keeps the classes apart while the mutual information is still small: a term KL(teacher || student) whose weight
+// falls linearly from KL to 0 over the first Share of all steps.
 type Start struct {
-	KL    float64 `yaml:"kl" json:"kl"`       // weight at step 0; default 1; 0 starts cold
-	Share float64 `yaml:"share" json:"share"` // of all steps in which the weight falls to 0; default 0.3; 1 or more with Hold keeps it
-	Hold  bool    `yaml:"hold" json:"hold"`   // true keeps the weight for the whole job
+	KL    float64 `yaml:"kl" json:"kl"`       // weight at step 0, relative to the term's own; 0 starts cold
+	Share float64 `yaml:"share" json:"share"` // of all steps, in (0, 1]
+	Hold  bool    `yaml:"hold" json:"hold"`   // the weight does not fall; Share is then not used
 }
 
 // Optimizer updates the weights.
 type Optimizer struct {
-	Name         string     `yaml:"name" json:"name"`                   // adamw (default), sgd
-	LearningRate float64    `yaml:"learning_rate" json:"learning_rate"` // peak; default 0.001 for adamw, 0.1 for sgd
-	WeightDecay  float64    `yaml:"weight_decay" json:"weight_decay"`   // not on biases and norms; default 0.01 for adamw, 0.0005 for sgd
-	Momentum     float64    `yaml:"momentum" json:"momentum"`           // sgd; default 0.9
+	Name         string     `yaml:"name" json:"name"`                   // adamw, sgd
+	LearningRate float64    `yaml:"learning_rate" json:"learning_rate"` // at its peak
+	WeightDecay  float64    `yaml:"weight_decay" json:"weight_decay"`   // not on biases and norms
+	Momentum     float64    `yaml:"momentum" json:"momentum"`           // sgd
 	Nesterov     bool       `yaml:"nesterov" json:"nesterov"`           // sgd
-	Betas        [2]float64 `yaml:"betas" json:"betas"`                 // adamw; default [0.9, 0.999]
-	Epsilon      float64    `yaml:"epsilon" json:"epsilon"`             // adamw; default 1e-8
+	Betas        [2]float64 `yaml:"betas" json:"betas"`                 // adamw
+	Epsilon      float64    `yaml:"epsilon" json:"epsilon"`             // adamw
 }
 
 // Schedule is the factor on the learning rate.
 type Schedule struct {
-	Name   string  `yaml:"name" json:"name"`     // cosine (default), constant
-	Warmup float64 `yaml:"warmup" json:"warmup"` // share of all steps in which the rate rises linearly; default 0.05
-	Final  float64 `yaml:"final" json:"final"`   // cosine: the rate at the end as a share of the peak; default 0.01
+	Name   string  `yaml:"name" json:"name"`     // cosine, constant
+	Warmup float64 `yaml:"warmup" json:"warmup"` // share of all steps in which the rate rises linearly
+	Final  float64 `yaml:"final" json:"final"`   // cosine: the rate at the end, as a share of the peak
 }
 
-// Collapse stops a job whose student uses too few classes.
+// Collapse stops a job whose student uses too few classes: a night of training that merges the classes is wasted.
 type Collapse struct {
-	UsedClasses float64 `yaml:"used_classes" json:"used_classes"` // share of the teacher's used classes; 0 (default 0.2) never stops
-	Patience    int     `yaml:"patience" json:"patience"`         // steps in a row; default 100
+	UsedClasses float64 `yaml:"used_classes" json:"used_classes"` // share of the classes that the teacher uses; 0 never stops
+	Patience    int     `yaml:"patience" json:"patience"`         // steps in a row
 }
 
 // Checkpoint says how often the state is saved.
 type Checkpoint struct {
-	Every int `yaml:"every" json:"every"` // steps; default 100
-	Keep  int `yaml:"keep" json:"keep"`   // newest checkpoints that stay; default 3
+	Every int `yaml:"every" json:"every"` // steps
+	Keep  int `yaml:"keep" json:"keep"`   // newest checkpoints that stay
 }
 
-// Evaluate says what is measured when the job ends.
+// Evaluate says what is measured when the job ends: k-nearest-neighbour accuracy on dataset.test.
 type Evaluate struct {
-	Neighbors   int     `yaml:"neighbors" json:"neighbors"`     // k of k-NN; default 20
-	Temperature float64 `yaml:"temperature" json:"temperature"` // of the vote's weights; default 0.07
+	Neighbors   int     `yaml:"neighbors" json:"neighbors"`     // k
+	Temperature float64 `yaml:"temperature" json:"temperature"` // T in a neighbour's vote exp(similarity / T)
 }

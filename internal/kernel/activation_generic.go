@@ -56,7 +56,7 @@ func activateBackwardGeneric(act Activation, x, dy, dx []float32) {
 			switch {
 			case v < -3:
 				d = 0
-			case v <= 3:
+			case !(v > 3):
 				d *= float32(v*third) + 0.5
 			}
 			dx[i] = d

@@ -2,15 +2,18 @@ package kernel
 
 import "math"
 
-// strip is how many channels batch norm handles at once: the sums of a strip live on the stack, and its pixels stay in
-// the cache from the pass that takes the statistics to the one that uses them.
-const strip = 64
+// stripWidth is how many channels are handled at once, and stripRows how many of their rows: the sums of a strip live on
+// the stack, its pixels stay in the nearest cache while a kernel runs over them, eight channels at a time.
+const (
+	stripWidth = 64
+	stripRows  = 64
+)
 
-func checkNorm(function string, act Activation, rows, c int) {
-	act.check(function)
-	if rows < 0 || c < 1 {
-		panic("kernel: " + function + ": impossible shape")
-	}
+// strip is what kernels need and make of neighbouring channels. Kernels in assembly know this layout.
+type strip struct {
+	mean, scale, shift [stripWidth]float32 // z = (x - mean) * scale + shift
+	slope, offset      [stripWidth]float32 // dx = dz * scale + (x - mean) * slope + offset
+	sums, products     [stripWidth]float64
 }
 
 // BatchNormForward normalises each channel of x [rows, c] by its own mean and deviation over the rows, applies gamma and
@@ -21,33 +24,40 @@ func checkNorm(function string, act Activation, rows, c int) {
 // It writes mean and invStd [c], which the backward pass needs, and variance [c], unbiased as running statistics want it:
 // sum (x - mean)^2 / (rows - 1), with 0 for one row. (Ioffe and Szegedy, "Batch Normalization", 2015.)
 //
-// The sums are float64, in one pass over x less its first row: with K a sample, the textbook formula on x - K has a
-// relative error under rows * 2^-52 (Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983).
+// The sums are float64, taken in one pass of the differences to the first row. Since that is a sample itself, the
+// relative error of the variance stays under rows * 2^-52 whatever the mean is (Chan, Golub and LeVeque, "Algorithms for
+// Computing the Sample Variance", 1983).
 func BatchNormForward(
 	rows, c int, x, gamma, beta []float32, eps float32, act Activation, y, mean, invStd, variance []float32,
 ) {
 	const function = "BatchNormForward"
-	checkNorm(function, act, rows, c)
+	act.check(function)
 	checkLen(function, "x", len(x), rows*c)
 	checkLen(function, "y", len(y), rows*c)
-	for _, v := range [][]float32{gamma, beta, mean, invStd, variance} {
+	for _, v := range [...][]float32{gamma, beta, mean, invStd, variance} {
 		checkLen(function, "a parameter or statistic", len(v), c)
 	}
-	if rows == 0 {
+	if rows < 1 {
 		return
 	}
-	for c0 := 0; c0 < c; c0 += strip {
-		n := min(strip, c-c0)
-		var sums, squares [strip]float64
-		var scale [strip]float32
-		normSums(rows, n, c, x[c0:], sums[:n], squares[:n])
-		for i := range n {
-			m, v, unbiased := moments(float64(rows), float64(x[c0+i]), sums[i], squares[i])
-			s := 1 / math.Sqrt(v+float64(eps))
-			mean[c0+i], invStd[c0+i], variance[c0+i] = float32(m), float32(s), float32(unbiased)
-			scale[i] = normScale(gamma[c0+i], invStd[c0+i])
+	for c0 := 0; c0 < c; c0 += stripWidth {
+		n := min(stripWidth, c-c0)
+		var s strip
+		copy(s.mean[:n], x[c0:])
+		copy(s.shift[:n], beta[c0:])
+		for r := 0; r < rows; r += stripRows {
+			normSums(min(stripRows, rows-r), n, c, x[r*c+c0:], &s)
 		}
-		normApply(rows, n, c, x[c0:], mean[c0:c0+n], scale[:n], beta[c0:c0+n], act, y[c0:])
+		for i := range n {
+			m, v, unbiased := moments(float64(rows), float64(s.mean[i]), s.sums[i], s.products[i])
+			mean[c0+i], invStd[c0+i] = float32(m), float32(1/math.Sqrt(v+float64(eps)))
+			variance[c0+i] = float32(unbiased)
+			s.mean[i], s.scale[i] = mean[c0+i], normScale(gamma[c0+i], invStd[c0+i])
+		}
+		for r := 0; r < rows; r += stripRows {
+			at := r*c + c0
+			normApply(min(stripRows, rows-r), n, c, x[at:], &s, act, y[at:])
+		}
 	}
 }
 
@@ -64,38 +74,46 @@ func moments(n, pivot, sum, squares float64) (mean, variance, unbiased float64) 
 func normScale(gamma, invStd float32) float32 { return gamma * invStd }
 
 // BatchNormBackward computes the gradients of BatchNormForward, from the gradient dy [rows, c] of its output and what it
-// was given and returned. It overwrites dx [rows, c] (which may be dy), dgamma and dbeta [c]:
+// was given and returned. It overwrites dx [rows, c] (which may be dy or x), dgamma and dbeta [c]:
 //
 //	dz = dy * act'(z),  z = (x - mean) * invStd * gamma + beta,  xhat = (x - mean) * invStd
 //	dbeta = sum dz,  dgamma = sum dz * xhat
 //	dx = gamma * invStd * (dz - dbeta / rows - xhat * dgamma / rows)
+//
+// The sums are float64.
 func BatchNormBackward(
 	rows, c int, x, dy, gamma, beta, mean, invStd []float32, act Activation, dx, dgamma, dbeta []float32,
 ) {
 	const function = "BatchNormBackward"
-	checkNorm(function, act, rows, c)
-	for _, v := range [][]float32{x, dy, dx} {
+	act.check(function)
+	for _, v := range [...][]float32{x, dy, dx} {
 		checkLen(function, "x, dy or dx", len(v), rows*c)
 	}
-	for _, v := range [][]float32{gamma, beta, mean, invStd, dgamma, dbeta} {
+	for _, v := range [...][]float32{gamma, beta, mean, invStd, dgamma, dbeta} {
 		checkLen(function, "a parameter, statistic or gradient", len(v), c)
 	}
-	for c0 := 0; c0 < c; c0 += strip {
-		n := min(strip, c-c0)
-		var sums, products [strip]float64
-		var scale, slope, offset [strip]float32
+	for c0 := 0; c0 < c; c0 += stripWidth {
+		n := min(stripWidth, c-c0)
+		var s strip
+		copy(s.mean[:n], mean[c0:])
+		copy(s.shift[:n], beta[c0:])
 		for i := range n {
-			scale[i] = normScale(gamma[c0+i], invStd[c0+i])
+			s.scale[i] = normScale(gamma[c0+i], invStd[c0+i])
 		}
-		m, b := mean[c0:c0+n], beta[c0:c0+n]
-		normBackwardSums(rows, n, c, x[c0:], dy[c0:], m, scale[:n], b, act, sums[:n], products[:n])
+		for r := 0; r < rows; r += stripRows {
+			at := r*c + c0
+			normBackwardSums(min(stripRows, rows-r), n, c, x[at:], dy[at:], &s, act)
+		}
 		for i := range n {
-			s, count := float64(invStd[c0+i]), float64(rows)
-			dgamma[c0+i], dbeta[c0+i] = float32(products[i]*s), float32(sums[i])
-			slope[i] = float32(-float64(scale[i]) * products[i] * s * s / count)
-			offset[i] = float32(-float64(scale[i]) * sums[i] / count)
+			deviation, scale := float64(invStd[c0+i]), float64(s.scale[i])/float64(rows)
+			dgamma[c0+i], dbeta[c0+i] = float32(s.products[i]*deviation), float32(s.sums[i])
+			s.slope[i] = float32(-scale * s.products[i] * deviation * deviation)
+			s.offset[i] = float32(-scale * s.sums[i])
 		}
-		normBackwardApply(rows, n, c, x[c0:], dy[c0:], m, scale[:n], b, slope[:n], offset[:n], act, dx[c0:])
+		for r := 0; r < rows; r += stripRows {
+			at := r*c + c0
+			normBackwardApply(min(stripRows, rows-r), n, c, x[at:], dy[at:], &s, act, dx[at:])
+		}
 	}
 }
 
@@ -103,15 +121,19 @@ func BatchNormBackward(
 // statistics, or a bias, with its activation. y may be x.
 func ScaleShift(rows, c int, x, scale, shift []float32, act Activation, y []float32) {
 	const function = "ScaleShift"
-	checkNorm(function, act, rows, c)
+	act.check(function)
 	checkLen(function, "x", len(x), rows*c)
 	checkLen(function, "y", len(y), rows*c)
 	checkLen(function, "scale", len(scale), c)
 	checkLen(function, "shift", len(shift), c)
-	for c0 := 0; c0 < c; c0 += strip {
-		n := min(strip, c-c0)
-		if rows > 0 {
-			scaleShift(rows, n, c, x[c0:], scale[c0:c0+n], shift[c0:c0+n], act, y[c0:])
+	for c0 := 0; c0 < c; c0 += stripWidth {
+		n := min(stripWidth, c-c0)
+		var s strip
+		copy(s.scale[:n], scale[c0:])
+		copy(s.shift[:n], shift[c0:])
+		for r := 0; r < rows; r += stripRows {
+			at := r*c + c0
+			scaleShift(min(stripRows, rows-r), n, c, x[at:], &s, act, y[at:])
 		}
 	}
 }

@@ -1,4 +1,4 @@
-//go:build ignore_for_bootstrap || !amd64 || noasm || bootstrap
+//go:build !amd64 || noasm
 
 package kernel
 
@@ -39,28 +39,24 @@ func activateBackward(act Activation, x, dy, dx []float32) {
 	activateBackwardGeneric(act, x, dy, dx)
 }
 
-func normSums(rows, n, stride int, x []float32, sums, squares []float64) {
-	normSumsGeneric(rows, n, stride, x, sums, squares)
+func normSums(rows, n, stride int, x []float32, s *strip) {
+	normSumsGeneric(rows, n, stride, x, s)
 }
 
-func normApply(rows, n, stride int, x, mean, scale, beta []float32, act Activation, y []float32) {
-	normApplyGeneric(rows, n, stride, x, mean, scale, beta, act, y)
+func normApply(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+	normApplyGeneric(rows, n, stride, x, s, act, y)
 }
 
-func normBackwardSums(
-	rows, n, stride int, x, dy, mean, scale, beta []float32, act Activation, sums, products []float64,
-) {
-	normBackwardSumsGeneric(rows, n, stride, x, dy, mean, scale, beta, act, sums, products)
+func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation) {
+	normBackwardSumsGeneric(rows, n, stride, x, dy, s, act)
 }
 
-func normBackwardApply(
-	rows, n, stride int, x, dy, mean, scale, beta, slope, offset []float32, act Activation, dx []float32,
-) {
-	normBackwardApplyGeneric(rows, n, stride, x, dy, mean, scale, beta, slope, offset, act, dx)
+func normBackwardApply(rows, n, stride int, x, dy []float32, s *strip, act Activation, dx []float32) {
+	normBackwardApplyGeneric(rows, n, stride, x, dy, s, act, dx)
 }
 
-func scaleShift(rows, n, stride int, x, scale, shift []float32, act Activation, y []float32) {
-	scaleShiftGeneric(rows, n, stride, x, scale, shift, act, y)
+func scaleShift(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+	scaleShiftGeneric(rows, n, stride, x, s, act, y)
 }
 
 func add(x, y, z []float32) {
@@ -75,15 +71,15 @@ func maximum(x, y []float32) {
 	maximumGeneric(x, y)
 }
 
-func sumRows(rows, n, stride int, x []float32, sums []float64) {
+func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
 	sumRowsGeneric(rows, n, stride, x, sums)
 }
 
-func dotRows(rows, n, stride int, x, y []float32, sums []float64) {
+func dotRows(rows, n, stride int, x, y []float32, sums *[stripWidth]float64) {
 	dotRowsGeneric(rows, n, stride, x, y, sums)
 }
 
-func toFixed32(dst []int32, src []float32, scale float64, limit int32) int {
+func toFixed32(dst []int32, src []float32, scale float64, limit int32) (saturated int) {
 	return toFixed32Generic(dst, src, scale, limit)
 }
 

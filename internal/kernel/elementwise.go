@@ -27,14 +27,14 @@ func SumRows(rows, c int, x, out []float32) {
 
 // sumScaled computes out = factor * sum of the rows of x.
 func sumScaled(rows, c int, x []float32, factor float64, out []float32) {
-	for c0 := 0; c0 < c; c0 += strip {
-		n := min(strip, c-c0)
-		var sums [strip]float64
-		if rows > 0 {
-			sumRows(rows, n, c, x[c0:], sums[:n])
+	for c0 := 0; c0 < c; c0 += stripWidth {
+		n := min(stripWidth, c-c0)
+		var sums [stripWidth]float64
+		for r := 0; r < rows; r += stripRows {
+			sumRows(min(stripRows, rows-r), n, c, x[r*c+c0:], &sums)
 		}
-		for i := range n {
-			out[c0+i] = float32(sums[i] * factor)
+		for i, v := range sums[:n] {
+			out[c0+i] = float32(v * factor)
 		}
 	}
 }
@@ -57,21 +57,21 @@ func ScaleChannels(n, hw, c int, x, s, y []float32) {
 // overwrites dx [n, hw, c] = dy * s, which may be dy, and ds [n, c] = sum over hw of dy * x, taken in float64.
 func ScaleChannelsBackward(n, hw, c int, x, s, dy, dx, ds []float32) {
 	const function = "ScaleChannelsBackward"
-	for _, v := range [][]float32{x, dy, dx} {
+	for _, v := range [...][]float32{x, dy, dx} {
 		checkLen(function, "x, dy or dx", len(v), n*hw*c)
 	}
 	checkLen(function, "s", len(s), n*c)
 	checkLen(function, "ds", len(ds), n*c)
 	for i := range n {
-		for c0 := 0; c0 < c; c0 += strip {
-			m := min(strip, c-c0)
-			var sums [strip]float64
-			if hw > 0 {
-				at := i*hw*c + c0
-				dotRows(hw, m, c, x[at:], dy[at:], sums[:m])
+		for c0 := 0; c0 < c; c0 += stripWidth {
+			m := min(stripWidth, c-c0)
+			var sums [stripWidth]float64
+			for p := 0; p < hw; p += stripRows {
+				at := (i*hw+p)*c + c0
+				dotRows(min(stripRows, hw-p), m, c, x[at:], dy[at:], &sums)
 			}
-			for j := range m {
-				ds[i*c+c0+j] = float32(sums[j])
+			for j, v := range sums[:m] {
+				ds[i*c+c0+j] = float32(v)
 			}
 		}
 	}

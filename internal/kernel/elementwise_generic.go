@@ -25,8 +25,7 @@ func maximumGeneric(x, y []float32) {
 }
 
 // sumRowsGeneric adds n neighbouring channels of rows that lie stride values apart to sums.
-func sumRowsGeneric(rows, n, stride int, x []float32, sums []float64) {
-	sums = sums[:n]
+func sumRowsGeneric(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
 	for r := range rows {
 		for i, v := range x[r*stride:][:n] {
 			sums[i] += float64(v)
@@ -35,8 +34,7 @@ func sumRowsGeneric(rows, n, stride int, x []float32, sums []float64) {
 }
 
 // dotRowsGeneric adds the products of n neighbouring channels of x and y to sums.
-func dotRowsGeneric(rows, n, stride int, x, y []float32, sums []float64) {
-	sums = sums[:n]
+func dotRowsGeneric(rows, n, stride int, x, y []float32, sums *[stripWidth]float64) {
 	for r := range rows {
 		other := y[r*stride:][:n]
 		for i, v := range x[r*stride:][:n] {

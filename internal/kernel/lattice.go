@@ -63,7 +63,7 @@ func (l *lattice) table(b block, ws *Workspace) {
 	offsets, outputs := grow(&ws.offsets, tiles*taps*tileRows), grow(&ws.outputs, tiles*tileRows)
 	n, i, j := l.pixel(b.from)
 	for m := range tiles * tileRows {
-		row := offsets[m/tileRows*taps*tileRows+m%tileRows:]
+		row := offsets[min(m/tileRows*taps*tileRows+m%tileRows, len(offsets)):]
 		if m >= b.count {
 			for t := range taps {
 				row[t*tileRows] = -1

@@ -75,8 +75,9 @@ func retire(ctx context.Context, b storage.Bucket, m Manifest) error {
 }
 
 // Retain deletes all checkpoints but the newest keep, the manifest of each first, and what unfinished saves before the
-// newest checkpoint left behind. A checkpoint counts when its manifest is good and its parts have the right sizes; a
-// damaged one between those that stay is left for inspection. When none counts, nothing is deleted.
+// newest checkpoint left behind. The newest counts only when it is whole, every hash checked, so that one whole
+// checkpoint always stays; older ones count when the manifest is good and the parts have the right sizes. A damaged one
+// between those that stay is left for inspection. When none counts, nothing is deleted.
 func Retain(ctx context.Context, b storage.Bucket, keep int) error {
 	if keep < 1 {
 		return fmt.Errorf("retain checkpoints: keep is %d, want 1 or more", keep)
@@ -92,29 +93,33 @@ func retain(ctx context.Context, b storage.Bucket, keep int) error {
 	if err != nil {
 		return err
 	}
-	whole := 0
+	kept := 0
 	for _, s := range saved { // newest first
-		complete := s.files[manifestName] > 0 // a torn manifest is read below, and refused
-		if complete && whole < keep {
-			if complete, err = s.complete(ctx, b); err != nil {
-				return err
-			}
-		}
-		switch {
-		case whole >= keep || whole > 0 && s.files[manifestName] == 0:
+		if _, finished := s.files[manifestName]; kept >= keep || kept > 0 && !finished {
 			if err := s.remove(ctx, b); err != nil {
 				return err
 			}
-		case complete:
-			whole++
+			continue
+		}
+		good, err := s.complete(ctx, b, kept == 0)
+		if err != nil {
+			return err
+		}
+		if good {
+			kept++
 		}
 	}
 	return nil
 }
 
-// complete tells whether a saved step has a good manifest and parts of the right sizes.
-func (s saved) complete(ctx context.Context, b storage.Bucket) (bool, error) {
-	m, err := readManifest(ctx, b, s.step)
+// complete tells whether a saved step has a good manifest and parts of the right sizes, and, when hashes is set, whether
+// the parts have the right hashes.
+func (s saved) complete(ctx context.Context, b storage.Bucket, hashes bool) (bool, error) {
+	read := readManifest
+	if hashes {
+		read = verify
+	}
+	m, err := read(ctx, b, s.step)
 	if errors.Is(err, ErrDamaged) || errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}

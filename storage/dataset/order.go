@@ -74,8 +74,8 @@ func (o Order) StepsPerEpoch() int {
 }
 
 // Lane returns the numbers of a lane's samples of an epoch, in the order of use: StepsPerEpoch * Batch / Lanes of them.
-// It costs a pass over the chunks of the dataset and the samples of the lane (64 milliseconds or so for ten million
-// images in chunks of 64): keep the result for the epoch, or use a Cursor.
+// It costs a pass over the chunks of the dataset and the samples of the lane, some milliseconds for a million images: keep
+// the result for the epoch, or use a Cursor.
 func (o Order) Lane(epoch, lane int) []int {
 	if epoch < 0 || lane < 0 || lane >= o.Lanes || o.Validate() != nil {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 
 	"pupil/storage"
 )
@@ -76,9 +77,14 @@ func (w *Writer) Add(ctx context.Context, name string, label int, encoded []byte
 	if err := w.usable(ctx); err != nil {
 		return err
 	}
-	if err := w.append(name, label, encoded); err != nil {
+	entry, m, err := w.check(name, label, encoded)
+	if err != nil {
 		return fmt.Errorf("%w %s: %w", ErrImage, name, err)
 	}
+	if w.err = w.append(entry, label, encoded); w.err != nil {
+		return w.err
+	}
+	w.stats.add(m)
 	if len(w.index.Entries) == w.size {
 		w.err = w.flush(ctx)
 	}
@@ -103,49 +109,39 @@ func (w *Writer) usable(ctx context.Context) error {
 	return errors.Join(w.err, r.Close())
 }
 
-func (w *Writer) append(name string, label int, encoded []byte) error {
+// check returns the name of an image's entry and the decoded image.
+func (w *Writer) check(name string, label int, encoded []byte) (string, image.Image, error) {
 	if label < -1 || label >= len(w.manifest.Classes) {
-		return fmt.Errorf("label %d, but there are %d classes", label, len(w.manifest.Classes))
+		return "", nil, fmt.Errorf("label %d, but there are %d classes", label, len(w.manifest.Classes))
 	}
 	if label >= 0 {
 		name = w.manifest.Classes[label] + "/" + name
 	}
 	if err := storage.ValidateKey(name); err != nil {
-		return err
+		return "", nil, err
 	}
 	if w.names[name] {
-		return fmt.Errorf("%q is in the dataset already", name)
+		return "", nil, fmt.Errorf("%q is in the dataset already", name)
 	}
 	m, err := decode(encoded)
 	if err != nil {
-		return fmt.Errorf("decode image: %w", err)
+		return "", nil, fmt.Errorf("decode image: %w", err)
 	}
-	// Zero times, owners and mode bits that depend on nothing. Names that ustar cannot hold get a PAX record.
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(encoded)), Mode: 0o644}
-	before := w.tar.Len()
-	if err := w.writer.WriteHeader(header); err != nil {
-		w.rewind(before)
-		return err
-	}
-	e := entry{Name: name, Offset: int64(w.tar.Len()), Size: int64(len(encoded)), Label: label}
-	if _, err := w.writer.Write(encoded); err != nil {
-		w.rewind(before)
-		return err
-	}
-	if err := w.writer.Flush(); err != nil { // pads the entry, so that a rewind can cut here
-		w.rewind(before)
-		return err
-	}
-	w.stats.add(m)
-	w.names[name] = true
-	w.index.Entries = append(w.index.Entries, e)
-	return nil
+	return name, m, nil
 }
 
-// rewind cuts the shard to its first n bytes, which end with an entry.
-func (w *Writer) rewind(n int) {
-	w.tar.Truncate(n)
-	w.writer = tar.NewWriter(&w.tar)
+// append writes an entry to the shard: without time and owner. A name that ustar cannot hold gets a PAX record.
+func (w *Writer) append(name string, label int, encoded []byte) error {
+	size := int64(len(encoded))
+	if err := w.writer.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644}); err != nil {
+		return fmt.Errorf("pack dataset: %s: %w", name, err)
+	}
+	w.index.Entries = append(w.index.Entries, entry{Name: name, Offset: int64(w.tar.Len()), Size: size, Label: label})
+	w.names[name] = true
+	if _, err := w.writer.Write(encoded); err != nil {
+		return fmt.Errorf("pack dataset: %s: %w", name, err)
+	}
+	return nil
 }
 
 // flush stores the shard and its index, and starts the next.

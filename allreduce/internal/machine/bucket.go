@@ -1,0 +1,291 @@
+package machine
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+	"time"
+
+	"pupil/allreduce/internal/frame"
+)
+
+// smallestChunk is the payload, in bytes, under which a vector is not cut to give every rank a part: a message costs as
+// much time as copying about that many bytes.
+const smallestChunk = 8 << 10
+
+// A chunk's state at a rank.
+type chunkState uint8
+
+const (
+	untouched   chunkState = iota
+	contributed            // this rank's input is in, and the partial sum was sent on
+	total                  // the sum over all ranks is in the bucket's data
+)
+
+// bucket is one vector on its way.
+type bucket struct {
+	id      uint32
+	dtype   frame.DType
+	data    []byte // this rank's input; by chunk replaced by the total
+	elems   int    // of a chunk, but for a shorter last one
+	started time.Duration
+	ask     asker
+
+	state   []chunkState  // by chunk
+	kept    []frame.Frame // by chunk: the partial sum as it was sent on, until the total is there
+	sums    []uint32      // by chunk: CRC-32C of the total
+	missing int           // chunks whose total is not there
+	first   int           // no chunk before it is missing
+	own     int           // the next chunk that this rank starts
+	under   int           // own chunks under way
+}
+
+// chunkElements is how many elements a chunk of a vector has: every rank starts a part, unless that makes small chunks.
+func chunkElements(n int, t frame.DType, c Config) int {
+	part := (n + c.Size - 1) / c.Size * t.Size()
+	return min(c.ChunkBytes, max(smallestChunk, part)) / t.Size()
+}
+
+func newBucket(id uint32, t frame.DType, data []byte, c Config) *bucket {
+	n := len(data) / t.Size()
+	b := &bucket{id: id, dtype: t, data: data, elems: chunkElements(n, t, c)}
+	chunks := (n + b.elems - 1) / b.elems
+	if c.Size == 1 { // the vector is its own sum
+		chunks = 0
+	}
+	b.state = make([]chunkState, chunks)
+	b.kept = make([]frame.Frame, chunks)
+	b.sums = make([]uint32, chunks)
+	b.missing = chunks
+	for b.own = 0; b.own < chunks && b.origin(b.own, c.Size) != c.Rank; {
+		b.own++
+	}
+	return b
+}
+
+// origin is the rank that starts a chunk. It depends on the bucket, so that buckets of one chunk spread over the ranks.
+func (b *bucket) origin(chunk, size int) int {
+	return int((uint64(chunk) + uint64(b.id)) % uint64(size))
+}
+
+// chunk is a chunk's part of the data.
+func (b *bucket) chunk(i int) []byte {
+	size := b.elems * b.dtype.Size()
+	return b.data[i*size : min((i+1)*size, len(b.data))]
+}
+
+// arc is the set of n ranks from origin on.
+func arc(origin, n, size int) uint64 {
+	run := uint64(1)<<n - 1 // n of 64 gives all ones
+	all := uint64(1)<<size - 1
+	return (run<<origin | run>>(size-origin)) & all
+}
+
+// Start begins the sum of a vector over all ranks. data holds its elements in little-endian order and belongs to the
+// machine from now on; it holds the sums when the completion comes. The error is one of this call alone, unless Err says
+// otherwise.
+func (m *Machine) Start(now time.Duration, step uint64, id uint32, t frame.DType, data []byte) error {
+	m.now = now
+	if m.err != nil {
+		return m.err
+	}
+	if err := m.openStep(step); err != nil {
+		return err
+	}
+	if m.buckets[id] != nil {
+		return fmt.Errorf("step %d: bucket %d was started already", step, id)
+	}
+	if m.commit != nil {
+		return fmt.Errorf("step %d: bucket %d: the step's commit has begun", step, id)
+	}
+	b := newBucket(id, t, data, m.c)
+	b.started = now
+	m.buckets[id] = b
+	m.held += len(data)
+	if b.missing == 0 {
+		m.complete(b)
+	} else {
+		m.live = append(m.live, b)
+		m.restart(&b.ask)
+		if m.overflowed {
+			b.ask.at = now
+		}
+	}
+	m.launch()
+	m.replay()
+	return nil
+}
+
+// launch starts own chunks as far as the window allows.
+func (m *Machine) launch() {
+	for _, b := range m.live {
+		for b.own < len(b.state) && (b.under == 0 || m.circulating < m.c.Window) {
+			i := b.own
+			b.own += m.c.Size
+			b.under++
+			m.circulating++
+			f := m.copyOf(b, i, 1)
+			m.pass(b, i, f)
+		}
+	}
+}
+
+// copyOf is a frame with a copy of the bucket's data of a chunk, as the sum over n ranks.
+func (m *Machine) copyOf(b *bucket, i, n int) frame.Frame {
+	part := b.chunk(i)
+	f := frame.New(m.dataHeader(b, i, n), len(part))
+	copy(f.Payload(), part)
+	f.Seal()
+	return f
+}
+
+// dataHeader is the header of a chunk's sum over the first n ranks of its way.
+func (m *Machine) dataHeader(b *bucket, i, n int) frame.Header {
+	h := m.header(frame.Data)
+	origin := b.origin(i, m.c.Size)
+	size := b.dtype.Size()
+	h.DType, h.Bucket, h.Chunk, h.Origin = b.dtype, b.id, uint32(i), uint8(origin)
+	h.Contributors = arc(origin, n, m.c.Size)
+	h.Total, h.Count = uint32(len(b.data)/size), uint32(len(b.chunk(i))/size)
+	return h
+}
+
+// pass sends a partial sum with this rank's input on, and keeps it in case it gets lost.
+func (m *Machine) pass(b *bucket, i int, f frame.Frame) {
+	b.state[i], b.kept[i] = contributed, f
+	m.held += len(f.Buffer)
+	m.send(m.next(), f)
+}
+
+// receiveData takes a chunk of a step that is open here.
+func (m *Machine) receiveData(f frame.Frame) {
+	b := m.buckets[f.Bucket]
+	if b == nil {
+		if m.commit != nil {
+			m.mismatch("rank %d reduces bucket %d of step %d, which this rank committed without that bucket", f.Sender, f.Bucket, f.Step)
+			return
+		}
+		m.keepEarly(f)
+		return
+	}
+	if err := m.checkData(b, f); err != nil {
+		m.Fail(err)
+		return
+	}
+	i := int(f.Chunk)
+	whole := f.Contributors == arc(0, m.c.Size, m.c.Size)
+	if b.state[i] == total || b.state[i] == contributed && !whole {
+		m.stats.Duplicates++
+		m.tooEarly(f.Attempt)
+		return
+	}
+	m.moved(b)
+	if whole {
+		m.receiveTotal(b, i, f)
+		return
+	}
+	m.contribute(b, i, f)
+}
+
+// checkData tells whether a chunk is what the sender, at its place in the ring, must send.
+func (m *Machine) checkData(b *bucket, f frame.Frame) error {
+	want := func(ok bool, format string, args ...any) error {
+		if ok {
+			return nil
+		}
+		return fmt.Errorf("%w: step %d, bucket %d: "+format, append([]any{ErrMismatch, f.Step, f.Bucket}, args...)...)
+	}
+	elements := len(b.data) / b.dtype.Size()
+	if err := want(f.DType == b.dtype && int(f.Total) == elements, "rank %d sums %d elements of %s, this rank %d of %s",
+		f.Sender, f.Total, f.DType, elements, b.dtype); err != nil {
+		return err
+	}
+	i := int(f.Chunk)
+	if err := want(i < len(b.state) && len(f.Payload()) == len(b.chunk(i)) && int(f.Origin) == b.origin(i, m.c.Size),
+		"rank %d cuts the vector into other chunks; give every rank the same ChunkBytes", f.Sender); err != nil {
+		return err
+	}
+	place := (m.c.Rank - int(f.Origin) + m.c.Size) % m.c.Size
+	whole := f.Contributors == arc(0, m.c.Size, m.c.Size)
+	right := whole && b.state[i] != untouched || !whole && place > 0 && f.Contributors == arc(int(f.Origin), place, m.c.Size)
+	return want(right && int(f.Sender) == m.previous(), "rank %d sent chunk %d with the inputs of ranks %b, which cannot be",
+		f.Sender, i, f.Contributors)
+}
+
+// contribute adds this rank's input to a partial sum.
+func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
+	frame.Add(b.dtype, f.Payload(), b.chunk(i))
+	n := bits.OnesCount64(f.Contributors) + 1
+	f.Header = m.dataHeader(b, i, n)
+	f.Seal()
+	if n < m.c.Size {
+		m.pass(b, i, f)
+		return
+	}
+	m.store(b, i, f)
+	m.send(m.next(), f)
+	m.settle(b)
+}
+
+// receiveTotal takes the sum over all ranks and sends it on, unless the next rank is the one that completed it.
+func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
+	origin := b.origin(i, m.c.Size)
+	m.store(b, i, f)
+	if m.next() != (origin+m.c.Size-1)%m.c.Size {
+		f.Header = m.dataHeader(b, i, m.c.Size)
+		f.PayloadCRC = b.sums[i]
+		m.send(m.next(), f)
+	}
+	if origin == m.c.Rank {
+		b.under--
+		m.circulating--
+		m.launch()
+	}
+	m.settle(b)
+}
+
+func (m *Machine) store(b *bucket, i int, f frame.Frame) {
+	copy(b.chunk(i), f.Payload())
+	m.held -= len(b.kept[i].Buffer)
+	b.state[i], b.kept[i], b.sums[i] = total, frame.Frame{}, f.PayloadCRC
+	b.missing--
+	for b.first < len(b.state) && b.state[b.first] == total {
+		b.first++
+	}
+}
+
+// settle completes a bucket that has everything.
+func (m *Machine) settle(b *bucket) {
+	if b.missing > 0 {
+		return
+	}
+	for i, l := range m.live {
+		if l == b {
+			m.live = append(m.live[:i], m.live[i+1:]...)
+			break
+		}
+	}
+	if !b.ask.asked {
+		m.patience = max(0, m.patience-1)
+	}
+	m.complete(b)
+}
+
+func (m *Machine) complete(b *bucket) {
+	m.out.Completed = append(m.out.Completed, Completion{Step: m.step, Bucket: b.id})
+}
+
+// describe tells what a bucket waits for.
+func (m *Machine) describe(b *bucket) string {
+	var origins []string
+	seen := uint64(0)
+	for i := b.first; i < len(b.state); i++ {
+		if o := b.origin(i, m.c.Size); b.state[i] != total && seen&(1<<o) == 0 {
+			seen |= 1 << o
+			origins = append(origins, strconv.Itoa(o))
+		}
+	}
+	return fmt.Sprintf("step %d, bucket %d: %d of %d chunks (of rank %s) did not come from rank %d",
+		m.step, b.id, b.missing, len(b.state), strings.Join(origins, ", "), m.previous())
+}

@@ -1,0 +1,160 @@
+package machine
+
+import (
+	"fmt"
+	"time"
+
+	"pupil/allreduce/internal/frame"
+)
+
+// Receive takes a message that frame.Decode has checked. Its buffer belongs to the machine from now on.
+func (m *Machine) Receive(now time.Duration, f frame.Frame) {
+	m.now = now
+	if m.err != nil {
+		return
+	}
+	m.stats.Received++
+	m.stats.ReceivedBytes += int64(len(f.Buffer))
+	m.handle(f)
+}
+
+func (m *Machine) handle(f frame.Frame) {
+	switch {
+	case f.Job != m.c.Job || f.Generation != m.c.Generation:
+		m.stats.Stale++
+	case int(f.Size) != m.c.Size:
+		m.mismatch("rank %d believes in %d ranks, this rank in %d", f.Sender, f.Size, m.c.Size)
+	case int(f.Sender) == m.c.Rank:
+		m.mismatch("two workers have rank %d", f.Sender)
+	case f.Kind == frame.Abort:
+		m.end(fmt.Errorf("%w by rank %d: %q", ErrAborted, f.Sender, f.Payload()))
+	case m.committed && f.Step <= m.last:
+		m.handlePast(f)
+	case m.open && f.Step < m.step:
+		m.mismatch("rank %d is at step %d, this rank at step %d; a generation begins at the same step on all", f.Sender, f.Step, m.step)
+	case !m.open || f.Step > m.step:
+		m.keepEarly(f)
+	default:
+		m.handleOpen(f)
+	}
+}
+
+// handlePast takes a message of a committed step: only a rank that still waits for the last step's end gets an answer.
+func (m *Machine) handlePast(f frame.Frame) {
+	if f.Kind == frame.Query && f.Step == m.last {
+		m.answer(int(f.Sender), m.last, m.digest, true)
+		return
+	}
+	m.stats.Stale++
+}
+
+// handleOpen takes a message of the open step.
+func (m *Machine) handleOpen(f frame.Frame) {
+	switch f.Kind {
+	case frame.Data:
+		m.receiveData(f)
+	case frame.Need:
+		m.serve(f)
+	case frame.Done:
+		m.receiveDone(f)
+	case frame.Query:
+		if m.commit != nil {
+			m.answer(int(f.Sender), m.step, m.commit.digest, false)
+		}
+	}
+}
+
+func (m *Machine) mismatch(format string, args ...any) {
+	m.Fail(fmt.Errorf("%w: "+format, append([]any{ErrMismatch}, args...)...))
+}
+
+// keepEarly keeps a message for a step or bucket that was not started here yet. What has no room is asked for later.
+// NEED and QUERY are not worth it: their senders repeat them.
+func (m *Machine) keepEarly(f frame.Frame) {
+	if f.Kind != frame.Data && f.Kind != frame.Done {
+		m.stats.Stale++
+		return
+	}
+	if m.earlyBytes+len(f.Buffer) > m.c.EarlyBytes {
+		m.stats.Dropped++
+		m.overflowed = true
+		return
+	}
+	m.stats.Early++
+	m.earlyBytes += len(f.Buffer)
+	m.early = append(m.early, f)
+}
+
+// replay handles the early messages that are early no more.
+func (m *Machine) replay() {
+	early := m.early
+	m.early, m.earlyBytes = nil, 0
+	for _, f := range early {
+		switch {
+		case m.err != nil:
+			return
+		case m.isEarly(f):
+			m.early = append(m.early, f)
+			m.earlyBytes += len(f.Buffer)
+		default:
+			m.handle(f)
+		}
+	}
+}
+
+// isEarly tells whether a message is for a step or bucket that was not started here.
+func (m *Machine) isEarly(f frame.Frame) bool {
+	switch {
+	case m.committed && f.Step <= m.last:
+		return false
+	case !m.open || f.Step != m.step:
+		return !m.open || f.Step > m.step
+	}
+	return f.Kind == frame.Data && m.buckets[f.Bucket] == nil && m.commit == nil
+}
+
+// asker says when to ask again for what does not come. Waiting is doubled after every question without progress, from
+// a base that is doubled too (patience) when answers show that a question came too early, as on a slow network.
+type asker struct {
+	at      time.Duration
+	level   int
+	attempt uint16 // questions since the last progress
+	asked   bool   // ever
+}
+
+// firstWait bounds the time until the first question; it is shorter for deadlines under 64 times as much.
+const firstWait = 100 * time.Millisecond
+
+// maxPatience bounds the doublings of the first wait.
+const maxPatience = 6
+
+func (m *Machine) wait(level int) time.Duration {
+	return min(min(m.c.Deadline/64, firstWait)<<min(level, 16), m.c.Deadline/8)
+}
+
+// restart makes an asker wait from now on.
+func (m *Machine) restart(a *asker) {
+	a.level, a.attempt = m.patience, 0
+	a.at = m.now + m.wait(a.level)
+}
+
+// again notes that a question was asked.
+func (m *Machine) again(a *asker) {
+	m.stats.Asked++
+	a.asked = true
+	a.level++
+	a.at = m.now + m.wait(a.level)
+}
+
+// moved notes progress of a bucket.
+func (m *Machine) moved(b *bucket) {
+	m.progress = m.now
+	m.restart(&b.ask)
+}
+
+// tooEarly notes that something came twice. If it was sent again on a question, that came too early.
+func (m *Machine) tooEarly(attempt uint16) {
+	if attempt > 0 {
+		m.patience = min(m.patience+1, maxPatience)
+	}
+}

@@ -1,0 +1,183 @@
+package allreduce
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"pupil/allreduce/internal/frame"
+	"pupil/allreduce/internal/machine"
+)
+
+// loop drives a machine. It is the only one to touch it.
+type loop struct {
+	r       *Ring
+	m       *machine.Machine
+	waiting map[machine.Completion]*call
+	start   time.Time
+	timer   *time.Timer
+}
+
+// minEarly is the room for messages of a step or bucket that was not started here, in bytes, at least.
+const minEarly = 16 << 20
+
+func newLoop(r *Ring) *loop {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return &loop{
+		r: r, waiting: map[machine.Completion]*call{}, start: time.Now(), timer: timer, m: machine.New(machineConfig(r.c)),
+	}
+}
+
+func machineConfig(c Config) machine.Config {
+	return machine.Config{
+		Job: frame.Checksum([]byte(c.Job)), Generation: c.Generation, Rank: c.Rank, Size: c.Size, Deadline: c.Deadline,
+		ChunkBytes: c.ChunkBytes, Window: c.Window, EarlyBytes: max(minEarly, 2*c.InFlight()),
+	}
+}
+
+// run turns until the ring has failed. The outbox then holds what the other ranks must still be told.
+func (l *loop) run(ctx context.Context) {
+	defer l.timer.Stop()
+	for l.m.Err() == nil {
+		select {
+		case f := <-l.r.inbox:
+			l.m.Receive(l.now(), f)
+		case c := <-l.r.calls:
+			l.begin(c)
+		case <-l.timer.C:
+			l.tick()
+		case <-l.r.failed:
+			l.m.Fail(l.r.cause)
+		case <-ctx.Done():
+			l.leave(ctx)
+			return
+		}
+		l.flush()
+	}
+	l.r.fail(l.explain(l.m.Err()))
+	l.publish()
+}
+
+// tick lets the machine's time pass. Messages that came while this process was held up go first: they are progress.
+func (l *loop) tick() {
+	for {
+		select {
+		case f := <-l.r.inbox:
+			l.m.Receive(l.now(), f)
+			continue
+		default:
+		}
+		break
+	}
+	l.m.Tick(l.now())
+}
+
+func (l *loop) now() time.Duration { return time.Since(l.start) }
+
+// begin starts a call.
+func (l *loop) begin(c *call) {
+	var err error
+	if c.completion.Commit {
+		err = l.m.Commit(l.now(), c.completion.Step)
+	} else {
+		err = l.m.Start(l.now(), c.completion.Step, c.completion.Bucket, c.dtype, c.data)
+	}
+	if err != nil { // of this call; another of the same step and bucket may wait
+		c.done <- err
+		return
+	}
+	l.waiting[c.completion] = c
+}
+
+// flush hands on what the machine put out.
+func (l *loop) flush() {
+	out := l.m.Take()
+	l.r.outbox.put(out.Sends)
+	for _, x := range out.Completed {
+		if c := l.waiting[x]; c != nil {
+			delete(l.waiting, x)
+			c.done <- nil
+		}
+	}
+	if at, ok := l.m.Next(); ok {
+		l.timer.Reset(max(0, at-l.now()))
+	} else {
+		l.timer.Stop()
+	}
+	l.publish()
+}
+
+func (l *loop) publish() { l.r.stats.Store(&Stats{Stats: l.m.Stats(), Held: l.m.Held()}) }
+
+// leave ends the ring because its context has ended.
+func (l *loop) leave(ctx context.Context) {
+	cause := fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx))
+	if len(l.waiting) > 0 {
+		l.m.Fail(cause)
+	} else {
+		l.m.Leave(cause)
+	}
+	l.flush()
+	l.r.fail(cause)
+}
+
+// explain adds the link's latest trouble to an error that it may have caused.
+func (l *loop) explain(err error) error {
+	if trouble := l.r.trouble.Load(); trouble != nil {
+		return fmt.Errorf("%w (the link's latest trouble: %w)", err, *trouble)
+	}
+	return err
+}
+
+// outbox is a queue of messages between the loop, which never waits, and the sender. The protocol bounds its length.
+type outbox struct {
+	mu     sync.Mutex
+	filled sync.Cond
+	queue  []machine.Send
+	closed bool
+}
+
+func newOutbox() *outbox {
+	o := &outbox{}
+	o.filled.L = &o.mu
+	return o
+}
+
+func (o *outbox) put(sends []machine.Send) {
+	if len(sends) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if sends[0].Frame.Kind == frame.Abort { // nothing before it matters any more
+		clear(o.queue)
+		o.queue = o.queue[:0]
+	}
+	o.queue = append(o.queue, sends...)
+	o.filled.Signal()
+}
+
+// take waits for the next message. ok is false when the outbox is closed and empty.
+func (o *outbox) take() (s machine.Send, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.queue) == 0 && !o.closed {
+		o.filled.Wait()
+	}
+	if len(o.queue) == 0 {
+		return machine.Send{}, false
+	}
+	s = o.queue[0]
+	o.queue[0] = machine.Send{} // let go of the buffer
+	o.queue = o.queue[1:]
+	return s, true
+}
+
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.filled.Signal()
+}

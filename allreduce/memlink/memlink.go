@@ -1,0 +1,159 @@
+// Package memlink connects the ranks of a ring within one process. It is the link of tests: a hook can lose, repeat,
+// delay and damage messages.
+package memlink
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"pupil/allreduce"
+)
+
+// Network connects Size ranks.
+type Network struct {
+	links []*Link
+}
+
+// Fault decides what becomes of a message: it returns the messages to deliver in its place, now and in that order. It
+// may keep messages and return them at a later call. The message is its own. It is called by the senders' goroutines,
+// one at a time for each receiving rank.
+type Fault func(from, to int, message []byte) [][]byte
+
+// Link is one rank's end.
+type Link struct {
+	network *Network
+	rank    int
+	limits  allreduce.Limits
+
+	mu      sync.Mutex
+	queue   [][]byte
+	pending int           // bytes in queue
+	dropped int           // messages that found the queue full since the last Receive
+	filled  chan struct{} // of one element: something is to be had
+	closed  bool
+	fault   Fault
+}
+
+var _ allreduce.Link = (*Link)(nil)
+
+// Default limits, in bytes.
+const (
+	MaxMessage = 64 << 20
+	MaxPending = 1 << 30
+)
+
+// New connects size ranks; the links are by rank.
+func New(size int) []*Link {
+	return NewLimited(size, allreduce.Limits{Message: MaxMessage, Pending: MaxPending})
+}
+
+// NewLimited is New with limits.
+func NewLimited(size int, limits allreduce.Limits) []*Link {
+	n := &Network{}
+	for rank := range size {
+		n.links = append(n.links, &Link{network: n, rank: rank, limits: limits, filled: make(chan struct{}, 1)})
+	}
+	return n.links
+}
+
+// SetFault sets the hook for what this rank receives. nil delivers everything.
+func (l *Link) SetFault(f Fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = f
+}
+
+// Send copies a message into another rank's queue. A closed receiver swallows it, as a dead peer does.
+func (l *Link) Send(to int, message []byte) error {
+	if to < 0 || to >= len(l.network.links) {
+		return fmt.Errorf("there is no rank %d among %d", to, len(l.network.links))
+	}
+	if len(message) > l.limits.Message {
+		return fmt.Errorf("a message of %d bytes; the link takes %d", len(message), l.limits.Message)
+	}
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return allreduce.ErrLinkClosed
+	}
+	l.network.links[to].deliver(l.rank, append([]byte(nil), message...))
+	return nil
+}
+
+func (l *Link) deliver(from int, message []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	messages := [][]byte{message}
+	if l.fault != nil {
+		messages = l.fault(from, l.rank, message)
+	}
+	for _, m := range messages {
+		if l.pending+len(m) > l.limits.Pending {
+			l.dropped++
+			continue
+		}
+		l.queue = append(l.queue, m)
+		l.pending += len(m)
+	}
+	l.wake()
+}
+
+// wake lets a waiting Receive look again.
+func (l *Link) wake() {
+	select {
+	case l.filled <- struct{}{}:
+	default:
+	}
+}
+
+// Receive returns the next message.
+func (l *Link) Receive(ctx context.Context) ([]byte, error) {
+	for {
+		if message, err := l.poll(); message != nil || err != nil {
+			return message, err
+		}
+		select {
+		case <-l.filled:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (l *Link) poll() ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, allreduce.ErrLinkClosed
+	case l.dropped > 0:
+		n := l.dropped
+		l.dropped = 0
+		return nil, fmt.Errorf("%d messages were dropped: %d bytes are waiting, of at most %d", n, l.pending, l.limits.Pending)
+	case len(l.queue) == 0:
+		return nil, nil
+	}
+	message := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	l.pending -= len(message)
+	return message, nil
+}
+
+// Limits are those of NewLimited.
+func (l *Link) Limits() allreduce.Limits { return l.limits }
+
+// Close ends this rank's Send and Receive with allreduce.ErrLinkClosed and lets go of what waits.
+func (l *Link) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.queue, l.pending, l.fault = nil, 0, nil
+	l.wake()
+	return nil
+}

@@ -1,0 +1,313 @@
+package allreduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"pupil/allreduce/internal/frame"
+	"pupil/allreduce/internal/machine"
+)
+
+// Errors of calls. A ring that has failed stays so; what comes next is a ring of a new generation.
+var (
+	// ErrDeadline tells that nothing came for as long as Config.Deadline.
+	ErrDeadline = machine.ErrDeadline
+	// ErrMismatch tells that ranks differ in their configuration, steps, buckets, lengths or sums.
+	ErrMismatch = machine.ErrMismatch
+	// ErrAborted tells that this rank or another aborted or failed; the cause is in its text and, if it was given to
+	// Abort here, in its chain.
+	ErrAborted = machine.ErrAborted
+	// ErrClosed tells that Run has returned because its context ended.
+	ErrClosed = errors.New("the ring is closed")
+)
+
+// Ring is one rank's end of an all-reduce. Its methods are safe for concurrent use.
+type Ring struct {
+	c       Config
+	link    Link // nil for a ring of one
+	calls   chan *call
+	inbox   chan frame.Frame
+	outbox  *outbox
+	trouble atomic.Pointer[error] // the link's latest
+	corrupt atomic.Int64
+	started atomic.Bool
+
+	once   sync.Once
+	failed chan struct{} // closed when cause is set
+	cause  error         // why all calls fail
+
+	stats atomic.Pointer[Stats]
+	solo  *solo // a ring of one
+}
+
+// call is a Reduce or Commit on its way through the loop.
+type call struct {
+	completion machine.Completion
+	dtype      frame.DType
+	data       []byte
+	done       chan error // of one element: the loop never waits
+}
+
+// New returns a ring over a link, which is nil for a ring of one. The ring does not close the link. Calls wait until
+// Run runs.
+func New(link Link, c Config) (*Ring, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("ring: %w", err)
+	}
+	c = c.withDefaults()
+	r := &Ring{
+		c: c, link: link, failed: make(chan struct{}), calls: make(chan *call), inbox: make(chan frame.Frame, inboxLength),
+		outbox: newOutbox(),
+	}
+	r.stats.Store(&Stats{})
+	if c.Size == 1 {
+		r.solo = newSolo(c)
+		return r, nil
+	}
+	if link == nil {
+		return nil, fmt.Errorf("ring: %d ranks need a link", c.Size)
+	}
+	if err := c.fits(link.Limits()); err != nil {
+		return nil, fmt.Errorf("ring: %w", err)
+	}
+	return r, nil
+}
+
+// inboxLength is how many checked messages may wait for the loop; more wait in the link.
+const inboxLength = 16
+
+// ReduceInt32 replaces v by its sum over all ranks, element by element, modulo 2^32: exact as long as the sums fit.
+// Every rank calls it once for a step and bucket, with vectors of one length; buckets of a step may be reduced at the
+// same time and in any order. It returns when v holds the sums, or with an error: then v is undefined and the ring has
+// failed on all ranks, but for errors of a wrong call (an old step, a bucket twice), which leave both as they were.
+// When ctx ends, the ring is aborted, since the other ranks can no longer get their sums.
+func (r *Ring) ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error {
+	if err := checkLength(len(v)); err != nil {
+		return fmt.Errorf("step %d, bucket %d: %w", step, bucket, err)
+	}
+	if r.solo != nil {
+		return r.alone(ctx, func(m *machine.Machine) error { return m.Start(0, step, bucket, frame.Int32, nil) })
+	}
+	data := make([]byte, len(v)*4)
+	frame.PutInt32(data, v)
+	c := newCall(machine.Completion{Step: step, Bucket: bucket}, frame.Int32, data)
+	if err := r.do(ctx, c); err != nil {
+		return err
+	}
+	frame.GetInt32(v, data)
+	return nil
+}
+
+// ReduceInt64 is ReduceInt32 for int64, modulo 2^64.
+func (r *Ring) ReduceInt64(ctx context.Context, step uint64, bucket uint32, v []int64) error {
+	if err := checkLength(len(v)); err != nil {
+		return fmt.Errorf("step %d, bucket %d: %w", step, bucket, err)
+	}
+	if r.solo != nil {
+		return r.alone(ctx, func(m *machine.Machine) error { return m.Start(0, step, bucket, frame.Int64, nil) })
+	}
+	data := make([]byte, len(v)*8)
+	frame.PutInt64(data, v)
+	c := newCall(machine.Completion{Step: step, Bucket: bucket}, frame.Int64, data)
+	if err := r.do(ctx, c); err != nil {
+		return err
+	}
+	frame.GetInt64(v, data)
+	return nil
+}
+
+// Commit ends a step: it returns nil once every rank has called it and all have reduced the same sums. Call it after
+// all Reduce calls of the step have returned; the next step can begin then. Steps rise, in general by one. The inputs
+// are kept until then, so that a rank that lost a message can still be served.
+//
+// nil on one rank says that every rank has all sums of the step. It does not say that Commit returns nil on every
+// rank: a rank that is cut off from all others at this very moment ends with ErrDeadline.
+func (r *Ring) Commit(ctx context.Context, step uint64) error {
+	if r.solo != nil {
+		return r.alone(ctx, func(m *machine.Machine) error { return m.Commit(0, step) })
+	}
+	return r.do(ctx, newCall(machine.Completion{Step: step, Commit: true}, 0, nil))
+}
+
+// checkLength bounds a vector, so that its length in bytes fits an int and its length the header.
+func checkLength(n int) error {
+	if int64(n) >= 1<<31 {
+		return fmt.Errorf("a vector of %d elements; at most %d can be reduced", n, 1<<31-1)
+	}
+	return nil
+}
+
+func newCall(c machine.Completion, t frame.DType, data []byte) *call {
+	return &call{completion: c, dtype: t, data: data, done: make(chan error, 1)}
+}
+
+// do hands a call to the loop and waits for its end. Only the loop and the machine know c.data until then.
+func (r *Ring) do(ctx context.Context, c *call) error {
+	select {
+	case <-r.failed:
+		return r.cause
+	default:
+	}
+	select {
+	case r.calls <- c:
+	case <-r.failed:
+		return r.cause
+	case <-ctx.Done():
+		return r.giveUp(ctx, c)
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-r.failed:
+		select {
+		case err := <-c.done: // it had ended before the ring failed
+			return err
+		default:
+			return r.cause
+		}
+	case <-ctx.Done():
+		return r.giveUp(ctx, c)
+	}
+}
+
+// giveUp aborts the ring because a call's context has ended.
+func (r *Ring) giveUp(ctx context.Context, c *call) error {
+	what := fmt.Sprintf("reduce of step %d, bucket %d", c.completion.Step, c.completion.Bucket)
+	if c.completion.Commit {
+		what = fmt.Sprintf("commit of step %d", c.completion.Step)
+	}
+	err := fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	r.Abort(err)
+	return err
+}
+
+// Abort ends all calls, now and later, with cause, and tells the other ranks. Only the first cause counts.
+func (r *Ring) Abort(cause error) {
+	if cause == nil {
+		cause = errors.New("no cause was given")
+	}
+	r.fail(fmt.Errorf("%w: %w", ErrAborted, cause))
+}
+
+// fail sets the cause and wakes everyone. Only the first counts.
+func (r *Ring) fail(err error) {
+	r.once.Do(func() {
+		r.cause = err
+		close(r.failed)
+	})
+}
+
+// Err is why the ring has failed, or nil.
+func (r *Ring) Err() error {
+	select {
+	case <-r.failed:
+		return r.cause
+	default:
+		return nil
+	}
+}
+
+// Run moves the messages until ctx ends, then it returns nil and later calls return ErrClosed, or until the ring fails,
+// then it returns why. If calls wait when ctx ends, the other ranks are told; otherwise a ring leaves silently, since
+// the others have all that they need. Run starts a goroutine that receives and one that sends and returns after both
+// have ended. It can be called once.
+func (r *Ring) Run(ctx context.Context) error {
+	if !r.started.CompareAndSwap(false, true) {
+		return errors.New("ring: Run was called before")
+	}
+	if r.solo != nil {
+		select {
+		case <-ctx.Done():
+			r.fail(fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx)))
+		case <-r.failed:
+		}
+		return r.result()
+	}
+	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	group.Go(func() { r.receive(receiving) })
+	group.Go(r.transmit)
+	newLoop(r).run(ctx)
+	stop()
+	r.outbox.close()
+	group.Wait()
+	return r.result()
+}
+
+// result is what Run returns after the ring has failed.
+func (r *Ring) result() error {
+	if errors.Is(r.cause, ErrClosed) {
+		return nil
+	}
+	return r.cause
+}
+
+// receive checks messages and hands them to the loop until ctx ends.
+func (r *Ring) receive(ctx context.Context) {
+	for {
+		message, err := r.link.Receive(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			if r.note(fmt.Errorf("receive: %w", err)) {
+				return
+			}
+			continue
+		}
+		f, err := frame.Decode(message)
+		if errors.Is(err, frame.ErrVersion) {
+			r.fail(fmt.Errorf("%w: %w", ErrMismatch, err))
+			return
+		}
+		if err != nil {
+			r.corrupt.Add(1)
+			continue
+		}
+		select {
+		case r.inbox <- f:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// transmit sends what is in the outbox until that is closed and empty.
+func (r *Ring) transmit() {
+	for {
+		s, ok := r.outbox.take()
+		if !ok {
+			return
+		}
+		if err := r.link.Send(s.To, s.Frame.Encode()); err != nil {
+			r.note(fmt.Errorf("send to rank %d: %w", s.To, err))
+		}
+	}
+}
+
+// note remembers the link's trouble for the text of a later error. The link's end is the ring's too.
+func (r *Ring) note(err error) (closed bool) {
+	r.trouble.Store(&err)
+	if errors.Is(err, ErrLinkClosed) {
+		r.fail(err)
+		return true
+	}
+	return false
+}
+
+// Stats counts what a ring has seen and done.
+type Stats struct {
+	machine.Stats
+	Corrupt int64 // messages that were damaged
+	Held    int   // bytes of vectors and messages that are kept now
+}
+
+// Stats returns the counters as of the last turn of the loop.
+func (r *Ring) Stats() Stats {
+	s := *r.stats.Load()
+	s.Corrupt = r.corrupt.Load()
+	return s
+}

@@ -1,0 +1,180 @@
+package allreduce
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Bounds of exponents. The lowest gives every float32 exactly, the highest reaches above the largest.
+const (
+	MinExponent = -149
+	MaxExponent = 128
+)
+
+const (
+	// headroom is by how much a tensor's values may grow from step to step without saturating: 2^8.
+	headroom = 8
+	// widening is added to the exponent of a tensor that saturated: its range grows by 2^4 at once.
+	widening = 4
+	// history is the number of steps over which the largest magnitude counts.
+	history = 16
+	// initialRange is the largest magnitude that a lane's value is expected to have before anything is known.
+	initialRange = 256
+)
+
+// Scaler chooses the exponents of fixed-point sums by delayed scaling: that of a step follows from what earlier steps
+// reduced, so every worker knows it without a message (as in FP8 training: Micikevicius et al., "FP8 Formats for Deep
+// Learning", 2022, and NVIDIA's Transformer Engine).
+//
+// A lane turns a value x of tensor i into the integer q = round(x * 2^-e), e = Exponents()[i], and clamps it to
+// [-Limit, Limit], Limit = floor((2^31 - 1) / lanes), so that the sum of all lanes fits an int32.
+//
+// With M the largest magnitude of the tensor's sum in the last 16 steps, e is the smallest integer for which
+// 2^8 M <= Limit 2^e: a value of 2^8 M, 256 times what the whole sum had, does not saturate. A tensor that saturated
+// gets e + 4 or more and keeps it for 16 steps. A tensor whose sums were all zero keeps its exponent.
+//
+// Precision: a unit of q is 2^e < 2^9 M / Limit, about 2^-22 lanes M. A lane's rounding is off by half a unit at most, so
+// a sum over lanes by lanes/2 units: with 8 lanes a unit is under 2^-19 of M, and a sum is right to 2^-17 M (errors are
+// independent, so the typical error is sqrt(lanes/12) units, 2^-19 M). This is relative to the tensor's largest
+// value; a lane's value of less than half a unit becomes 0. Before the first Update a unit is under 2^-22 lanes, for
+// values up to 256 (see NewScaler and Expect).
+//
+// The zero Scaler has no tensors; it is there to be decoded into. Scaler is not safe for concurrent use.
+type Scaler struct {
+	lanes     int
+	exponents []int
+	needs     [][]int // by step, the newest last, at most history: by tensor, the exponent that the step called for
+}
+
+// noNeed is the need of a tensor whose sum was zero. It is below every exponent.
+const noNeed = MinExponent - 1
+
+// NewScaler returns the Scaler before the first step, for values of a lane up to 256; Expect says otherwise for a tensor.
+// lanes under 1 count as 1, more than 2^30 as 2^30.
+func NewScaler(tensors, lanes int) *Scaler {
+	s := &Scaler{lanes: min(max(lanes, 1), 1<<30), exponents: make([]int, max(tensors, 0))}
+	for i := range s.exponents {
+		s.Expect(i, initialRange)
+	}
+	return s
+}
+
+// Expect sets the largest magnitude that a lane's values of a tensor are expected to have before the first Update: they
+// do not saturate. It takes no further headroom. Not a number counts as infinite.
+func (s *Scaler) Expect(tensor int, largest float64) {
+	s.exponents[tensor] = exponentFor(largest, 0, s.Limit())
+}
+
+// Limit is the largest magnitude of a lane's integer.
+func (s *Scaler) Limit() int32 { return math.MaxInt32 / int32(max(s.lanes, 1)) }
+
+// Exponents are those of the next step, by tensor. The slice is the caller's.
+func (s *Scaler) Exponents() []int { return slices.Clone(s.exponents) }
+
+// Update takes what a step has reduced, by tensor: the largest magnitude of its sum in real units, and the number of
+// values of all lanes that saturated. It is a function of its arguments and the Scaler's state: all workers that give it
+// the same get the same exponents. The error tells of a wrong number of tensors; the state is then as it was.
+func (s *Scaler) Update(largest []float64, saturated []int) error {
+	if len(largest) != len(s.exponents) || len(saturated) != len(s.exponents) {
+		return fmt.Errorf("scaler: %d magnitudes and %d counts for %d tensors", len(largest), len(saturated), len(s.exponents))
+	}
+	step := make([]int, len(s.exponents))
+	for i, x := range largest {
+		step[i] = noNeed
+		if x != 0 {
+			step[i] = exponentFor(x, headroom, s.Limit())
+		}
+		if saturated[i] > 0 {
+			step[i] = min(max(step[i], s.exponents[i]+widening), MaxExponent)
+		}
+	}
+	s.needs = append(s.needs, step)
+	s.needs = s.needs[max(0, len(s.needs)-history):]
+	for i := range s.exponents {
+		need := noNeed
+		for _, n := range s.needs {
+			need = max(need, n[i])
+		}
+		if need > noNeed {
+			s.exponents[i] = need
+		}
+	}
+	return nil
+}
+
+// exponentFor is the smallest exponent e within the bounds for which |largest| 2^bits <= limit 2^e.
+func exponentFor(largest float64, bits int, limit int32) int {
+	largest = math.Abs(largest)
+	if math.IsNaN(largest) || math.IsInf(largest, 0) {
+		return MaxExponent
+	}
+	f, e := math.Frexp(largest) // largest = f 2^e, f in [1/2, 1) or 0
+	if f == 0 {
+		return MinExponent
+	}
+	// f/limit is rounded, but never over or under a power of two: f 2^53 and limit are integers, and a quotient of such
+	// that is no power of two differs from one by more than half a unit in the last place.
+	g, d := math.Frexp(f / float64(limit)) // largest/limit = g 2^(d+e)
+	if g == 0.5 {
+		d--
+	}
+	return min(max(d+e+bits, MinExponent), MaxExponent)
+}
+
+// scalerState is the JSON form. Integers only, so it is exact.
+type scalerState struct {
+	Lanes     int     `json:"lanes"`
+	Exponents []int   `json:"exponents"`
+	Needs     [][]int `json:"needs"`
+}
+
+// MarshalJSON gives the whole state; the same state gives the same bytes.
+func (s *Scaler) MarshalJSON() ([]byte, error) {
+	return json.Marshal(scalerState{s.lanes, append([]int{}, s.exponents...), append([][]int{}, s.needs...)})
+}
+
+// UnmarshalJSON sets the whole state. A Scaler that has tensors refuses a state of other tensors or lanes, and is then as
+// it was.
+func (s *Scaler) UnmarshalJSON(data []byte) error {
+	var x scalerState
+	if err := json.Unmarshal(data, &x); err != nil {
+		return fmt.Errorf("scaler: %w", err)
+	}
+	if err := x.validate(); err != nil {
+		return fmt.Errorf("scaler: %w", err)
+	}
+	if n := len(s.exponents); n > 0 && (n != len(x.Exponents) || s.lanes != x.Lanes) {
+		return fmt.Errorf("scaler: the state is one of %d tensors and %d lanes; here there are %d tensors and %d lanes",
+			len(x.Exponents), x.Lanes, n, s.lanes)
+	}
+	*s = Scaler{lanes: x.Lanes, exponents: x.Exponents, needs: x.Needs}
+	return nil
+}
+
+func (x scalerState) validate() error {
+	if x.Lanes < 1 || x.Lanes > 1<<30 {
+		return fmt.Errorf("lanes is %d; it must be 1 to %d", x.Lanes, 1<<30)
+	}
+	if len(x.Needs) > history {
+		return fmt.Errorf("needs has %d steps; at most %d count", len(x.Needs), history)
+	}
+	for i, e := range x.Exponents {
+		if e < MinExponent || e > MaxExponent {
+			return fmt.Errorf("exponent %d is %d; it must be %d to %d", i, e, MinExponent, MaxExponent)
+		}
+	}
+	for k, step := range x.Needs {
+		if len(step) != len(x.Exponents) {
+			return fmt.Errorf("needs %d has %d tensors; there are %d exponents", k, len(step), len(x.Exponents))
+		}
+		for _, e := range step {
+			if e < noNeed || e > MaxExponent {
+				return errors.New("needs has an exponent out of bounds")
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// maxLanes is the most lanes that a run can have.
+const maxLanes = 1 << 16
+
+// planLanes spreads the lanes 0..lanes-1 over the workers, which come in the order of their ranks: each carries
+// lanes/len(workers) of them, or one more; with more workers than lanes, one or none. As few lanes as can be change their
+// carrier from those of the previous plan: a worker keeps what it had up to its share, and those that had the most get
+// the larger shares. Lanes without a carrier go to the workers in order, so that a first plan has ranges.
+func planLanes(lanes int, workers []string, previous []Member) []Member {
+	had := make([][]int, len(workers))
+	for _, m := range previous {
+		if i := slices.Index(workers, m.Worker); i >= 0 {
+			had[i] = slices.DeleteFunc(slices.Clone(m.Lanes), func(l int) bool { return l >= lanes })
+		}
+	}
+	share := shares(lanes, had)
+	members := make([]Member, len(workers))
+	carried := make([]bool, lanes)
+	for i, w := range workers {
+		kept := had[i][:min(len(had[i]), share[i])]
+		members[i] = Member{Worker: w, Lanes: append(make([]int, 0, share[i]), kept...)}
+		for _, l := range kept {
+			carried[l] = true
+		}
+	}
+	next := 0
+	for i := range members {
+		m := &members[i]
+		for len(m.Lanes) < share[i] {
+			for carried[next] {
+				next++
+			}
+			m.Lanes = append(m.Lanes, next)
+			next++
+		}
+		slices.Sort(m.Lanes)
+	}
+	return members
+}
+
+// shares says how many lanes each worker carries, by what it had before.
+func shares(lanes int, had [][]int) []int {
+	order := make([]int, len(had))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(had[b]), len(had[a])) })
+	share := make([]int, len(had))
+	for place, i := range order {
+		share[i] = lanes / len(had)
+		if place < lanes%len(had) {
+			share[i]++
+		}
+	}
+	return share
+}
+
+// checkLanes says whether different members carry each of the lanes 0..lanes-1 exactly once.
+func checkLanes(lanes int, members []Member) error {
+	carrier := make([]string, lanes)
+	seen := make(map[string]bool, len(members))
+	for _, m := range members {
+		if seen[m.Worker] {
+			return fmt.Errorf("worker %s is in the plan twice", m.Worker)
+		}
+		seen[m.Worker] = true
+		for _, l := range m.Lanes {
+			if l < 0 || l >= lanes {
+				return fmt.Errorf("worker %s carries lane %d of %d", m.Worker, l, lanes)
+			}
+			if carrier[l] != "" {
+				return fmt.Errorf("lane %d is carried by %s and by %s", l, carrier[l], m.Worker)
+			}
+			carrier[l] = m.Worker
+		}
+	}
+	if l := slices.Index(carrier, ""); l >= 0 {
+		return fmt.Errorf("nobody carries lane %d", l)
+	}
+	return nil
+}

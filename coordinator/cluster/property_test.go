@@ -1,0 +1,304 @@
+package cluster_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/job"
+	"pupil/internal/random"
+)
+
+// TestRandomEvents applies random events, also nonsensical ones, lets Decide answer, and holds the state to what must
+// always be true. A failure prints the seed that brings it back.
+func TestRandomEvents(t *testing.T) {
+	planned := 0
+	for seed := range uint64(40) {
+		w := &world{t: t, seed: seed, r: random.New(random.PurposeTest, seed), state: cluster.New(), now: time.Unix(1e9, 0)}
+		w.encoded = w.encode(w.state)
+		for range 100 {
+			w.now = w.now.Add(time.Duration(w.r.IntN(20)) * time.Second)
+			w.apply(w.event())
+			w.settle()
+		}
+		planned += len(w.plans)
+	}
+	if planned < 100 {
+		t.Errorf("only %d plans were made; the events do not test much", planned)
+	}
+}
+
+type world struct {
+	t     *testing.T
+	seed  uint64
+	r     *random.Stream
+	state *cluster.State
+	now   time.Time
+	plans []cluster.Plan // by generation, from 1
+
+	encoded []byte // the state
+}
+
+func (w *world) fatalf(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("seed %d: %s", w.seed, fmt.Sprintf(format, args...))
+}
+
+// event makes up something that happens.
+func (w *world) event() cluster.Command {
+	worker := fmt.Sprintf("w%d", w.r.IntN(5))
+	session := fmt.Sprintf("s%d", w.r.IntN(2))
+	if live := w.state.Worker(worker); live != nil && w.r.IntN(4) > 0 {
+		session = live.Session
+	}
+	run := fmt.Sprintf("r%d", w.r.IntN(3))
+	if a := w.state.Active(); a != nil && w.r.IntN(4) > 0 {
+		run = a.Run
+	}
+	generation := w.state.Generation
+	if generation > 0 && w.r.IntN(4) == 0 {
+		generation--
+	}
+	step := w.r.IntN(100)
+	submission := cluster.Submission{
+		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Restore: w.r.IntN(5) - 1,
+	}
+	switch w.r.IntN(16) {
+	case 0:
+		return cluster.Submit{Submission: submission}
+	case 1, 2:
+		if r := w.state.Run(run); r != nil {
+			submission.Spec = r.Spec
+		}
+		return cluster.Resume{Submission: submission}
+	case 3, 4, 5, 6, 7:
+		return cluster.Join{Worker: worker, Session: session, Kernel: "avx2"}
+	case 8:
+		return cluster.Lost{Worker: worker, Session: []string{session, ""}[w.r.IntN(2)], Reason: "killed"}
+	case 9:
+		return cluster.Leave{Worker: worker, Session: session}
+	case 10:
+		return cluster.Committed{Run: run, Generation: generation, Step: step}
+	case 11:
+		return cluster.Checkpointed{Run: run, Generation: generation, Step: step}
+	case 12, 13:
+		outcome := []cluster.Phase{cluster.Finished, cluster.Stopped, cluster.Failed}[w.r.IntN(3)]
+		return cluster.Ended{Worker: worker, Run: run, Generation: generation, Outcome: outcome, Error: "broken"}
+	case 14:
+		return cluster.StopRequested{Run: run, Reason: "asked to"}
+	}
+	if w.r.IntN(8) == 0 {
+		return cluster.Restarted{}
+	}
+	// A plan that nobody has decided.
+	return cluster.Planned{Run: run, Plan: cluster.Plan{Generation: w.state.Generation + uint64(w.r.IntN(2))}}
+}
+
+// apply applies a command, by way of its encoding, and compares the state with that before.
+func (w *world) apply(c cluster.Command) {
+	w.t.Helper()
+	before := w.state.Clone()
+	encoded := w.encoded
+	data, err := cluster.EncodeCommand(w.now, c)
+	if err != nil {
+		w.fatalf("%v", err)
+	}
+	at, decoded, err := cluster.DecodeCommand(data)
+	if err != nil || !at.Equal(w.now) || !reflect.DeepEqual(c, decoded) {
+		w.fatalf("%+v came back as %+v at %s: %v", c, decoded, at, err)
+	}
+	err = w.state.Apply(w.now, decoded)
+	w.encoded = w.encode(w.state)
+	if err != nil {
+		if !errors.Is(err, cluster.ErrRefused) && !errors.Is(err, cluster.ErrStale) && !errors.Is(err, cluster.ErrUnknown) {
+			w.fatalf("%+v: error %v", c, err)
+		}
+		if !bytes.Equal(encoded, w.encoded) {
+			w.fatalf("%+v was refused (%v), but changed the state from\n%s to\n%s", c, err, encoded, w.encoded)
+		}
+	}
+	// What costs much is done now and then.
+	if w.r.IntN(8) == 0 && !bytes.Equal(encoded, w.encode(before)) {
+		w.fatalf("%+v changed a clone", c)
+	}
+	w.compare(before, c)
+	w.check()
+}
+
+func (w *world) encode(s *cluster.State) []byte {
+	w.t.Helper()
+	data, err := s.Encode()
+	if err != nil {
+		w.fatalf("%v", err)
+	}
+	return data
+}
+
+// settle lets Decide answer until there is nothing to do.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 10 {
+		d, why := cluster.Decide(w.state, w.now, cluster.DefaultConfig())
+		switch {
+		case (d.Kind == cluster.DoNothing || d.Kind == cluster.DoWait) != (d.Command == nil):
+			w.fatalf("decision %+v", d)
+		case (d.Kind == cluster.DoWait) != d.Until.After(w.now):
+			w.fatalf("decision %+v at %s", d, w.now)
+		case why == "":
+			w.fatalf("decision %+v without a reason", d)
+		}
+		if d.Command == nil {
+			return
+		}
+		sequence := w.state.Sequence
+		w.apply(d.Command)
+		if w.state.Sequence == sequence {
+			w.fatalf("decision %+v was refused", d)
+		}
+	}
+	w.fatalf("decisions do not come to an end")
+}
+
+// compare holds what happened to what may happen.
+func (w *world) compare(before *cluster.State, c cluster.Command) {
+	w.t.Helper()
+	s := w.state
+	if s.Generation < before.Generation || s.Generation > before.Generation+1 {
+		w.fatalf("%+v: generation from %d to %d", c, before.Generation, s.Generation)
+	}
+	for _, was := range before.Runs {
+		r := s.Run(was.Run)
+		if r == nil {
+			w.fatalf("%+v: run %s is gone", c, was.Run)
+		}
+		if r.Committed < was.Committed {
+			w.fatalf("%+v: run %s has committed %d steps, after %d", c, r.Run, r.Committed, was.Committed)
+		}
+		if _, resumed := c.(cluster.Resume); was.Phase.Over() && r.Phase != was.Phase && !resumed {
+			w.fatalf("%+v: run %s was %s and is %s", c, r.Run, was.Phase, r.Phase)
+		}
+	}
+	if s.Generation > before.Generation {
+		w.plans = append(w.plans, *s.Active().Plan)
+	}
+}
+
+// check holds the state to what is always true.
+func (w *world) check() {
+	w.t.Helper()
+	s := w.state
+	running := 0
+	for _, r := range s.Runs {
+		if r.Phase == cluster.Running || r.Phase == cluster.Stopping {
+			running++
+		}
+		if !slices.IsSorted(r.Checkpoints) {
+			w.fatalf("checkpoints %v", r.Checkpoints)
+		}
+		if p := r.Plan; p != nil {
+			if !reflect.DeepEqual(*p, w.plans[p.Generation-1]) {
+				w.fatalf("generation %d had the plan %+v and has %+v", p.Generation, w.plans[p.Generation-1], *p)
+			}
+		}
+	}
+	if running > 1 {
+		w.fatalf("%d runs at a time", running)
+	}
+	for _, worker := range s.Workers {
+		o := s.Order(worker.ID)
+		over := worker.Run != "" && (s.Run(worker.Run).Phase.Over() || s.Run(worker.Run).Plan.Generation != worker.Generation)
+		if (o.Instruction == cluster.Rest) != (worker.Run == "" || worker.Done && !over) || o.Instruction == cluster.Abort && o.Reason == "" {
+			w.fatalf("worker %+v has the order %+v", worker, o)
+		}
+		if o.Instruction == cluster.Train && s.Run(o.Run).Plan.Rank(worker.ID) < 0 {
+			w.fatalf("worker %s shall carry a plan that it is no member of", worker.ID)
+		}
+	}
+	if w.r.IntN(8) > 0 {
+		return
+	}
+	again, err := cluster.Decode(w.encoded)
+	if err != nil {
+		w.fatalf("%v", err)
+	}
+	if !bytes.Equal(w.encoded, w.encode(again)) {
+		w.fatalf("the state comes back changed:\n%s", w.encoded)
+	}
+}
+
+// TestLanePlans makes plans for changing sets of workers. Every lane has one carrier, shares differ by one at most, and
+// no plan with such shares moves fewer lanes (for few workers all shares are tried).
+func TestLanePlans(t *testing.T) {
+	for seed := range uint64(300) {
+		r := random.New(random.PurposeTest, seed)
+		lanes := 1 + r.IntN(12)
+		var previous []cluster.Member
+		for range 8 {
+			var workers []string
+			for i := range 5 {
+				if r.IntN(2) == 0 {
+					workers = append(workers, fmt.Sprintf("w%d", i))
+				}
+			}
+			if len(workers) == 0 {
+				continue
+			}
+			members := cluster.PlanLanes(lanes, workers, previous)
+			if err := cluster.CheckLanes(lanes, members); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			kept := 0
+			for i, m := range members {
+				if m.Worker != workers[i] || !slices.IsSorted(m.Lanes) {
+					t.Fatalf("seed %d: member %d is %+v", seed, i, m)
+				}
+				if n := len(m.Lanes) - lanes/len(workers); n != 0 && n != 1 {
+					t.Fatalf("seed %d: %d lanes on %d workers, %d on %s", seed, lanes, len(workers), len(m.Lanes), m.Worker)
+				}
+				for _, l := range m.Lanes {
+					if carrier(previous, l) == m.Worker {
+						kept++
+					}
+				}
+			}
+			if want := mostKept(lanes, workers, previous); kept != want {
+				t.Fatalf("seed %d: of %d lanes %d stay; %d could\nfrom %v\nto   %v", seed, lanes, kept, want, previous, members)
+			}
+			previous = members
+		}
+	}
+}
+
+func carrier(members []cluster.Member, lane int) string {
+	for _, m := range members {
+		if slices.Contains(m.Lanes, lane) {
+			return m.Worker
+		}
+	}
+	return ""
+}
+
+// mostKept tries all ways to give the larger shares away.
+func mostKept(lanes int, workers []string, previous []cluster.Member) (best int) {
+	for larger := range 1 << len(workers) {
+		total, kept := 0, 0
+		for i, w := range workers {
+			share := lanes/len(workers) + larger>>i&1
+			total += share
+			for _, m := range previous {
+				if m.Worker == w {
+					kept += min(share, len(m.Lanes))
+				}
+			}
+		}
+		if total == lanes {
+			best = max(best, kept)
+		}
+	}
+	return best
+}

@@ -1,0 +1,120 @@
+package control
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"pupil/coordinator/wire"
+)
+
+// BrokerOptions say how the embedded NATS server listens. The zero value is right for one machine.
+type BrokerOptions struct {
+	Host       string // address to listen on; default 127.0.0.1
+	Port       int    // default: one that is free
+	MaxPayload int32  // largest message, in bytes; default 8 MiB
+	MaxPending int64  // bytes that may wait for a slow connection; default 1 GiB; see DESIGN section 6 for what the ring needs
+}
+
+// Broker is a NATS server within this process. Workers connect with credentials that are drawn at each start and that
+// let them use only their subjects.
+type Broker struct {
+	server   *server.Server
+	users    map[string]string // passwords
+	shutdown bool
+}
+
+const (
+	userCoordinator = "coordinator" // may do everything among the workers' subjects
+	userWorker      = "worker"
+	userMonitor     = "monitor" // hears of connections that close
+	account         = "PUPIL"
+	systemAccount   = "SYSTEM"
+	startTimeout    = 10 * time.Second
+	writeDeadline   = 30 * time.Second
+)
+
+// StartBroker starts a server and waits until it takes connections.
+func StartBroker(o BrokerOptions) (*Broker, error) {
+	b := &Broker{users: make(map[string]string)}
+	for _, user := range []string{userCoordinator, userWorker, userMonitor} {
+		b.users[user] = randomName()
+	}
+	s, err := server.NewServer(b.options(o))
+	if err != nil {
+		return nil, fmt.Errorf("start broker: %w", err)
+	}
+	b.server = s
+	s.Start()
+	if !s.ReadyForConnections(startTimeout) {
+		b.Close()
+		return nil, fmt.Errorf("start broker: it does not listen on %s:%d; is the port in use?", o.Host, o.Port)
+	}
+	return b, nil
+}
+
+func (b *Broker) options(o BrokerOptions) *server.Options {
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	if o.MaxPayload == 0 {
+		o.MaxPayload = 8 << 20
+	}
+	if o.MaxPending == 0 {
+		o.MaxPending = 1 << 30
+	}
+	common, system := server.NewAccount(account), server.NewAccount(systemAccount)
+	worker := &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			wire.RegisterSubject, wire.WorkerSubjects, wire.RunSubjects, wire.RingSubjects,
+		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{wire.PushSubjects, wire.InboxSubjects, wire.RingSubjects}},
+	}
+	return &server.Options{
+		ServerName: "pupil", Host: o.Host, Port: o.Port, NoSigs: true, NoLog: true,
+		MaxPayload: o.MaxPayload, MaxPending: o.MaxPending, WriteDeadline: writeDeadline,
+		Accounts: []*server.Account{common, system}, SystemAccount: systemAccount,
+		Users: []*server.User{
+			{Username: userCoordinator, Password: b.users[userCoordinator], Account: common},
+			{Username: userWorker, Password: b.users[userWorker], Account: common, Permissions: worker},
+			{Username: userMonitor, Password: b.users[userMonitor], Account: system},
+		},
+	}
+}
+
+// URL is where workers connect to, without credentials.
+func (b *Broker) URL() string { return b.server.ClientURL() }
+
+// Worker returns the credentials of workers.
+func (b *Broker) Worker() (user, password string) { return userWorker, b.users[userWorker] }
+
+// Close ends the server and all connections, and waits for that.
+func (b *Broker) Close() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+// connect opens a connection within the process.
+func (b *Broker) connect(user string, failed nats.ErrHandler) (*nats.Conn, error) {
+	nc, err := nats.Connect(b.URL(), nats.InProcessServer(b.server), nats.UserInfo(user, b.users[user]), nats.Name(user),
+		nats.ErrorHandler(failed), nats.NoReconnect())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect %s to the broker", user), err)
+	}
+	return nc, nil
+}
+
+// randomName returns 128 random bits in hex.
+func randomName() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,62 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/raftlog"
+	"pupil/coordinator/wire"
+)
+
+// Config is what a Service is made of. Begin with DefaultConfig.
+type Config struct {
+	Broker         *Broker           // required; the caller closes it after Run
+	Log            *raftlog.Log      // required; the caller closes it after Run
+	Version        string            // required: of this build; workers of another one are refused
+	Timeout        time.Duration     // a worker that is silent for so long is lost; default 3s; heartbeats come 6 times as often
+	RingDeadline   time.Duration     // an all-reduce without progress for so long is an error; default 2m
+	CommitInterval time.Duration     // how often at most progress is written to the log; default 250ms
+	Decide         cluster.Config    // times of decisions
+	OnReport       func(wire.Report) // called for each report of the active run, in order; must return soon; may be nil
+	Logger         *slog.Logger      // nil: no logs
+}
+
+// DefaultConfig returns the defaults. Broker, Log and Version are still to be given.
+func DefaultConfig() Config {
+	return Config{
+		Timeout: 3 * time.Second, RingDeadline: 2 * time.Minute, CommitInterval: 250 * time.Millisecond,
+		Decide: cluster.DefaultConfig(),
+	}
+}
+
+// Validate lists all that is wrong.
+func (c Config) Validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Broker == nil {
+		refuse("broker is missing")
+	}
+	if c.Log == nil {
+		refuse("log is missing")
+	}
+	if c.Version == "" {
+		refuse("version is missing")
+	}
+	if c.Timeout < 30*time.Millisecond || c.Timeout > time.Hour {
+		refuse("timeout is %s; it must be 30ms to 1h", c.Timeout)
+	}
+	if c.RingDeadline < 10*time.Millisecond || c.RingDeadline > time.Hour {
+		refuse("ring deadline is %s; it must be 10ms to 1h", c.RingDeadline)
+	}
+	if c.CommitInterval < 0 {
+		refuse("commit interval is %s; it must not be negative", c.CommitInterval)
+	}
+	errs = append(errs, c.Decide.Validate())
+	return errors.Join(errs...)
+}
+
+// interval is the time between a worker's heartbeats.
+func (c Config) interval() time.Duration { return c.Timeout / 6 }

@@ -1,0 +1,346 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/control"
+	"pupil/coordinator/wire"
+	"pupil/worker/agent"
+)
+
+func TestFinish(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		t.Run(fmt.Sprintf("%d workers", n), func(t *testing.T) {
+			s := start(t, t.TempDir(), nil)
+			s.submit("a", n)
+			workers := s.works(n, &trainer{steps: 10})
+			st := s.over(cluster.Finished)
+			for _, w := range workers {
+				if err := w.result(t); err != nil {
+					t.Errorf("worker %s: %v", w.id, err)
+				}
+			}
+			if st.Step != 10 || st.Total != 10 || st.Generation != 1 || st.Weights != weights(10) {
+				t.Errorf("status %+v", st)
+			}
+			if want := []int{4, 8}; !slices.Equal(st.Checkpoints, want) {
+				t.Errorf("checkpoints %v, want %v", st.Checkpoints, want)
+			}
+			if got := s.stepsOf("a"); !slices.Equal(got, rising(10)) {
+				t.Errorf("reported steps %v", got)
+			}
+			st = s.until("all workers to leave", func(st control.Status) bool { return len(st.Workers) == 0 })
+			if st.Phase != cluster.Finished {
+				t.Errorf("the run is %s (%s) after the workers have left", st.Phase, st.Reason)
+			}
+		})
+	}
+}
+
+// TestQueue carries two runs, one after the other, by workers of their own.
+func TestQueue(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 2)
+	s.submit("b", 1)
+	want(t, s.service.Submit(t.Context(), submission("a", 1)), "there is a run a")
+	for _, w := range s.works(2, &trainer{steps: 3}) {
+		if err := w.result(t); err != nil {
+			t.Error(err)
+		}
+	}
+	s.until("b's turn", func(st control.Status) bool { return st.Run == "b" && st.Phase == cluster.Waiting })
+	if err := s.work("late", &trainer{steps: 5}).result(t); err != nil {
+		t.Error(err)
+	}
+	if st := s.over(cluster.Finished); st.Run != "b" || st.Step != 5 || st.Generation != 2 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+func TestStopAndResume(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 2)
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	held := &trainer{steps: 9, after: func(a agent.Assignment, step int) error {
+		if step == 2 && a.Rank == 1 {
+			close(reached)
+			<-goOn
+		}
+		return nil
+	}}
+	workers := s.works(2, held)
+	<-reached
+	if err := s.service.Stop(t.Context(), "the user has interrupted"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the workers to hear", func(st control.Status) bool {
+		return len(st.Workers) == 2 && st.Workers[0].Activity == wire.Stopping && st.Workers[1].Activity == wire.Stopping
+	})
+	close(goOn)
+	st := s.over(cluster.Stopped)
+	for _, w := range workers {
+		if err := w.result(t); err != nil {
+			t.Errorf("worker %s: %v", w.id, err)
+		}
+	}
+	if st.Step != 3 && st.Step != 4 || st.Reason != "the user has interrupted" || !slices.Equal(st.Checkpoints[:1], []int{st.Step}) {
+		t.Errorf("status %+v", st)
+	}
+	if st.Weights != weights(st.Step) {
+		t.Errorf("weights %s, want %s", st.Weights, weights(st.Step))
+	}
+
+	again := submission("a", 1)
+	again.Restore = st.Checkpoints[0]
+	if err := s.service.Resume(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.work("other", &trainer{steps: 9}).result(t); err != nil {
+		t.Error(err)
+	}
+	if st = s.over(cluster.Finished); st.Generation != 2 || st.Weights != weights(9) {
+		t.Errorf("status %+v", st)
+	}
+	if got := s.stepsOf("a"); !slices.Equal(got, rising(9)) {
+		t.Errorf("reported steps %v", got)
+	}
+	want(t, s.service.Resume(t.Context(), again), "has finished")
+	if err := s.service.Stop(t.Context(), "nothing is there to stop"); err != nil {
+		t.Error(err)
+	}
+}
+
+// child is a worker process. It carries steps until it is killed.
+func child(url string) int {
+	c := agent.Config{
+		URL: url, User: "worker", Password: os.Getenv(childVariable + "_PASSWORD"), ID: "child", Threads: 1,
+		Version: version, Kernel: "generic",
+	}
+	fmt.Fprintln(os.Stderr, agent.Run(context.Background(), c, &trainer{steps: 1 << 30}))
+	return 1
+}
+
+// TestKilledWorker kills a worker process in the middle of a run. Its connection's end is what tells of it.
+func TestKilledWorker(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 3)
+	_, password := s.broker.Worker()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+s.broker.URL(), childVariable+"_PASSWORD="+password)
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	workers := s.works(2, &trainer{steps: 1 << 30})
+	s.until("some steps", func(st control.Status) bool { return st.Step > 20 })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	st := s.over(cluster.Failed)
+	want(t, errors.New(st.Reason), "worker child was lost: its connection closed", "after step ")
+	for _, w := range workers {
+		err := w.result(t)
+		var abort *agent.AbortError
+		if !errors.As(err, &abort) || abort.Reason != st.Reason {
+			t.Errorf("worker %s: error %v", w.id, err)
+		}
+	}
+}
+
+// TestWorkerLost is told of a death by the process's parent, before and after the worker has joined.
+func TestWorkerLost(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 2)
+	if err := s.service.WorkerLost(t.Context(), "w7", "exit status 2"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, errors.New(s.over(cluster.Failed).Reason), "worker w7 was lost: exit status 2")
+
+	if err := s.service.Resume(t.Context(), submission("a", 2)); err != nil {
+		t.Fatal(err)
+	}
+	workers := s.works(2, &trainer{steps: 1 << 30})
+	s.until("some steps", func(st control.Status) bool { return st.Generation == 1 && st.Step > 5 })
+	if err := s.service.WorkerLost(t.Context(), "w1", "signal: killed"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, errors.New(s.over(cluster.Failed).Reason), "worker w1 was lost: signal: killed, after step")
+	var abort *agent.AbortError
+	if err := workers[0].result(t); !errors.As(err, &abort) {
+		t.Errorf("error %v", err)
+	}
+	// The other one lives, though the coordinator was told otherwise: it is refused, and gives up.
+	if err := workers[1].result(t); !errors.Is(err, agent.ErrCoordinatorGone) && !errors.As(err, &abort) {
+		t.Errorf("error %v", err)
+	}
+	if err := s.service.WorkerLost(t.Context(), "w1", "again"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTrainerFails: the reason names the worker whose trainer failed, also to the others, whose ring broke only.
+func TestTrainerFails(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 3)
+	workers := s.works(3, &trainer{steps: 1 << 30, after: func(a agent.Assignment, step int) error {
+		if step == 6 && a.Rank == 1 {
+			return errors.New("shard 3 is broken")
+		}
+		return nil
+	}})
+	st := s.over(cluster.Failed)
+	failed := 0
+	for _, w := range workers {
+		err := w.result(t)
+		var abort *agent.AbortError
+		switch {
+		case errors.As(err, &abort):
+			want(t, err, "shard 3 is broken")
+		case err != nil && err.Error() == "shard 3 is broken":
+			failed++
+			want(t, errors.New(st.Reason), fmt.Sprintf("worker %s: shard 3 is broken", w.id))
+		default:
+			t.Errorf("worker %s: error %v", w.id, err)
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d workers have failed by themselves", failed)
+	}
+}
+
+// TestSignal ends a worker by its context, as a signal does.
+func TestSignal(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 1)
+	w := s.work("w0", &trainer{steps: 1 << 30})
+	s.until("some steps", func(st control.Status) bool { return st.Step > 5 })
+	w.end(errors.New("interrupted by a signal"))
+	want(t, w.result(t), "interrupted by a signal")
+	want(t, errors.New(s.over(cluster.Failed).Reason), "worker w0: interrupted by a signal")
+}
+
+// TestRestart ends the coordinator in mid-run, in order or by taking its broker away, and begins again with its folder.
+func TestRestart(t *testing.T) {
+	for _, orderly := range []bool{true, false} {
+		t.Run(fmt.Sprintf("orderly %v", orderly), func(t *testing.T) {
+			folder := t.TempDir()
+			s := start(t, folder, func(c *control.Config) { c.Timeout = time.Second })
+			s.submit("a", 2)
+			workers := s.works(2, &trainer{steps: 1 << 30})
+			s.until("a checkpoint", func(st control.Status) bool { return len(st.Checkpoints) > 0 })
+			if !orderly {
+				s.broker.Close()
+			}
+			s.end()
+			for _, w := range workers {
+				var abort *agent.AbortError
+				err := w.result(t)
+				if orderly && errors.As(err, &abort) {
+					want(t, err, "the coordinator is ending")
+				} else if !errors.Is(err, agent.ErrCoordinatorGone) {
+					t.Errorf("worker %s: error %v", w.id, err)
+				}
+			}
+			if err := s.service.Submit(t.Context(), submission("b", 1)); !errors.Is(err, control.ErrClosed) {
+				t.Errorf("submit to a service that has ended: error %v", err)
+			}
+
+			s = start(t, folder, nil)
+			st := s.over(cluster.Failed)
+			if st.Run != "a" || st.Generation != 1 || len(st.Checkpoints) == 0 {
+				t.Errorf("after the restart the status is %+v", st)
+			}
+			want(t, errors.New(st.Reason), "the coordinator was restarted, after step ")
+			again := submission("a", 3)
+			again.Restore = st.Checkpoints[0]
+			if err := s.service.Resume(t.Context(), again); err != nil {
+				t.Fatal(err)
+			}
+			total := st.Checkpoints[0] + 5
+			for _, w := range s.works(3, &trainer{steps: total}) {
+				if err := w.result(t); err != nil {
+					t.Errorf("worker %s: %v", w.id, err)
+				}
+			}
+			if st = s.over(cluster.Finished); st.Generation != 2 || st.Weights != weights(total) {
+				t.Errorf("status %+v", st)
+			}
+		})
+	}
+}
+
+func TestRefusedWorkers(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	ctx := t.Context()
+	c := s.config("w0")
+	c.Version = "test-2"
+	err := agent.Run(ctx, c, &trainer{})
+	var refused *wire.Refused
+	if !errors.As(err, &refused) {
+		t.Errorf("another version: error %v", err)
+	}
+	want(t, err, "worker w0 is of build test-2, the coordinator of build test-1; use the same build for both")
+
+	c = s.config("w0")
+	c.Password = "guess"
+	want(t, agent.Run(ctx, c, &trainer{}), "connect to the coordinator at nats://127.0.0.1:", "Authorization")
+
+	c = s.config("w0")
+	c.URL = "nats://127.0.0.1:1"
+	want(t, agent.Run(ctx, c, &trainer{}), "connect to the coordinator at nats://127.0.0.1:1")
+
+	s.work("w0", &trainer{})
+	s.until("w0", func(st control.Status) bool { return len(st.Workers) == 1 })
+	c = s.config("w0")
+	c.JoinTimeout = 10 * time.Millisecond
+	want(t, agent.Run(ctx, c, &trainer{}), "belongs to process", "no answer for 10ms")
+
+	err = agent.Run(ctx, agent.Config{ID: "no good", JoinTimeout: -1}, &trainer{})
+	want(t, err, "url is missing", "version is missing", "kernel is missing", "threads is 0", "join timeout", `contains ' '`)
+}
+
+func TestJoinTimeout(t *testing.T) {
+	s := start(t, t.TempDir(), func(c *control.Config) { c.Decide.JoinTimeout = 50 * time.Millisecond })
+	s.submit("a", 2)
+	want(t, errors.New(s.over(cluster.Failed).Reason), "only 0 of 2 workers came within 50ms")
+}
+
+func TestConfig(t *testing.T) {
+	_, err := control.New(control.Config{CommitInterval: -1})
+	want(t, err, "broker is missing", "log is missing", "version is missing", "timeout is 0s", "ring deadline is 0s",
+		"commit interval is -1ns", "join timeout is 0s", "stop timeout is 0s")
+	_, err = control.StartBroker(control.BrokerOptions{Host: "256.1.1.1"})
+	want(t, err, "start broker")
+
+	s := start(t, t.TempDir(), nil)
+	for _, c := range []struct {
+		change func(*cluster.Submission)
+		want   string
+	}{
+		{func(c *cluster.Submission) { c.Run = "a b" }, "contains ' '"},
+		{func(c *cluster.Submission) { c.Spec = nil }, "has no job"},
+		{func(c *cluster.Submission) { c.MinWorkers = 0 }, "asks for 0 workers"},
+		{func(c *cluster.Submission) { c.Restore = -2 }, "restore_step is -2"},
+		{func(c *cluster.Submission) { c.Storage = strings.Repeat("x", 5000) }, "storage has 5000 bytes"},
+	} {
+		sub := submission("a", 1)
+		c.change(&sub)
+		want(t, s.service.Submit(t.Context(), sub), c.want)
+		want(t, s.service.Resume(t.Context(), sub), strings.ReplaceAll(c.want, "has no job", "has no job"))
+	}
+	want(t, s.service.Run(t.Context()), "has run already")
+	if st := s.service.Status(); st.Run != "" || !reflect.DeepEqual(st.Workers, []control.WorkerStatus(nil)) {
+		t.Errorf("status %+v", st)
+	}
+}

@@ -1,0 +1,29 @@
+// Package control is the coordinator's service: the broker that workers connect to, their leases, and the execution of
+// what cluster.Decide decides.
+//
+//	broker, err := control.StartBroker(control.BrokerOptions{})   // workers get broker.URL() and broker.Worker()
+//	log, err := raftlog.Open(ctx, folder, raftlog.Options{})
+//	service, err := control.New(config)                           // with broker and log
+//	go service.Run(ctx)                                           // and wait for it at the end
+//	err = service.Submit(ctx, submission)
+//	for status := range service.Watch(ctx) { ... }
+//
+// One goroutine, that of Run, owns everything: it takes messages, calls of the API and ticks one after another, turns
+// them into commands of the log, and after each change asks cluster.Decide. Others are nats.go's and the broker's own.
+//
+// # Leases
+//
+// A worker sends a heartbeat every sixth of Config.Timeout, and is lost when none has come for Timeout. When the broker
+// sees its connection close, it has one interval to come back: the broker tells of that at once, also when the process
+// was killed. The coordinator's own pauses, such as a laptop's sleep, are not held against workers.
+//
+// # Orders
+//
+// A worker's order follows from the state (cluster.State.Order). It is pushed when it changes, and again when a heartbeat
+// shows that the worker has not heard it. So neither a lost message nor a repeated one does harm.
+//
+// # Progress
+//
+// Rank 0 reports every step. Reports go to watchers at once, and into the log only every Config.CommitInterval, so that
+// disks are not on a step's path; what the log knows to be committed may lag so much behind.
+package control

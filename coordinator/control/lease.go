@@ -1,0 +1,214 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/wire"
+)
+
+// lease is what the coordinator knows of a worker by its heartbeats. It lives in memory only.
+type lease struct {
+	session  string
+	subject  string // of its orders
+	deadline time.Time
+	closed   string // why its connection closed; "" while it is open, as far as is known
+	beat     wire.Heartbeat
+	beatAt   time.Time
+	told     cluster.Order // the newest order that was pushed
+	toldAt   time.Time
+}
+
+func (l *lease) renew(now time.Time, timeout time.Duration) {
+	l.deadline, l.closed = now.Add(timeout), ""
+}
+
+// receive handles a message of a worker.
+func (s *Service) receive(msg *nats.Msg) {
+	m, err := wire.Decode(msg.Data)
+	if err != nil {
+		s.refuse(msg, err.Error(), false)
+		return
+	}
+	if want := subjectOf(m); msg.Subject != want {
+		s.refuse(msg, fmt.Sprintf("the message belongs on the subject %q", want), false)
+		return
+	}
+	switch m := m.(type) {
+	case wire.Register:
+		s.register(msg, m)
+	case wire.Heartbeat:
+		s.heartbeat(msg, m)
+	case wire.Leave:
+		s.leave(msg, m)
+	case wire.Report:
+		s.report(m)
+	case wire.CheckpointSaved:
+		s.answer(msg, s.apply(cluster.Checkpointed{Run: m.Run, Generation: m.Generation, Step: m.Step}))
+	case wire.Ended:
+		s.flushProgress()
+		s.answer(msg, s.apply(cluster.Ended{
+			Worker: m.Worker, Run: m.Run, Generation: m.Generation, Outcome: cluster.Phase(m.Outcome), Step: m.Step,
+			Error: m.Error, Weights: m.WeightsSHA256,
+		}))
+	}
+}
+
+// subjectOf says where a worker publishes a message; "" for what workers do not publish.
+func subjectOf(m wire.Message) string {
+	switch m := m.(type) {
+	case wire.Register:
+		return wire.RegisterSubject
+	case wire.Heartbeat:
+		return wire.WorkerSubject(m.Worker, m.Session)
+	case wire.Leave:
+		return wire.WorkerSubject(m.Worker, m.Session)
+	case wire.Report:
+		return wire.RunSubject(m.Run, m.Generation)
+	case wire.CheckpointSaved:
+		return wire.RunSubject(m.Run, m.Generation)
+	case wire.Ended:
+		return wire.RunSubject(m.Run, m.Generation)
+	}
+	return ""
+}
+
+func (s *Service) register(msg *nats.Msg, m wire.Register) {
+	if m.Build != s.config.Version {
+		s.refuse(msg, fmt.Sprintf("worker %s is of build %s, the coordinator of build %s; use the same build for both",
+			m.Worker, m.Build, s.config.Version), false)
+		return
+	}
+	err := s.apply(cluster.Join{
+		Worker: m.Worker, Session: m.Session, Host: m.Host, PID: m.PID, Threads: m.Threads, Kernel: m.Kernel,
+	})
+	if err != nil { // the process that has the id may be dead, and its lease about to run out
+		s.refuse(msg, err.Error(), errors.Is(err, cluster.ErrRefused))
+		return
+	}
+	now := time.Now()
+	l := s.leases[m.Worker]
+	if l == nil || l.session != m.Session {
+		l = &lease{session: m.Session, subject: wire.PushSubject(m.Worker, m.Session), beatAt: now}
+		l.beat = wire.Heartbeat{Worker: m.Worker, Session: m.Session, Activity: wire.Idle}
+		s.leases[m.Worker] = l
+		s.logger.Info("worker joined", "worker", m.Worker, "host", m.Host, "pid", m.PID, "threads", m.Threads)
+	}
+	l.renew(now, s.config.Timeout)
+	s.reply(msg, wire.Registered{Interval: s.config.interval(), Timeout: s.config.Timeout})
+}
+
+func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {
+	l := s.leases[m.Worker]
+	if l == nil || l.session != m.Session {
+		s.refuse(msg, fmt.Sprintf("worker %s is not registered; its lease ran out, or the coordinator was restarted",
+			m.Worker), false)
+		return
+	}
+	now := time.Now()
+	l.renew(now, s.config.Timeout)
+	l.beat, l.beatAt = m, now
+	s.reply(msg, wire.Ack{})
+	if now.Sub(l.toldAt) >= s.config.interval() && !followed(l.told, m) {
+		s.give(m.Worker, l, l.told)
+	}
+	s.publish()
+}
+
+func (s *Service) leave(msg *nats.Msg, m wire.Leave) {
+	s.flushProgress()
+	err := s.apply(cluster.Leave{Worker: m.Worker, Session: m.Session})
+	if l := s.leases[m.Worker]; err == nil && l != nil {
+		delete(s.leases, m.Worker)
+		s.logger.Info("worker left", "worker", m.Worker)
+	}
+	s.answer(msg, err)
+}
+
+// connectionClosed shortens the lease of a worker whose connection has closed, when it does not come back at once.
+func (s *Service) connectionClosed(msg *nats.Msg) {
+	var e server.DisconnectEventMsg
+	if err := json.Unmarshal(msg.Data, &e); err != nil {
+		s.logger.Error("broker", "subject", msg.Subject, "err", err)
+		return
+	}
+	worker, session, _ := strings.Cut(e.Client.Name, " ")
+	l := s.leases[worker]
+	if l == nil || l.session != session {
+		return
+	}
+	l.closed = e.Reason
+	if soon := time.Now().Add(s.config.interval()); soon.Before(l.deadline) {
+		l.deadline = soon
+	}
+}
+
+// expire gives up the workers whose lease has run out.
+func (s *Service) expire(now time.Time) {
+	var gone []string
+	for id, l := range s.leases {
+		if now.After(l.deadline) {
+			gone = append(gone, id)
+		}
+	}
+	slices.Sort(gone)
+	for _, id := range gone {
+		l := s.leases[id]
+		reason := fmt.Sprintf("no heartbeat came for %s", s.config.Timeout)
+		if l.closed != "" {
+			reason = fmt.Sprintf("its connection closed (%s)", l.closed)
+		}
+		s.lose(id, l.session, reason)
+	}
+}
+
+// lose gives a worker up. With session "" it is whatever process has the id.
+func (s *Service) lose(id, session, reason string) error {
+	s.flushProgress()
+	err := s.apply(cluster.Lost{Worker: id, Session: session, Reason: reason})
+	if err == nil {
+		s.logger.Warn("worker lost", "worker", id, "reason", reason)
+	}
+	delete(s.leases, id)
+	return err
+}
+
+// answer acknowledges a request, or refuses it with the error.
+func (s *Service) answer(msg *nats.Msg, err error) {
+	if err != nil {
+		s.refuse(msg, err.Error(), false)
+		return
+	}
+	s.reply(msg, wire.Ack{})
+}
+
+func (s *Service) refuse(msg *nats.Msg, reason string, retry bool) {
+	s.logger.Warn("refused a message", "subject", msg.Subject, "reason", reason)
+	s.reply(msg, wire.Refused{Reason: wire.Clip(reason), Retry: retry})
+}
+
+// reply answers a message that asks for it.
+func (s *Service) reply(msg *nats.Msg, m wire.Message) {
+	if msg.Reply != "" {
+		s.push(msg.Reply, m)
+	}
+}
+
+// push publishes a message. That it arrives is seen by what the worker says later.
+func (s *Service) push(subject string, m wire.Message) {
+	data, err := wire.Encode(m)
+	if err == nil {
+		err = s.nc.Publish(subject, data)
+	}
+	if err != nil {
+		s.logger.Error("publish", "subject", subject, "err", err)
+	}
+}

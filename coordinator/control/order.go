@@ -1,0 +1,98 @@
+package control
+
+import (
+	"time"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/wire"
+)
+
+// order pushes a worker's order when it has changed.
+func (s *Service) order(worker string) {
+	l := s.leases[worker]
+	if o := s.state.Order(worker); o != l.told {
+		s.give(worker, l, o)
+	}
+}
+
+// give pushes an order. A worker that has missed the plan, which a Stop or an Abort speaks of, gets it first.
+func (s *Service) give(worker string, l *lease, o cluster.Order) {
+	fresh := o.Instruction == cluster.Train && o != l.told
+	l.told, l.toldAt = o, time.Now()
+	if o.Instruction == cluster.Rest {
+		return
+	}
+	if fresh || l.beat.Generation < o.Generation {
+		if r := s.state.Run(o.Run); r.Plan.Generation == o.Generation {
+			s.push(l.subject, plan(r, r.Plan.Rank(worker), s.config.RingDeadline))
+		}
+	}
+	switch o.Instruction {
+	case cluster.Halt:
+		s.push(l.subject, wire.Stop{Generation: o.Generation, Reason: wire.Clip(o.Reason)})
+	case cluster.Dismiss:
+		s.push(l.subject, wire.Dismiss{Generation: o.Generation})
+	case cluster.Abort:
+		s.push(l.subject, wire.Abort{Generation: o.Generation, Reason: wire.Clip(o.Reason)})
+	}
+}
+
+// followed says whether a heartbeat shows that the worker has heard its order.
+func followed(o cluster.Order, m wire.Heartbeat) bool {
+	switch o.Instruction {
+	case cluster.Dismiss: // then no heartbeat comes
+		return false
+	case cluster.Train:
+		return m.Generation >= o.Generation
+	case cluster.Halt:
+		return m.Generation >= o.Generation && m.Activity != wire.Training
+	case cluster.Abort:
+		return m.Generation >= o.Generation && m.Activity != wire.Training && m.Activity != wire.Stopping
+	}
+	return true
+}
+
+// plan is the message for the worker of a rank.
+func plan(r *cluster.Run, rank int, deadline time.Duration) wire.Plan {
+	p := wire.Plan{
+		Generation: r.Plan.Generation, Run: r.Run, Spec: r.Spec, Digest: r.Digest, Storage: r.Storage, Rank: rank,
+		LaneCount: r.Spec.Lanes, RestoreStep: r.Plan.Restore, RingPrefix: wire.RingPrefix(r.Run), Deadline: deadline,
+	}
+	for _, m := range r.Plan.Members {
+		p.Members = append(p.Members, wire.Member{ID: m.Worker, Lanes: m.Lanes})
+	}
+	return p
+}
+
+// report takes rank 0's word of a committed step. Those of others, and of generations that are over, are dropped.
+func (s *Service) report(m wire.Report) {
+	r := s.state.Active()
+	if r == nil || r.Run != m.Run || r.Plan == nil || r.Phase == cluster.Waiting ||
+		r.Plan.Generation != m.Generation || r.Plan.Members[0].Worker != m.Worker {
+		return
+	}
+	if s.progress.report != nil && m.Step <= s.progress.report.Step {
+		return
+	}
+	s.progress.report = &m
+	if s.config.OnReport != nil {
+		s.config.OnReport(m)
+	}
+	if time.Since(s.progress.at) >= s.config.CommitInterval {
+		s.flushProgress()
+	}
+	s.publish()
+}
+
+// flushProgress lets the log know what rank 0 has reported.
+func (s *Service) flushProgress() {
+	p := &s.progress
+	if p.report == nil || p.report.Step == p.written {
+		return
+	}
+	p.written, p.at = p.report.Step, time.Now()
+	c := cluster.Committed{Run: p.report.Run, Generation: p.report.Generation, Step: p.report.Step}
+	if err := s.apply(c); err != nil {
+		s.logger.Debug("progress of a generation that is over", "job", c.Run, "generation", c.Generation, "err", err)
+	}
+}

@@ -1,0 +1,232 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/wire"
+)
+
+// ErrClosed says that the service has ended.
+var ErrClosed = errors.New("the coordinator's service has ended")
+
+// Service registers workers, keeps their leases, and carries out decisions. See Run.
+type Service struct {
+	config Config
+	logger *slog.Logger
+	calls  chan call
+	ended  chan struct{}
+	watch  watch
+
+	once sync.Once // Run
+	loop           // of Run's goroutine alone
+}
+
+// loop is the state of Run's goroutine.
+type loop struct {
+	nc       *nats.Conn
+	messages chan *nats.Msg
+	closings chan *nats.Msg
+
+	state    *cluster.State    // a copy of the log's
+	dirty    bool              // the state has changed since the last decision
+	until    time.Time         // when to decide again although nothing has changed; zero: never
+	leases   map[string]*lease // by worker
+	lastTick time.Time
+	progress progress
+	fatal    error
+}
+
+// progress is what the active run's rank 0 has told.
+type progress struct {
+	report  *wire.Report // the newest of the generation
+	written int          // steps that the log knows
+	at      time.Time    // when it was told
+}
+
+// call is a call of the API, to be made by Run's goroutine.
+type call struct {
+	make func() error
+	done chan error
+}
+
+// room is the number of messages that may wait for the loop. A worker sends few, but the log may be slow for a while.
+const room = 1 << 14
+
+// New returns a service that waits for Run.
+func New(c Config) (*Service, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	s := &Service{config: c, logger: c.Logger, calls: make(chan call), ended: make(chan struct{})}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// Run serves until ctx ends, which is no error, or the log or the broker fails. It returns after all its goroutines have
+// ended. Workers that carry a run are told to let go of it. A service runs once.
+func (s *Service) Run(ctx context.Context) error {
+	err := errors.New("control: the service has run already")
+	s.once.Do(func() { err = s.run(ctx) })
+	return err
+}
+
+func (s *Service) run(ctx context.Context) error {
+	defer close(s.ended)
+	defer s.watch.close()
+	s.leases = make(map[string]*lease)
+	s.messages, s.closings = make(chan *nats.Msg, room), make(chan *nats.Msg, room)
+	closeAll, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+
+	s.lastTick = time.Now()
+	s.apply(cluster.Restarted{}) // whatever workers the log knows, they have not registered with this process
+	s.settle()
+	ticker := time.NewTicker(s.config.interval() / 2)
+	defer ticker.Stop()
+	for s.fatal == nil {
+		select {
+		case <-ctx.Done():
+			s.farewell()
+			return nil
+		case m := <-s.messages:
+			s.receive(m)
+		case m := <-s.closings:
+			s.connectionClosed(m)
+		case c := <-s.calls:
+			err := c.make()
+			s.settle()
+			c.done <- err
+			continue
+		case now := <-ticker.C:
+			s.tick(now)
+		}
+		s.settle()
+	}
+	s.farewell()
+	return s.fatal
+}
+
+// connect subscribes to all that the loop takes.
+func (s *Service) connect() (closeAll func(), err error) {
+	failed := func(_ *nats.Conn, sub *nats.Subscription, err error) {
+		subject := ""
+		if sub != nil {
+			subject = sub.Subject
+		}
+		s.logger.Error("broker", "subject", subject, "err", err)
+	}
+	nc, err := s.config.Broker.connect(userCoordinator, failed)
+	if err != nil {
+		return nil, err
+	}
+	monitor, err := s.config.Broker.connect(userMonitor, failed)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	closeAll = func() { nc.Close(); monitor.Close() }
+	subscribe := func(nc *nats.Conn, subject string, to chan *nats.Msg) {
+		if _, e := nc.ChanSubscribe(subject, to); e != nil {
+			err = errors.Join(err, fmt.Errorf("subscribe to %s: %w", subject, e))
+		}
+	}
+	for _, subject := range []string{wire.RegisterSubject, wire.WorkerSubjects, wire.RunSubjects} {
+		subscribe(nc, subject, s.messages)
+	}
+	subscribe(monitor, "$SYS.ACCOUNT."+account+".DISCONNECT", s.closings)
+	if err = errors.Join(err, nc.Flush(), monitor.Flush()); err != nil {
+		closeAll()
+		return nil, err
+	}
+	s.nc = nc
+	return closeAll, nil
+}
+
+// apply puts a command into the log. It returns the reason of a refusal; an error of the log itself ends the loop.
+func (s *Service) apply(c cluster.Command) error {
+	err := s.config.Log.Apply(context.Background(), c)
+	switch {
+	case err == nil:
+		s.state, s.dirty = s.config.Log.State(), true
+		return nil
+	case errors.Is(err, cluster.ErrRefused), errors.Is(err, cluster.ErrStale), errors.Is(err, cluster.ErrUnknown):
+		return err
+	}
+	s.fatal = errors.Join(s.fatal, err)
+	return err
+}
+
+// settle decides until there is nothing to do, gives the workers their orders, and tells the watchers.
+func (s *Service) settle() {
+	if !s.dirty || s.fatal != nil {
+		return
+	}
+	for s.dirty && s.fatal == nil {
+		s.dirty = false
+		d, why := cluster.Decide(s.state, time.Now(), s.config.Decide)
+		s.until = d.Until
+		if d.Command == nil {
+			break
+		}
+		s.logger.Info("decision", "kind", d.Kind, "job", d.Run, "reason", why)
+		s.flushProgress()
+		if err := s.apply(d.Command); err != nil {
+			s.fatal = errors.Join(s.fatal, fmt.Errorf("carry out the decision %s: %w", d.Kind, err))
+		}
+		if d.Kind == cluster.DoPlan {
+			s.progress = progress{}
+		}
+	}
+	for id := range s.leases {
+		s.order(id)
+	}
+	s.publish()
+}
+
+// tick looks at what time alone brings about.
+func (s *Service) tick(now time.Time) {
+	paused := now.Sub(s.lastTick) > s.config.Timeout/2
+	s.lastTick = now
+	if paused { // this process or machine stood still; the workers' heartbeats may still wait to be read
+		s.logger.Warn("the coordinator was held up; the workers' leases begin anew")
+		for _, l := range s.leases {
+			l.renew(now, s.config.Timeout)
+		}
+	}
+	if len(s.messages) == 0 && len(s.closings) == 0 {
+		s.expire(now)
+	}
+	if now.Sub(s.progress.at) >= s.config.CommitInterval {
+		s.flushProgress()
+	}
+	if !s.until.IsZero() && !now.Before(s.until) {
+		s.dirty = true
+	}
+}
+
+// farewell tells the workers that carry a run that nobody looks after it any more.
+func (s *Service) farewell() {
+	s.flushProgress()
+	for id, l := range s.leases {
+		w := s.state.Worker(id)
+		if w != nil && w.Run != "" {
+			s.push(l.subject, wire.Abort{Generation: w.Generation, Reason: "the coordinator is ending"})
+		}
+	}
+	if err := s.nc.FlushTimeout(s.config.Timeout); err != nil {
+		s.logger.Warn("the workers may not have heard that the coordinator is ending", "err", err)
+	}
+}

@@ -1,0 +1,201 @@
+package job
+
+func lossFields() []Field {
+	mutual := &Condition{"loss.*.name", []string{TermPriorMutualInformation}}
+	taught := &Condition{"loss.*.name", []string{TermPriorMutualInformation, TermKL}}
+	return append([]Field{
+		{
+			Path: "loss", Type: TypeList, Default: "[{}]",
+			Meaning: "Terms that are summed by weight. The default is one term with its own defaults.",
+		},
+		{Path: "loss.*", Type: TypeSection, Meaning: "One term."},
+		{
+			Path: "loss.*.name", Type: TypeChoice, Default: TermPriorMutualInformation,
+			Values: []string{TermPriorMutualInformation, TermKL, TermCrossEntropy},
+			Else:   []Alternative{{Condition{"teacher", []string{"absent"}}, TermCrossEntropy}},
+			Meaning: "prior_mutual_information between teacher and student (at most one such term), kl from the " +
+				"teacher's soft labels, or cross_entropy with the dataset's labels. The first two need a teacher.",
+		},
+		{
+			Path: "loss.*.weight", Type: TypeNumber, Default: "1", Bounds: atLeast(0),
+			Meaning: "Factor of the term in the sum.",
+		},
+		{
+			Path: "loss.*.teacher_temperature", Type: TypeNumber, Default: "1", Bounds: above(0), Only: taught,
+			Meaning: "T in softmax(features / T) of the teacher.",
+		},
+		{
+			Path: "loss.*.student_temperature", Type: TypeNumber, Default: "1", Bounds: above(0),
+			Meaning: "T in softmax(features / T) of the student.",
+		},
+		{
+			Path: "loss.*.label_smoothing", Type: TypeNumber, Unit: "share", Default: "0", Bounds: toBefore(0, 1),
+			Only:    &Condition{"loss.*.name", []string{TermCrossEntropy}},
+			Meaning: "Share of the target that is spread over all classes.",
+		},
+		{
+			Path: "loss.*.joint", Type: TypeChoice, Values: []string{JointProduct, JointSymmetric}, Default: JointProduct,
+			Only: mutual,
+			Meaning: "Joint distribution of teacher and student: product as counted, symmetric averaged with its " +
+				"transpose (for networks that share their classes' order).",
+		},
+		{
+			Path: "loss.*.posterior", Type: TypeChoice, Default: PosteriorConditional, Only: mutual,
+			Values:  []string{PosteriorConditional, PosteriorSample, PosteriorMixture},
+			Meaning: "How p(student | teacher) is estimated: from the joint, from the samples, or as a mixture.",
+		},
+	}, priorFields(mutual)...)
+}
+
+func priorFields(mutual *Condition) []Field {
+	return []Field{
+		{
+			Path: "loss.*.prior", Type: TypeSection, Only: mutual,
+			Meaning: "The student's learnable prior over classes, softmax of the sum over groups of w (m + d a).",
+		},
+		{
+			Path: "loss.*.prior.distribution", Type: TypeChoice, Values: []string{PriorGaussian, PriorLaplace},
+			Default: PriorGaussian,
+			Meaning: "Of a, which is drawn once from the seed, with scale 1.",
+		},
+		{
+			Path: "loss.*.prior.groups", Type: TypeInteger, Default: "1", Bounds: closed(1, 1024),
+			Meaning: "Number of (m, d, a).",
+		},
+		{
+			Path: "loss.*.prior.weights", Type: TypeNumbers, Default: "[]", Bounds: anyNumber(),
+			Meaning: "w, a value for each group; empty is 1 for each.",
+		},
+		{
+			Path: "loss.*.prior.mean", Type: TypeNumbers, Default: "[]", Bounds: anyNumber(),
+			Meaning: "Initial m, a value for each class; empty is 0 for each. A class with a small prior is worth more " +
+				"to the student: give rare classes a lower value to strengthen them.",
+		},
+		{
+			Path: "loss.*.prior.deviation", Type: TypeNumber, Default: "0.1", Bounds: anyNumber(),
+			Meaning: "Initial d.",
+		},
+		{
+			Path: "loss.*.prior.update", Type: TypeChoice, Default: UpdateNatural,
+			Values: []string{UpdateNatural, UpdateMaximize, UpdateMinimize, UpdateNone},
+			Meaning: "How m and d move: natural follows the student's marginal before each step, maximize ascends the " +
+				"loss, minimize descends it (the literal method, which collapses the student), none keeps them.",
+		},
+		{
+			Path: "loss.*.prior.rate", Type: TypeNumber, Default: "1", Bounds: above(0),
+			Else:    []Alternative{{Condition{"loss.*.prior.update", []string{UpdateMaximize, UpdateMinimize}}, "0.1"}},
+			Only:    &Condition{"loss.*.prior.update", []string{UpdateNatural, UpdateMaximize, UpdateMinimize}},
+			Meaning: "natural: share of the way to the marginal, below 2; maximize and minimize: learning rate.",
+		},
+		{
+			Path: "loss.*.prior.bound", Type: TypeNumber, Unit: "nats", Default: "4", Bounds: above(0),
+			Only:    &Condition{"loss.*.prior.update", []string{UpdateMinimize}},
+			Meaning: "minimize: the prior's logits are kept between minus and plus this.",
+		},
+		{
+			Path: "loss.*.start", Type: TypeSection, Only: mutual,
+			Meaning: "A term KL(teacher || student) that keeps the classes apart while the mutual information is small.",
+		},
+		{
+			Path: "loss.*.start.kl", Type: TypeNumber, Default: "1", Bounds: atLeast(0),
+			Meaning: "Its weight at the first step, times the term's own; 0 starts without it.",
+		},
+		{
+			Path: "loss.*.start.share", Type: TypeNumber, Unit: "share of all steps", Default: "0.3", Bounds: afterTo(0, 1),
+			Only:    &Condition{"loss.*.start.hold", []string{"false"}},
+			Meaning: "The part of the job over which its weight falls linearly to 0.",
+		},
+		{
+			Path: "loss.*.start.hold", Type: TypeBoolean, Default: "false",
+			Meaning: "true keeps the weight for the whole job.",
+		},
+	}
+}
+
+func optimizerFields() []Field {
+	sgd := Condition{"optimizer.name", []string{OptimizerSGD}}
+	adamw := Condition{"optimizer.name", []string{OptimizerAdamW}}
+	cosine := Condition{"schedule.name", []string{ScheduleCosine}}
+	return []Field{
+		{Path: "optimizer", Type: TypeSection, Meaning: "Updates the weights."},
+		{
+			Path: "optimizer.name", Type: TypeChoice, Values: []string{OptimizerAdamW, OptimizerSGD}, Default: OptimizerAdamW,
+			Meaning: "AdamW, or stochastic gradient descent with momentum.",
+		},
+		{
+			Path: "optimizer.learning_rate", Type: TypeNumber, Default: "0.001", Else: []Alternative{{sgd, "0.1"}},
+			Bounds:  above(0),
+			Meaning: "The highest learning rate, which the schedule scales.",
+		},
+		{
+			Path: "optimizer.weight_decay", Type: TypeNumber, Default: "0.01", Else: []Alternative{{sgd, "0.0005"}},
+			Bounds:  atLeast(0),
+			Meaning: "Decay of the weights, but not of biases and norms: decoupled in AdamW, added to the gradient in SGD.",
+		},
+		{
+			Path: "optimizer.momentum", Type: TypeNumber, Default: "0.9", Bounds: toBefore(0, 1), Only: &sgd,
+			Meaning: "Share of the last update that is kept.",
+		},
+		{
+			Path: "optimizer.nesterov", Type: TypeBoolean, Default: "false", Only: &sgd,
+			Meaning: "Look ahead by the momentum; needs one above 0.",
+		},
+		{
+			Path: "optimizer.betas", Type: TypePair, Default: "[0.9, 0.999]", Bounds: toBefore(0, 1), Only: &adamw,
+			Meaning: "Decay of the running means of the gradient and of its square.",
+		},
+		{
+			Path: "optimizer.epsilon", Type: TypeNumber, Default: "1e-8", Bounds: above(0), Only: &adamw,
+			Meaning: "Added to the root of the mean square.",
+		},
+		{Path: "schedule", Type: TypeSection, Meaning: "The learning rate over the job."},
+		{
+			Path: "schedule.name", Type: TypeChoice, Values: []string{ScheduleCosine, ScheduleConstant}, Default: ScheduleCosine,
+			Meaning: "What follows the warm-up: a cosine from the peak down to final, or the peak itself.",
+		},
+		{
+			Path: "schedule.warmup", Type: TypeNumber, Unit: "share of all steps", Default: "0.05", Bounds: closed(0, 1),
+			Meaning: "The part of the job in which the rate rises linearly from 0.",
+		},
+		{
+			Path: "schedule.final", Type: TypeNumber, Unit: "share of the peak", Default: "0.01", Bounds: closed(0, 1),
+			Only:    &cosine,
+			Meaning: "The rate at the end.",
+		},
+	}
+}
+
+func runFields() []Field {
+	return []Field{
+		{
+			Path: "collapse", Type: TypeSection, Only: &Condition{"teacher", []string{"present"}},
+			Meaning: "When to stop a job whose student merges the classes.",
+		},
+		{
+			Path: "collapse.used_classes", Type: TypeNumber, Unit: "share", Default: "0.2", Bounds: closed(0, 1),
+			Meaning: "Stop when the student uses fewer than this share of the classes that the teacher uses; 0 never stops.",
+		},
+		{
+			Path: "collapse.patience", Type: TypeInteger, Unit: "steps", Default: "100", Bounds: closed(1, 1e9),
+			Meaning: "For so many steps in a row.",
+		},
+		{Path: "checkpoint", Type: TypeSection, Meaning: "How often the state is saved."},
+		{
+			Path: "checkpoint.every", Type: TypeInteger, Unit: "steps", Default: "100", Bounds: closed(1, 1e9),
+			Meaning: "Steps from one checkpoint to the next. The last step always makes one.",
+		},
+		{
+			Path: "checkpoint.keep", Type: TypeInteger, Unit: "checkpoints", Default: "3", Bounds: closed(1, 1e9),
+			Meaning: "The newest checkpoints that stay; older ones are deleted.",
+		},
+		{Path: "evaluate", Type: TypeSection, Meaning: "What is measured on dataset.test when the job ends."},
+		{
+			Path: "evaluate.neighbors", Type: TypeInteger, Unit: "images", Default: "20", Bounds: closed(1, 1<<20),
+			Meaning: "k of the k-nearest-neighbour classifier on the student's features.",
+		},
+		{
+			Path: "evaluate.temperature", Type: TypeNumber, Default: "0.07", Bounds: above(0),
+			Meaning: "T in a neighbour's vote exp(similarity / T).",
+		},
+	}
+}

@@ -1,0 +1,57 @@
+package job
+
+// Values of dataset.broken.
+const (
+	BrokenFail = "fail"
+	BrokenSkip = "skip"
+)
+
+// Values of teacher.features and student.features.
+const (
+	FeaturesLogits = "logits"
+	FeaturesPooled = "pooled"
+)
+
+// Names of the terms of the loss.
+const (
+	TermPriorMutualInformation = "prior_mutual_information"
+	TermKL                     = "kl"
+	TermCrossEntropy           = "cross_entropy"
+)
+
+// Values of loss.*.joint, posterior, prior.distribution and prior.update.
+const (
+	JointProduct   = "product"
+	JointSymmetric = "symmetric"
+
+	PosteriorConditional = "conditional"
+	PosteriorSample      = "sample"
+	PosteriorMixture     = "mixture"
+
+	PriorGaussian = "gaussian"
+	PriorLaplace  = "laplace"
+
+	UpdateNatural  = "natural"
+	UpdateMaximize = "maximize"
+	UpdateMinimize = "minimize"
+	UpdateNone     = "none"
+)
+
+// Names of the optimisers and schedules.
+const (
+	OptimizerAdamW = "adamw"
+	OptimizerSGD   = "sgd"
+
+	ScheduleCosine   = "cosine"
+	ScheduleConstant = "constant"
+)
+
+// Architectures lists the names that student.architecture may have, sorted. A name ending in _cifar is the variant for
+// small images: its stem keeps their resolution.
+func Architectures() []string {
+	return []string{
+		"mobilenet_v2", "mobilenet_v2_cifar", "mobilenet_v3_large", "mobilenet_v3_small",
+		"resnet10", "resnet101", "resnet101_cifar", "resnet10_cifar", "resnet18", "resnet18_cifar",
+		"resnet34", "resnet34_cifar", "resnet50", "resnet50_cifar",
+	}
+}

@@ -1,0 +1,90 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"pupil/coordinator/control"
+	"pupil/coordinator/wire"
+)
+
+// crew are the worker processes of a run.
+type crew struct {
+	end  context.CancelFunc
+	wait sync.WaitGroup
+}
+
+func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew, error) {
+	binary, err := findWorker(e.config.WorkerBinary)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c := &crew{end: cancel}
+	user, password := broker.Worker()
+	env := []string{"PUPIL_NATS_USER=" + user, "PUPIL_NATS_PASSWORD=" + password}
+	for i := range e.config.Workers {
+		id := "worker-" + strconv.Itoa(i)
+		args := []string{"join", "--nats-url", broker.URL(), "--id", id, "--threads", strconv.Itoa(e.config.Threads)}
+		p, err := startProcess(ctx, binary, id, filepath.Join(e.place.folder, logFolder), env, args)
+		if err != nil {
+			c.dismiss()
+			return nil, err
+		}
+		e.config.Display.Notice(fmt.Sprintf("%s started (pid %d)", id, p.cmd.Process.Pid))
+		c.wait.Go(func() {
+			how, _ := p.wait()
+			reason := fmt.Sprintf("%s (pid %d) %s; what it wrote: %s", id, p.cmd.Process.Pid, how, p.logPath)
+			// After the run's end nobody minds; a service that has ended neither.
+			_ = e.service.WorkerLost(context.WithoutCancel(ctx), id, reason)
+		})
+	}
+	return c, nil
+}
+
+// dismiss ends the workers that are still there, and waits for them.
+func (c *crew) dismiss() {
+	c.end()
+	c.wait.Wait()
+}
+
+// evaluation is what `worker eval --json` prints.
+type evaluation struct {
+	KNN      KNN      `json:"knn"`
+	Accuracy *float64 `json:"accuracy"`
+}
+
+// evaluate measures the finished student in a worker process.
+func (e *execution) evaluate(ctx context.Context, s *Summary) error {
+	s.Student = filepath.Join(e.place.folder, wire.StudentFolder)
+	if e.config.Spec.Dataset.Test == "" {
+		return nil
+	}
+	e.config.Display.Notice("evaluating on the held-out images")
+	binary, err := findWorker(e.config.WorkerBinary)
+	if err != nil {
+		return err
+	}
+	var out, messages bytes.Buffer
+	cmd := exec.CommandContext(ctx, binary, "eval", e.place.folder, "--json",
+		"--threads", strconv.Itoa(e.config.Workers*e.config.Threads))
+	cmd.Env = workerEnvironment()
+	cmd.Stdout, cmd.Stderr = &out, &messages
+	cmd.SysProcAttr = ownGroup()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("training is done, but the evaluation failed: %w: %s\ntry it again with: %s", err,
+			bytes.TrimSpace(messages.Bytes()), e.hint())
+	}
+	var v evaluation
+	if err := json.Unmarshal(out.Bytes(), &v); err != nil {
+		return fmt.Errorf("read the evaluation: %w", err)
+	}
+	s.KNN, s.Accuracy = v.KNN, v.Accuracy
+	return nil
+}

@@ -1,0 +1,278 @@
+// Package local runs a whole job on this machine: an embedded broker, a coordinator with its durable log, and worker
+// processes. What a run has reached lies in one folder, from which it goes on after a stop, a failure or a kill.
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/control"
+	"pupil/coordinator/job"
+	"pupil/coordinator/raftlog"
+	"pupil/coordinator/wire"
+	"pupil/storage"
+	"pupil/storage/checkpoint"
+)
+
+// Config says what to run, and how.
+type Config struct {
+	Spec         *job.Spec
+	JobFile      string // as the user named it, for the hint on how to go on
+	Storage      string // folder or file:// URL of the run; "": a new one below runs/
+	Resume       bool   // go on with the run in Storage, or with the newest one of the job
+	Workers      int    // processes; at least 1
+	Threads      int    // of each worker; at least 1
+	WorkerBinary string // "": beside this executable
+	Version      string // of this build
+	Display      Display
+	Logger       *slog.Logger
+}
+
+// Display shows a run to a person.
+type Display interface {
+	Notice(text string)     // a line
+	Progress(r wire.Report) // a committed step
+	Close()                 // no more progress comes
+}
+
+// Failure is a run that ended before its last step. Its message says why and how to go on.
+type Failure struct {
+	Reason string
+	Step   int    // committed steps
+	Hint   string // the command that goes on
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("the job failed after step %d: %s\ngo on with: %s", f.Step, f.Reason, f.Hint)
+}
+
+// Run carries a job to its end. A close of stop lets it finish its step, save a checkpoint and end; the end of ctx ends
+// it at once. The Summary's outcome is "finished" or "stopped"; a run that failed gives a *Failure.
+func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) {
+	place, err := open(ctx, c, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if done, err := place.summary(ctx); done != nil || err != nil {
+		return done, err
+	}
+	c.Display.Notice("run folder: " + place.folder)
+	e := &execution{config: c, place: place}
+	summary, err := e.run(ctx, stop)
+	c.Display.Close()
+	if err != nil || summary.Outcome != string(cluster.Finished) {
+		return summary, err
+	}
+	if err := e.evaluate(ctx, summary); err != nil {
+		return nil, err
+	}
+	return summary, place.put(ctx, summaryName, summary)
+}
+
+// summary returns what a finished run has reached, or nil.
+func (r *run) summary(ctx context.Context) (*Summary, error) {
+	data, err := storage.ReadAll(ctx, r.bucket, summaryName, 1<<20)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s Summary
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", summaryName, r.folder, err)
+	}
+	return &s, nil
+}
+
+// execution is one start of a run.
+type execution struct {
+	config  Config
+	place   *run
+	service *control.Service
+	pace    pace
+}
+
+func (e *execution) run(ctx context.Context, stop <-chan struct{}) (*Summary, error) {
+	broker, err := control.StartBroker(control.BrokerOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer broker.Close()
+	log, err := raftlog.Open(ctx, filepath.Join(e.place.folder, raftFolder), raftlog.Options{Logger: e.config.Logger})
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	c := control.DefaultConfig()
+	c.Broker, c.Log, c.Version, c.Logger = broker, log, e.config.Version, e.config.Logger
+	c.OnReport = func(r wire.Report) {
+		e.pace.add(time.Now(), r)
+		e.config.Display.Progress(r)
+	}
+	if e.service, err = control.New(c); err != nil {
+		return nil, err
+	}
+	serving, halt := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- e.service.Run(serving) }()
+	summary, err := e.carry(ctx, broker, log, stop)
+	halt()
+	return summary, errors.Join(err, <-ended)
+}
+
+// carry starts the workers, submits the run and waits for its end.
+func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raftlog.Log, stop <-chan struct{}) (*Summary, error) {
+	if err := e.submit(ctx, log); err != nil {
+		return nil, err
+	}
+	crew, err := startCrew(ctx, e, broker)
+	if err != nil {
+		return nil, err
+	}
+	defer crew.dismiss()
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := e.service.Watch(watch)
+	for {
+		select {
+		case s, open := <-changes:
+			if !open {
+				return nil, fmt.Errorf("interrupted; go on with: %s", e.hint())
+			}
+			if s.Phase.Over() {
+				return e.conclude(s)
+			}
+		case <-stop:
+			stop = nil
+			e.config.Display.Notice("stopping: the step is finished and a checkpoint saved; interrupt again to end at once")
+			if err := e.service.Stop(ctx, "interrupted by the user"); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// submit gives the run to the coordinator: a new one, or one that its log knows already.
+func (e *execution) submit(ctx context.Context, log *raftlog.Log) error {
+	restore, err := e.restoreStep(ctx)
+	if err != nil {
+		return err
+	}
+	c := e.config
+	sub := cluster.Submission{
+		Run: e.place.name, Spec: c.Spec, Digest: c.Spec.Digest(), Storage: e.place.url, MinWorkers: c.Workers, Restore: restore,
+	}
+	known := log.State().Run(sub.Run)
+	if known == nil {
+		return e.service.Submit(ctx, sub)
+	}
+	if !known.Phase.Over() {
+		if err := e.abandon(ctx, known); err != nil {
+			return err
+		}
+	}
+	return e.service.Resume(ctx, sub)
+}
+
+// abandon ends what the log still takes for a living run: its coordinator was killed, and its workers went with it.
+func (e *execution) abandon(ctx context.Context, r *cluster.Run) error {
+	const reason = "its coordinator was killed"
+	if r.Plan != nil {
+		for _, m := range r.Plan.Members {
+			if err := e.service.WorkerLost(ctx, m.Worker, reason); err != nil {
+				return err
+			}
+		}
+	}
+	if err := e.service.Stop(ctx, reason); err != nil {
+		return err
+	}
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for s := range e.service.Watch(watch) {
+		if s.Phase.Over() {
+			return nil
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// restoreStep is the newest whole checkpoint, or -1.
+func (e *execution) restoreStep(ctx context.Context) (int, error) {
+	newest, refused, err := checkpoint.Latest(ctx, e.place.bucket)
+	for _, f := range refused {
+		e.config.Display.Notice(fmt.Sprintf("checkpoint of step %d is not used: %v", f.Step, f.Reason))
+	}
+	switch {
+	case errors.Is(err, checkpoint.ErrNone):
+		if e.config.Resume {
+			e.config.Display.Notice("there is no checkpoint yet: beginning with step 1")
+		}
+		return -1, nil
+	case err != nil:
+		return 0, err
+	}
+	e.config.Display.Notice(fmt.Sprintf("going on after step %d", newest.Step))
+	return newest.Step, nil
+}
+
+// conclude turns the end of a run into a summary or a failure.
+func (e *execution) conclude(s control.Status) (*Summary, error) {
+	if s.Phase == cluster.Failed {
+		return nil, &Failure{Reason: s.Reason, Step: s.Step, Hint: e.hint()}
+	}
+	c := e.config
+	out := &Summary{
+		Job: c.Spec.Name, Outcome: string(s.Phase), Steps: s.Step, TotalSteps: s.Total, Workers: c.Workers, Threads: c.Threads,
+		Seconds: e.pace.seconds(), ImagesPerSecond: e.pace.imagesPerSecond(),
+		WeightsSHA256: s.Weights, JobDigest: c.Spec.Digest(), Version: c.Version,
+		Folder: e.place.folder, Ended: time.Now().UTC(),
+	}
+	if last := e.pace.last; last != nil {
+		out.Loss, out.MutualInformation, out.TotalSteps = last.Loss, last.MutualInformation, last.Total
+	}
+	if len(s.Workers) > 0 {
+		out.Kernel = s.Workers[0].Kernel
+	}
+	if s.Phase == cluster.Stopped {
+		out.Resume = e.hint()
+	}
+	return out, nil
+}
+
+// hint is the command that goes on with the run.
+func (e *execution) hint() string {
+	return fmt.Sprintf("coordinator run %s --workers %d --storage %s --resume (and the same --set)",
+		e.config.JobFile, e.config.Workers, e.place.folder)
+}
+
+// pace measures the training of this start.
+type pace struct {
+	first, latest time.Time
+	images        int // after the first report
+	last          *wire.Report
+}
+
+func (p *pace) add(now time.Time, r wire.Report) {
+	if p.last == nil {
+		p.first = now.Add(-time.Duration(r.Seconds * float64(time.Second)))
+	}
+	p.images += r.Images
+	p.latest, p.last = now, &r
+}
+
+func (p *pace) seconds() float64 { return p.latest.Sub(p.first).Seconds() }
+
+func (p *pace) imagesPerSecond() float64 {
+	if s := p.seconds(); s > 0 {
+		return float64(p.images) / s
+	}
+	return 0
+}

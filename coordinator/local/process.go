@@ -1,0 +1,90 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a worker process of this machine.
+type process struct {
+	id      string
+	cmd     *exec.Cmd
+	logPath string
+	log     *os.File
+}
+
+// startProcess runs the worker binary with its messages in a log file. It stands in a process group of its own, so that
+// Ctrl-C reaches only the coordinator, and ends when ctx does: by SIGTERM, then after grace by SIGKILL.
+func startProcess(ctx context.Context, binary, id, logs string, env, args []string) (*process, error) {
+	const grace = 5 * time.Second
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	p := &process{id: id, logPath: filepath.Join(logs, id+".log")}
+	var err error
+	if p.log, err = os.OpenFile(p.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
+		return nil, err
+	}
+	p.cmd = exec.CommandContext(ctx, binary, args...)
+	p.cmd.Env = append(workerEnvironment(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = ownGroup()
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
+	p.cmd.WaitDelay = grace
+	if err := p.cmd.Start(); err != nil {
+		p.log.Close()
+		return nil, fmt.Errorf("start worker %s: %w; --worker-binary says where it is", id, err)
+	}
+	return p, nil
+}
+
+// workerEnvironment is this process's environment without the name of its configuration file, whose keys a worker does
+// not know.
+func workerEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PUPIL_CONFIG=") })
+}
+
+// ownGroup keeps Ctrl-C, which a terminal sends to the whole group in front, from a child.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// wait returns when the process has ended, with how it ended in words.
+func (p *process) wait() (how string, ok bool) {
+	err := p.cmd.Wait()
+	p.log.Close()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return "ended", true
+	case errors.As(err, &exit):
+		if status, is := exit.Sys().(syscall.WaitStatus); is && status.Signaled() {
+			return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal()), false
+		}
+		return fmt.Sprintf("ended with exit code %d", exit.ExitCode()), false
+	}
+	return err.Error(), false
+}
+
+// findWorker is the worker binary beside this one, unless told otherwise.
+func findWorker(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the worker binary: %w; say where it is with --worker-binary", err)
+	}
+	path := filepath.Join(filepath.Dir(self), "worker")
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("find the worker binary beside %s: %w; build both with make build, or say where it is with --worker-binary",
+			self, err)
+	}
+	return path, nil
+}

@@ -1,0 +1,36 @@
+package local
+
+import "time"
+
+// Summary is what a run has reached: summary.json, and what --json prints.
+type Summary struct {
+	Job               string   `json:"job"`
+	Outcome           string   `json:"outcome"` // finished or stopped
+	Steps             int      `json:"steps"`   // committed
+	TotalSteps        int      `json:"total_steps"`
+	Workers           int      `json:"workers"`
+	Threads           int      `json:"threads"`           // of each worker
+	Seconds           float64  `json:"seconds"`           // of training, in this start
+	ImagesPerSecond   float64  `json:"images_per_second"` // of training, in this start
+	Loss              float64  `json:"loss"`              // of the last step
+	MutualInformation float64  `json:"mutual_information"`
+	Accuracy          *float64 `json:"accuracy"` // top-1 of the student's logits on the held-out images, where they are the classes
+	KNN               KNN      `json:"knn"`
+	WeightsSHA256     string   `json:"weights_sha256"`
+	JobDigest         string   `json:"job_digest"`
+	Kernel            string   `json:"kernel"`
+	Version           string   `json:"version"`
+	Folder            string   `json:"folder"`
+	Student           string   `json:"student"` // folder of model.safetensors and config.json; "" until the job is finished
+
+	Resume string `json:"resume,omitempty"` // the command that goes on, after a stop
+
+	Ended time.Time `json:"ended"`
+}
+
+// KNN are accuracies of k-nearest-neighbour classification of the held-out images by pooled features; nil: not measured.
+type KNN struct {
+	Teacher   *float64 `json:"teacher"`
+	Untrained *float64 `json:"untrained"` // the student before its first step
+	Student   *float64 `json:"student"`
+}

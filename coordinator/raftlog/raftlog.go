@@ -1,0 +1,235 @@
+package raftlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
+
+	"pupil/coordinator/cluster"
+)
+
+// ErrLocked says that another process, or another Log of this one, has the folder open.
+var ErrLocked = errors.New("the folder is in use by another coordinator")
+
+// ErrClosed says that the log was closed.
+var ErrClosed = errors.New("the log is closed")
+
+// Options change how a log is kept. The zero value is right for production.
+type Options struct {
+	Logger            *slog.Logger     // of raft's own messages, at debug level; default: none
+	Now               func() time.Time // the time of a command; default time.Now
+	SnapshotThreshold uint64           // commands after which the log is replaced by a snapshot; default 4096
+	SnapshotInterval  time.Duration    // how often that is looked at, or rarer up to twice; default 30s
+}
+
+// Log is a durable state. Its methods may be called from several goroutines.
+type Log struct {
+	raft    *raft.Raft
+	fsm     *fsm
+	now     func() time.Time
+	closers []closer // in the order of their opening
+}
+
+type closer struct {
+	what  string
+	close func() error
+}
+
+// These are short, since one node has nobody to wait for.
+const (
+	electionTimeout = 50 * time.Millisecond
+	nodeID          = "coordinator"
+	segmentSize     = 4 << 20 // bytes; a segment takes its room on disk at once
+	keptSnapshots   = 2
+)
+
+// Open opens the log in a folder, or begins one there. ctx bounds the opening only.
+func Open(ctx context.Context, dir string, o Options) (_ *Log, err error) {
+	l := &Log{fsm: newFSM(), now: o.Now}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the coordinator's log in %s: %w", dir, err), l.close())
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(dir, "wal"), 0o750); err != nil {
+		return nil, err
+	}
+	// First of all the lock: the log's own would wait for the other process without end.
+	unlock, err := lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	l.defers("lock", unlock)
+	if err := l.start(dir, o); err != nil {
+		return nil, err
+	}
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Log) defers(what string, close func() error) {
+	l.closers = append(l.closers, closer{what, close})
+}
+
+// start opens the stores and starts raft.
+func (l *Log) start(dir string, o Options) error {
+	logger := newLogger(o.Logger)
+	meta := &metadb.BoltMetaDB{}
+	l.defers("log's metadata", meta.Close) // closing the log leaves it open
+	logs, err := wal.Open(filepath.Join(dir, "wal"), wal.WithMetaStore(meta), wal.WithLogger(logger),
+		wal.WithSegmentSize(segmentSize))
+	if err != nil {
+		return err
+	}
+	l.defers("log", logs.Close)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, keptSnapshots, logger)
+	if err != nil {
+		return err
+	}
+	transport, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 1, time.Second, logger)
+	if err != nil {
+		return err
+	}
+	l.defers("transport", transport.Close)
+
+	c := config(o, logger)
+	if err := bootstrap(c, logs, snapshots, transport); err != nil {
+		return err
+	}
+	// The configuration in the log has the address of the first start. It does not matter: a node knows itself by its
+	// id, and there is no other to call.
+	l.raft, err = raft.NewRaft(c, l.fsm, logs, logs, snapshots, transport)
+	if err != nil {
+		return err
+	}
+	l.defers("raft", func() error { return l.raft.Shutdown().Error() })
+	return nil
+}
+
+func config(o Options, logger hclog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = nodeID
+	c.Logger = logger
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = electionTimeout, electionTimeout, electionTimeout
+	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = 4096, 30*time.Second, 256
+	if o.SnapshotThreshold > 0 {
+		c.SnapshotThreshold = o.SnapshotThreshold
+		c.TrailingLogs = min(c.TrailingLogs, o.SnapshotThreshold)
+	}
+	if o.SnapshotInterval > 0 {
+		c.SnapshotInterval = o.SnapshotInterval
+	}
+	return c
+}
+
+// bootstrap makes the group of one node when the folder is new.
+func bootstrap(c *raft.Config, logs *wal.WAL, snapshots raft.SnapshotStore, t raft.Transport) error {
+	last, err := logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	metas, err := snapshots.List()
+	if err != nil {
+		return err
+	}
+	if last > 0 || len(metas) > 0 {
+		return nil
+	}
+	// A process that was killed in here may have left a term without a log, which raft takes for a group to join.
+	if err := logs.SetUint64([]byte("CurrentTerm"), 0); err != nil {
+		return err
+	}
+	return raft.BootstrapCluster(c, logs, logs, snapshots, t, raft.Configuration{
+		Servers: []raft.Server{{ID: nodeID, Address: t.LocalAddr()}},
+	})
+}
+
+// ready waits until the node leads itself and has applied all of the log.
+func (l *Log) ready(ctx context.Context) error {
+	select {
+	case <-l.raft.LeaderCh():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := l.raft.Barrier(0).Error(); err != nil {
+		return err
+	}
+	return l.fsm.damage()
+}
+
+// Apply makes a command durable and applies it. The error of a refused command is cluster's; the state is then as
+// before. ctx is looked at first: a command that was handed to the log is waited for.
+func (l *Log) Apply(ctx context.Context, c cluster.Command) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	data, err := cluster.EncodeCommand(l.now(), c)
+	if err != nil {
+		return err
+	}
+	f := l.raft.Apply(data, 0)
+	if err := f.Error(); err != nil {
+		if errors.Is(err, raft.ErrRaftShutdown) {
+			return ErrClosed
+		}
+		return fmt.Errorf("write to the coordinator's log: %w", err)
+	}
+	if err, ok := f.Response().(error); ok {
+		return err
+	}
+	return nil
+}
+
+// State returns a copy of the state.
+func (l *Log) State() *cluster.State { return l.fsm.clone() }
+
+// Compact replaces the log by a snapshot now. Otherwise that happens from time to time, see Options.
+func (l *Log) Compact() error {
+	if err := l.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("compact the coordinator's log: %w", err)
+	}
+	return nil
+}
+
+// Close ends the log and frees the folder. Commands under way fail with ErrClosed. To close again changes nothing.
+func (l *Log) Close() error { return l.close() }
+
+func (l *Log) close() error {
+	var errs []error
+	for len(l.closers) > 0 {
+		last := l.closers[len(l.closers)-1]
+		l.closers = l.closers[:len(l.closers)-1]
+		if err := last.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the %s: %w", last.what, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// newLogger passes raft's messages on at debug level.
+func newLogger(to *slog.Logger) hclog.Logger {
+	if to == nil || !to.Enabled(context.Background(), slog.LevelDebug) {
+		return hclog.NewNullLogger()
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "raft", Level: hclog.Debug, DisableTime: true, Output: lineWriter{to}})
+}
+
+// lineWriter logs each line that is written to it.
+type lineWriter struct{ to *slog.Logger }
+
+var _ io.Writer = lineWriter{}

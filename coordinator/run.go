@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"pupil/coordinator/job"
+	"pupil/coordinator/local"
+	"pupil/internal/config"
+	"pupil/internal/version"
+)
+
+type runFlags struct {
+	workers, threads int
+	storage, worker  string
+	set              []string
+	json, resume     bool
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run JOB.yaml",
+		Short: "Run a whole job on this machine",
+		Long: "Run starts a broker, a coordinator and worker processes on this machine, trains the student of a job, and\n" +
+			"evaluates it on the held-out images. The weights do not depend on --workers or --threads.\n\n" +
+			"Ctrl-C finishes the step and saves a checkpoint; a second one ends at once. --resume goes on, also after a\n" +
+			"failure or a kill, and with another number of workers.\n\n" +
+			"Exit codes: 0 the job is done, 1 it failed or was stopped, 2 wrong use.",
+		Example: "  coordinator run deploy/examples/fashion.yaml --workers 2\n" +
+			"  coordinator run job.yaml --workers 4 --set steps=40 --set seed=3 --json\n" +
+			"  coordinator run job.yaml --workers 3 --storage runs/one --resume",
+		Args: exactly(1, "one job file"),
+		RunE: func(cmd *cobra.Command, args []string) error { return runJob(cmd, args[0], f) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&f.workers, "workers", 1, "worker processes")
+	flags.IntVar(&f.threads, "threads", 0, "lanes that a worker computes at the same time (default: the cores, shared among the workers)")
+	flags.StringVar(&f.storage, "storage", "", "folder or file:// URL of the run (default: a new folder runs/NAME-DATE-TIME)")
+	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
+	flags.BoolVar(&f.json, "json", false, "print the result as JSON on standard output; everything else goes to standard error")
+	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --storage, or with the newest one of this job below runs/")
+	flags.StringVar(&f.worker, "worker-binary", "", "the worker's executable (default: worker, beside this one)")
+	return cmd
+}
+
+func runJob(cmd *cobra.Command, file string, f runFlags) error {
+	const most = 64
+	if f.workers < 1 || f.workers > most {
+		return usageError{fmt.Errorf("--workers is %d; it must be 1 to %d", f.workers, most)}
+	}
+	if f.threads < 0 {
+		return usageError{fmt.Errorf("--threads is %d; it must not be negative", f.threads)}
+	}
+	if f.threads == 0 {
+		f.threads = max(1, runtime.NumCPU()/f.workers)
+	}
+	spec, err := job.LoadWith(file, f.set)
+	if err != nil {
+		return usageError{err}
+	}
+	logger, err := config.Logger(cmd)
+	if err != nil {
+		return usageError{err}
+	}
+	messages := cmd.ErrOrStderr()
+	display := local.NewDisplay(messages, isTerminal(messages))
+	for _, w := range spec.Warnings() {
+		display.Notice("warning: " + w)
+	}
+	ctx, stop := interrupts(cmd.Context())
+	summary, err := local.Run(ctx, local.Config{
+		Spec: spec, JobFile: file, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
+		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
+	}, stop)
+	if errors.Is(err, local.ErrUsage) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	if f.json {
+		e := json.NewEncoder(cmd.OutOrStdout())
+		e.SetIndent("", "  ")
+		err = e.Encode(summary)
+	} else {
+		printSummary(cmd.OutOrStdout(), summary)
+	}
+	if err == nil && summary.Resume != "" {
+		return fmt.Errorf("stopped after step %d of %d, which is saved; go on with: %s", summary.Steps, summary.TotalSteps, summary.Resume)
+	}
+	return err
+}
+
+// interrupts closes stop at the first SIGINT or SIGTERM, and ends the context at the second.
+func interrupts(parent context.Context) (ctx context.Context, stop <-chan struct{}) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(parent)
+	first := make(chan struct{})
+	go func() {
+		<-signals
+		close(first)
+		<-signals
+		cancel()
+	}()
+	return ctx, first
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func printSummary(w io.Writer, s *local.Summary) {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.Style().Options.DrawBorder = false
+	t.Style().Options.SeparateColumns = false
+	row := func(name string, value any) { t.AppendRow(table.Row{name, value}) }
+	row("steps", fmt.Sprintf("%d of %d", s.Steps, s.TotalSteps))
+	row("images/s", fmt.Sprintf("%.0f", s.ImagesPerSecond))
+	row("loss", fmt.Sprintf("%.4f", s.Loss))
+	row("mutual information", fmt.Sprintf("%.3f nat", s.MutualInformation))
+	for _, m := range []struct {
+		name  string
+		value *float64
+	}{
+		{"k-NN accuracy, teacher", s.KNN.Teacher},
+		{"k-NN accuracy, untrained student", s.KNN.Untrained},
+		{"k-NN accuracy, trained student", s.KNN.Student},
+		{"accuracy of the student's logits", s.Accuracy},
+	} {
+		if m.value != nil {
+			row(m.name, fmt.Sprintf("%.1f%%", 100**m.value))
+		}
+	}
+	row("SHA-256 of the weights", s.WeightsSHA256)
+	row("run folder", s.Folder)
+	if s.Student != "" {
+		row("student", s.Student)
+	}
+	t.Render()
+}

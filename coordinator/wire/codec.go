@@ -1,0 +1,148 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Version is the protocol's. Both sides must speak the same one.
+const Version = 1
+
+// MaxSize is the largest encoded message, in bytes.
+const MaxSize = 4 << 20
+
+// ErrVersion says that a message is of another version of the protocol.
+var ErrVersion = errors.New("another version of the protocol")
+
+// Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Leave, Plan,
+// Stop, Abort, Dismiss, Report, CheckpointSaved or Ended.
+type Message interface {
+	kind() string
+	validate() error
+}
+
+type envelope struct {
+	Version int             `json:"version"`
+	Kind    string          `json:"kind"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// Encode checks a message and encodes it.
+func Encode(m Message) ([]byte, error) {
+	if err := m.validate(); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", m.kind(), err)
+	}
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", m.kind(), err)
+	}
+	data, err := json.Marshal(envelope{Version: Version, Kind: m.kind(), Body: body})
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", m.kind(), err)
+	}
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("encode %s: %d bytes; at most %d can be sent", m.kind(), len(data), MaxSize)
+	}
+	return data, nil
+}
+
+// Decode decodes and checks a message.
+func Decode(data []byte) (Message, error) {
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("decode message: %d bytes; at most %d are read", len(data), MaxSize)
+	}
+	// The version comes first: a message of another version may have fields that this one does not know.
+	var v struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	if v.Version != Version {
+		return nil, fmt.Errorf("decode message: %w: %d; this build speaks %d", ErrVersion, v.Version, Version)
+	}
+	var e envelope
+	if err := strict(data, &e); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	m, err := decodeBody(e)
+	if err != nil {
+		return nil, fmt.Errorf("decode %.40s: %w", e.Kind, err)
+	}
+	return m, nil
+}
+
+// As decodes a message that must be of one type. A Refused in its place is returned as an error, see Refused.
+func As[T Message](data []byte) (T, error) {
+	var none T
+	m, err := Decode(data)
+	if err != nil {
+		return none, err
+	}
+	if t, ok := m.(T); ok {
+		return t, nil
+	}
+	if r, ok := m.(Refused); ok {
+		return none, &r
+	}
+	return none, fmt.Errorf("a message of kind %s came where %s was due", m.kind(), none.kind())
+}
+
+func decodeBody(e envelope) (Message, error) {
+	switch e.Kind {
+	case Register{}.kind():
+		return body[Register](e)
+	case Registered{}.kind():
+		return body[Registered](e)
+	case Refused{}.kind():
+		return body[Refused](e)
+	case Heartbeat{}.kind():
+		return body[Heartbeat](e)
+	case Ack{}.kind():
+		return body[Ack](e)
+	case Leave{}.kind():
+		return body[Leave](e)
+	case Plan{}.kind():
+		return body[Plan](e)
+	case Stop{}.kind():
+		return body[Stop](e)
+	case Abort{}.kind():
+		return body[Abort](e)
+	case Dismiss{}.kind():
+		return body[Dismiss](e)
+	case Report{}.kind():
+		return body[Report](e)
+	case CheckpointSaved{}.kind():
+		return body[CheckpointSaved](e)
+	case Ended{}.kind():
+		return body[Ended](e)
+	}
+	return nil, errors.New("unknown kind")
+}
+
+func body[T Message](e envelope) (Message, error) {
+	var m T
+	if err := strict(e.Body, &m); err != nil {
+		return nil, err
+	}
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// strict decodes exactly one JSON value without unknown fields.
+func strict(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("bytes follow the value")
+	}
+	return nil
+}

@@ -1,0 +1,26 @@
+// Package wire defines what a coordinator and its workers say to each other, and the NATS subjects that they say it on.
+//
+// A message is a JSON object {"version":1,"kind":"heartbeat","body":{...}}. Decode is strict: an unknown kind, an
+// unknown field, a value out of its bounds, trailing bytes or another version of the protocol is an error that says
+// which. What a decoded message holds can be used without further checks.
+//
+// The conversation, worker on the left:
+//
+//	Register        ->                 asks to take part
+//	                <-  Registered     and how often to send heartbeats; or Refused
+//	Heartbeat       ->                 every interval, as a request: Ack or Refused comes back
+//	                <-  Plan           pushed: the worker's part of a generation
+//	Report          ->                 rank 0, after each committed step; not acknowledged
+//	CheckpointSaved ->                 acknowledged
+//	                <-  Stop, Abort    pushed
+//	Ended           ->                 acknowledged; the worker stays for what others may ask about the last step
+//	                <-  Dismiss        pushed when all have ended
+//	Leave           ->                 acknowledged
+//
+// NATS delivers at most once. A sender repeats a request until it is answered; the coordinator repeats a push when a
+// heartbeat shows that the worker has not heard it. So every message may come twice.
+//
+// A session is a random name that a worker process gives itself: with it a process is told from an earlier one with the
+// same worker id. Subjects contain the session, or the run and the generation, so that a stale process talks past those
+// that live.
+package wire

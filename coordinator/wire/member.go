@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Register asks the coordinator to take a worker process in.
+type Register struct {
+	Worker  string `json:"worker"`  // id, unique among the live workers
+	Session string `json:"session"` // random name of this process
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Threads int    `json:"threads"`
+	Build   string `json:"build"`  // version of the worker's build; the coordinator takes its own only
+	Kernel  string `json:"kernel"` // name of the kernels that compute; all members of a plan have the same
+}
+
+func (Register) kind() string { return "register" }
+
+func (m Register) validate() error {
+	return errors.Join(
+		checkWorker(m.Worker, m.Session),
+		checkText("host", m.Host, 256),
+		checkText("build", m.Build, 256),
+		checkText("kernel", m.Kernel, 64),
+		checkRange("threads", m.Threads, 1, 1<<16),
+		checkRange("pid", m.PID, 0, math.MaxInt32),
+	)
+}
+
+// Registered takes a worker in. The worker sends a heartbeat every Interval; each side gives the other up when it has
+// heard nothing for Timeout.
+type Registered struct {
+	Interval time.Duration `json:"interval_ns"`
+	Timeout  time.Duration `json:"timeout_ns"`
+}
+
+func (Registered) kind() string { return "registered" }
+
+func (m Registered) validate() error {
+	if m.Interval < time.Millisecond || m.Timeout < m.Interval || m.Timeout > time.Hour {
+		return fmt.Errorf("heartbeat interval %s and timeout %s: it must be 1ms <= interval <= timeout <= 1h",
+			m.Interval, m.Timeout)
+	}
+	return nil
+}
+
+// Refused answers a request that the coordinator does not grant. As returns it as an error.
+type Refused struct {
+	Reason string `json:"reason"`
+	Retry  bool   `json:"retry"` // the same request may be granted later
+}
+
+func (Refused) kind() string { return "refused" }
+
+func (m Refused) validate() error { return checkReason(m.Reason) }
+
+// Error is the reason.
+func (m *Refused) Error() string { return "the coordinator refused: " + m.Reason }
+
+// Ack answers a request that needs no other answer.
+type Ack struct{}
+
+func (Ack) kind() string    { return "ack" }
+func (Ack) validate() error { return nil }
+
+// Activity is what a worker does.
+type Activity string
+
+// The activities.
+const (
+	Idle     Activity = "idle"     // waits for a plan
+	Training Activity = "training" // carries a plan
+	Stopping Activity = "stopping" // carries a plan and has heard a Stop
+	Done     Activity = "done"     // its part of the plan has ended
+)
+
+// Heartbeat tells that a worker lives and how its last step went.
+type Heartbeat struct {
+	Worker     string   `json:"worker"`
+	Session    string   `json:"session"`
+	Generation uint64   `json:"generation"` // of the newest plan that the worker has; 0: none
+	Activity   Activity `json:"activity"`
+	Step       int      `json:"step"` // steps that the worker knows to be committed
+	Times      Times    `json:"times"`
+}
+
+func (Heartbeat) kind() string { return "heartbeat" }
+
+func (m Heartbeat) validate() error {
+	var err error
+	switch m.Activity {
+	case Idle, Training, Stopping, Done:
+	default:
+		err = fmt.Errorf("unknown activity %.20q", m.Activity)
+	}
+	return errors.Join(err, checkWorker(m.Worker, m.Session), checkStep("step", m.Step), m.Times.validate())
+}
+
+// Times says where a worker's last step went, in seconds.
+type Times struct {
+	Compute float64 `json:"compute"`
+	Wait    float64 `json:"wait"`
+	Send    float64 `json:"send"`
+}
+
+func (t Times) validate() error {
+	for _, v := range []float64{t.Compute, t.Wait, t.Send} {
+		if !(v >= 0 && v < 1e9) {
+			return fmt.Errorf("a time of %v seconds", v)
+		}
+	}
+	return nil
+}
+
+// Leave tells that a worker goes of its own will.
+type Leave struct {
+	Worker  string `json:"worker"`
+	Session string `json:"session"`
+}
+
+func (Leave) kind() string      { return "leave" }
+func (m Leave) validate() error { return checkWorker(m.Worker, m.Session) }
+
+func checkWorker(worker, session string) error {
+	return errors.Join(CheckName("worker", worker), CheckName("session", session))
+}

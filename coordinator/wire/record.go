@@ -1,0 +1,36 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"pupil/coordinator/job"
+)
+
+// The names in a run's storage that coordinator and workers share.
+const (
+	RecordName    = "run.json" // a Record
+	StudentFolder = "student"  // the finished student: model.safetensors, config.json, prior.safetensors
+)
+
+// Record is what a run's storage says of itself.
+type Record struct {
+	Job     string    `json:"job"`     // its name
+	Digest  string    `json:"digest"`  // of the job
+	Version string    `json:"version"` // of the build that began the run
+	Created time.Time `json:"created"`
+	Spec    *job.Spec `json:"spec"` // the job as it was submitted, with all defaults
+}
+
+// DecodeRecord reads a Record.
+func DecodeRecord(data []byte) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, err
+	}
+	if r.Spec == nil {
+		return nil, errors.New("it names no job")
+	}
+	return &r, nil
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// activation is the code of one kernel.Activation, by its value.
+type activation struct {
+	kind int
+}
+
+// The values of kernel.Activation.
+const (
+	identity = iota
+	relu
+	relu6
+	hardSwish
+	hardSigmoid
+	activations
+)
+
+// eachActivation emits a copy of a kernel for each activation, and the choice among them by the parameter act.
+func eachActivation(emit func(l labels, a activation)) {
+	kind := GP32()
+	Load(Param("act"), kind.As8())
+	MOVBLZX(kind.As8(), kind)
+	for k := 1; k < activations; k++ {
+		CMPL(kind, U32(k))
+		JEQ(LabelRef(fmt.Sprintf("act%d_begin", k)))
+	}
+	for k := range activations {
+		l := labels(fmt.Sprintf("act%d", k))
+		Label(l.name("begin"))
+		emit(l, activation{kind: k})
+		end()
+	}
+}
+
+func (a activation) forward(v VecVirtual) {
+	switch a.kind {
+	case relu, relu6:
+		low(v, 0)
+	case hardSwish, hardSigmoid:
+		t := YMM()
+		VADDPS(constant(3), v, t)
+		low(t, 0)
+		high(t, 6)
+		if a.kind == hardSwish {
+			VMULPS(t, v, t)
+		}
+		VMULPS(constant(1.0/6), t, v)
+	}
+	if a.kind == relu6 {
+		high(v, 6)
+	}
+}
+
+// low computes v = max(v, bound) and high v = min(v, bound); NaN stays.
+func low(v VecVirtual, bound float32)  { VMAXPS(v, bounds(bound), v) }
+func high(v VecVirtual, bound float32) { VMINPS(v, bounds(bound), v) }
+
+func bounds(v float32) VecVirtual {
+	if v == 0 {
+		return zero()
+	}
+	return constant(v)
+}
+
+// Predicates of VCMPPS.
+const (
+	lessThan    = 0x11 // ordered, quiet
+	greaterThan = 0x1e
+)
+
+// compare returns a mask of v p bound.
+func compare(v VecVirtual, p int, bound float32) VecVirtual {
+	m := YMM()
+	VCMPPS(U8(p), bounds(bound), v, m)
+	return m
+}
+
+// backward computes d = d * act'(v).
+func (a activation) backward(v, d VecVirtual) {
+	switch a.kind {
+	case relu:
+		VANDPS(compare(v, greaterThan, 0), d, d)
+	case relu6:
+		VANDPS(compare(v, greaterThan, 0), d, d)
+		VANDPS(compare(v, lessThan, 6), d, d)
+	case hardSigmoid:
+		VMULPS(constant(1.0/6), d, d)
+		VANDPS(compare(v, greaterThan, -3), d, d)
+		VANDPS(compare(v, lessThan, 3), d, d)
+	case hardSwish:
+		f := YMM()
+		VMULPS(constant(1.0/3), v, f)
+		VADDPS(constant(0.5), f, f)
+		VBLENDVPS(compare(v, greaterThan, 3), constant(1), f, f)
+		VMULPS(f, d, d)
+		VANDNPS(d, compare(v, lessThan, -3), d)
+	}
+}
+
+// flat emits a loop over all values of slices, many at a time: body is given, for each slice, an address.
+func flat(l labels, slices []string, size string, body func(v lane, at []Mem)) {
+	const unroll = 4
+	var p []Register
+	for _, s := range slices {
+		p = append(p, pointer(s))
+	}
+	left := length(size)
+	at := func(n int) []Mem {
+		var m []Mem
+		for _, r := range p {
+			m = append(m, Mem{Base: r, Disp: 4 * lanes * n})
+		}
+		return m
+	}
+	step := func(n int) {
+		for i := range n {
+			body(lane{}, at(i))
+		}
+		for _, r := range p {
+			ADDQ(U32(4*lanes*n), r)
+		}
+		SUBQ(U32(lanes*n), left)
+	}
+	for _, n := range []int{unroll, 1} {
+		part := fmt.Sprintf("by%d", n)
+		Label(l.name(part))
+		CMPQ(left, U32(lanes*n))
+		JLT(LabelRef(l.name(part + "_end")))
+		step(n)
+		JMP(LabelRef(l.name(part)))
+		Label(l.name(part + "_end"))
+	}
+	TESTQ(left, left)
+	JZ(LabelRef(l.name("end")))
+	mask := YMM()
+	loadMask(left, mask)
+	body(lane{mask}, at(0))
+	Label(l.name("end"))
+}
+
+func activate() {
+	begin("activate", "act uint8, x, y []float32", "activateAVX2 is activateGeneric.")
+	eachActivation(func(l labels, a activation) {
+		flat(l, []string{"x", "y"}, "x", func(v lane, at []Mem) {
+			x := YMM()
+			v.load(at[0], x)
+			a.forward(x)
+			v.store(x, at[1])
+		})
+	})
+}
+
+func activateBackward() {
+	begin("activateBackward", "act uint8, x, dy, dx []float32", "activateBackwardAVX2 is activateBackwardGeneric.")
+	eachActivation(func(l labels, a activation) {
+		flat(l, []string{"x", "dy", "dx"}, "x", func(v lane, at []Mem) {
+			x, d := YMM(), YMM()
+			v.load(at[0], x)
+			v.load(at[1], d)
+			a.backward(x, d)
+			v.store(d, at[2])
+		})
+	})
+}
+
+// elementwise emits z = x op y.
+func elementwise(name string, op func(...Op)) {
+	begin(name, "x, y, z []float32", name+"AVX2 is "+name+"Generic.")
+	flat("values", []string{"x", "y", "z"}, "x", func(v lane, at []Mem) {
+		x, y := YMM(), YMM()
+		v.load(at[0], x)
+		v.load(at[1], y)
+		op(y, x, x)
+		v.store(x, at[2])
+	})
+	end()
+}
+
+func maximum() {
+	begin("maximum", "x, y []float32", "maximumAVX2 is maximumGeneric.")
+	flat("values", []string{"x", "y"}, "x", func(v lane, at []Mem) {
+		x, y, nan := YMM(), YMM(), YMM()
+		v.load(at[0], x)
+		v.load(at[1], y)
+		Comment("VMAXPS returns its second source, here x, when either is NaN.")
+		VCMPPS(U8(3), y, y, nan)
+		largest := YMM()
+		VMAXPS(x, y, largest)
+		VBLENDVPS(nan, y, largest, largest)
+		v.store(largest, at[1])
+	})
+	end()
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// A tile of a product is 6 rows by 16 columns: 12 registers of sums, 2 of the right matrix, 1 for a value of the left
+// matrix in all lanes. Panels whose columns end in the first half have a tile of 6 by 8.
+const (
+	rows    = 6
+	columns = 16
+)
+
+const unroll = 4
+
+// tile is one copy of a micro-kernel: halves of 8 columns.
+type tile struct {
+	labels
+	halves int
+	sums   [rows][]VecVirtual
+}
+
+func (t *tile) clear() {
+	for i := range t.sums {
+		t.sums[i] = nil
+		for range t.halves {
+			t.sums[i] = append(t.sums[i], zero())
+		}
+	}
+}
+
+// step adds the products of one value of each row, read by a, with the columns at b.
+func (t *tile) step(a func(row int) Mem, b Mem) {
+	var right []VecVirtual
+	for h := range t.halves {
+		v := YMM()
+		VMOVUPS(b.Offset(4*lanes*h), v)
+		right = append(right, v)
+	}
+	for i := range rows {
+		v := YMM()
+		VBROADCASTSS(a(i), v)
+		for h := range t.halves {
+			VFMADD231PS(right[h], v, t.sums[i][h])
+		}
+	}
+}
+
+// store writes the sums to the rows of y that outputs gives, adding to them with accumulate. Columns beyond cols are left
+// alone.
+func (t *tile) store(outputs Register) {
+	y, waste := pointer("y"), pointer("waste")
+	Comment("How many columns the last half has, and whether sums are added to y.")
+	last := integer("cols")
+	if t.halves > 1 {
+		SUBQ(U32(lanes), last)
+	}
+	for _, masked := range []bool{false, true} {
+		for _, accumulate := range []bool{false, true} {
+			name := t.name(fmt.Sprintf("store_%v_%v", masked, accumulate))
+			Label(name)
+			if !accumulate {
+				if !masked {
+					CMPQ(last, U32(lanes))
+					JNE(LabelRef(t.name("store_true_false")))
+				}
+				CMPB(address("accumulate"), U8(0))
+				JNE(LabelRef(t.name(fmt.Sprintf("store_%v_true", masked))))
+			}
+			t.storeRows(outputs, y, waste, last, masked, accumulate)
+			JMP(LabelRef(t.name("stored")))
+		}
+	}
+	Label(t.name("stored"))
+	ADDQ(U32(8*rows), outputs)
+}
+
+func (t *tile) storeRows(outputs, y, waste, last Register, masked, accumulate bool) {
+	var mask VecVirtual
+	if masked {
+		mask = YMM()
+		loadMask(last, mask)
+	}
+	for i := range rows {
+		at := GP64()
+		MOVQ(Mem{Base: outputs, Disp: 8 * i}, at)
+		selectRow(at, y, waste)
+		for h := range t.halves {
+			l := lane{}
+			if h == t.halves-1 {
+				l.mask = mask
+			}
+			m := Mem{Base: at, Disp: 4 * lanes * h}
+			v := t.sums[i][h]
+			if accumulate {
+				old := YMM()
+				l.load(m, old)
+				VADDPS(old, v, v)
+			}
+			l.store(v, m)
+		}
+	}
+}
+
+// selectRow turns an offset into an address: that of base[at], or of instead when at is negative.
+func selectRow(at GPVirtual, base, instead Register) {
+	TESTQ(at, at)
+	LEAQ(Mem{Base: base, Index: at, Scale: 4}, at)
+	CMOVQLT(instead, at)
+}
+
+func multiplyRows() {
+	begin("multiplyRows",
+		"tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int, "+
+			"accumulate bool",
+		"multiplyRowsAVX2 is multiplyRowsGeneric.")
+	table, outputs, tiles := pointer("offsets"), pointer("outputs"), integer("tiles")
+	CMPQ(address("cols"), U32(lanes))
+	JLE(LabelRef("half_begin"))
+	for _, t := range []*tile{{labels: "whole", halves: 2}, {labels: "half", halves: 1}} {
+		Label(t.name("begin"))
+		TESTQ(tiles, tiles)
+		JLE(LabelRef("done"))
+		Label(t.name("tile"))
+		t.clear()
+		t.sumRows(table)
+		t.store(outputs)
+		DECQ(tiles)
+		JNZ(LabelRef(t.name("tile")))
+		if t.halves == 2 {
+			JMP(LabelRef("done"))
+		}
+	}
+	Label("done")
+	end()
+}
+
+// sumRows sums a tile of multiplyRows.
+func (t *tile) sumRows(table Register) {
+	panel, taps := pointer("panel"), integer("taps")
+	TESTQ(taps, taps)
+	JLE(LabelRef(t.name("summed")))
+	Comment("Rows are addressed from their ends, by an index that runs up to 0.")
+	x, zeros, size := pointer("x"), pointer("zero"), integer("depth")
+	SHLQ(U8(2), size)
+	ADDQ(size, x)
+	ADDQ(size, zeros)
+	NEGQ(size)
+	Label(t.name("tap"))
+	var at [rows]GPVirtual
+	for i := range at {
+		at[i] = GP64()
+		MOVQ(Mem{Base: table, Disp: 8 * i}, at[i])
+		selectRow(at[i], x, zeros)
+	}
+	ADDQ(U32(8*rows), table)
+	k := GP64()
+	MOVQ(size, k)
+	value := func(n int) func(int) Mem {
+		return func(i int) Mem { return Mem{Base: at[i], Index: k, Scale: 1, Disp: 4 * n} }
+	}
+	CMPQ(k, I32(-4*unroll))
+	JG(LabelRef(t.name("rest")))
+	Label(t.name("depth"))
+	for n := range unroll {
+		t.step(value(n), Mem{Base: panel, Disp: 4 * columns * n})
+	}
+	ADDQ(U32(4*columns*unroll), panel)
+	ADDQ(U32(4*unroll), k)
+	CMPQ(k, I32(-4*unroll))
+	JLE(LabelRef(t.name("depth")))
+	Label(t.name("rest"))
+	TESTQ(k, k)
+	JZ(LabelRef(t.name("next")))
+	t.step(value(0), Mem{Base: panel})
+	ADDQ(U32(4*columns), panel)
+	ADDQ(U32(4), k)
+	JMP(LabelRef(t.name("rest")))
+	Label(t.name("next"))
+	DECQ(taps)
+	JNZ(LabelRef(t.name("tap")))
+	Label(t.name("summed"))
+}
+
+func multiplyColumns() {
+	begin("multiplyColumns",
+		"tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32, "+
+			"outputs []int, cols int, accumulate bool",
+		"multiplyColumnsAVX2 is multiplyColumnsGeneric.")
+	starts, outputs, tiles := pointer("starts"), pointer("outputs"), integer("tiles")
+	CMPQ(address("cols"), U32(lanes))
+	JLE(LabelRef("half_begin"))
+	for _, t := range []*tile{{labels: "whole", halves: 2}, {labels: "half", halves: 1}} {
+		Label(t.name("begin"))
+		TESTQ(tiles, tiles)
+		JLE(LabelRef("done"))
+		Label(t.name("tile"))
+		t.clear()
+		t.sumColumns(starts)
+		t.store(outputs)
+		DECQ(tiles)
+		JNZ(LabelRef(t.name("tile")))
+		if t.halves == 2 {
+			JMP(LabelRef("done"))
+		}
+	}
+	Label("done")
+	end()
+}
+
+// sumColumns sums a tile of multiplyColumns.
+func (t *tile) sumColumns(starts Register) {
+	panel, table, depth := pointer("panel"), pointer("offsets"), length("offsets")
+	x, zeros, ld := pointer("x"), pointer("zero"), integer("ld")
+	start := GP64()
+	MOVQ(Mem{Base: starts}, start)
+	ADDQ(U32(8), starts)
+	LEAQ(Mem{Base: x, Index: start, Scale: 4}, x)
+	LEAQ(Mem{Base: zeros, Index: start, Scale: 4}, zeros)
+	SHLQ(U8(2), ld)
+	step := func(n int) {
+		at := GP64()
+		MOVQ(Mem{Base: table, Disp: 8 * n}, at)
+		selectRow(at, x, zeros)
+		t.step(func(i int) Mem { return Mem{Base: at, Disp: 4 * i} }, Mem{Base: panel})
+		ADDQ(ld, panel)
+	}
+	SUBQ(U32(unroll), depth)
+	JLT(LabelRef(t.name("rest")))
+	Label(t.name("depth"))
+	for n := range unroll {
+		step(n)
+	}
+	ADDQ(U32(8*unroll), table)
+	SUBQ(U32(unroll), depth)
+	JGE(LabelRef(t.name("depth")))
+	Label(t.name("rest"))
+	ADDQ(U32(unroll), depth)
+	JZ(LabelRef(t.name("summed")))
+	Label(t.name("single"))
+	step(0)
+	ADDQ(U32(8), table)
+	DECQ(depth)
+	JNZ(LabelRef(t.name("single")))
+	Label(t.name("summed"))
+}

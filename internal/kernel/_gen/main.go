@@ -1,0 +1,30 @@
+// Command gen writes the assembly of package kernel and its Go declarations; `go generate` in that package runs it. Each
+// function's comment in the *_generic.go files says what it computes; the names here are those with AVX2 for Generic.
+package main
+
+import . "github.com/mmcloughlin/avo/build"
+
+func main() {
+	ConstraintExpr("amd64,!noasm")
+	makeMasks()
+	multiplyRows()
+	multiplyColumns()
+	depthwiseRun()
+	depthwiseSums()
+	activate()
+	activateBackward()
+	normSums()
+	normApply()
+	normBackwardSums()
+	normBackwardApply()
+	scaleShift()
+	sumRows()
+	dotRows()
+	elementwise("add", VADDPS)
+	elementwise("multiply", VMULPS)
+	maximum()
+	toFixed32()
+	addFixed32()
+	fromFixed32()
+	Generate()
+}

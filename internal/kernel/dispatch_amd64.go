@@ -1,0 +1,184 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate go -C _gen run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg kernel
+
+const whyNoAVX2 = "the CPU has no AVX2 with FMA"
+
+// Assembly is given the address of a strip's first part, and finds the others behind it.
+var _ [5 * 4 * stripWidth]struct{} = [unsafe.Offsetof(strip{}.sums)]struct{}{}
+
+// implementations lists what this CPU can run, the best first.
+func implementations() []string {
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		return []string{avx2, generic}
+	}
+	return []string{generic}
+}
+
+func multiplyRows(
+	tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int,
+	accumulate bool,
+) {
+	if chosen == generic {
+		multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, y, waste, outputs, cols, accumulate)
+		return
+	}
+	multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel, y, waste, outputs, cols, accumulate)
+}
+
+func multiplyColumns(
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32,
+	outputs []int, cols int, accumulate bool,
+) {
+	if chosen == generic {
+		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
+		return
+	}
+	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
+}
+
+func depthwiseRun(
+	rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32,
+	yStep int, accumulate bool,
+) {
+	if chosen == generic {
+		depthwiseRunGeneric(rows, cols, c, count, x, x0, xRow, xStep, w, w0, wRow, wCol, y, yStep, accumulate)
+		return
+	}
+	depthwiseRunAVX2(rows, cols, c, count, x, x0, xRow, xStep, w, w0, wRow, wCol, y, yStep, accumulate)
+}
+
+func depthwiseSums(rows, cols, c, count int, x []float32, x0, xRow, xStep int, dy, dw []float32, w0, wRow int) {
+	if chosen == generic {
+		depthwiseSumsGeneric(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
+		return
+	}
+	depthwiseSumsAVX2(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
+}
+
+func activate(act Activation, x, y []float32) {
+	if chosen == generic {
+		activateGeneric(act, x, y)
+		return
+	}
+	activateAVX2(uint8(act), x, y)
+}
+
+func activateBackward(act Activation, x, dy, dx []float32) {
+	if chosen == generic {
+		activateBackwardGeneric(act, x, dy, dx)
+		return
+	}
+	activateBackwardAVX2(uint8(act), x, dy, dx)
+}
+
+func normSums(rows, n, stride int, x []float32, s *strip) {
+	if chosen == generic {
+		normSumsGeneric(rows, n, stride, x, s)
+		return
+	}
+	normSumsAVX2(rows, n, stride, x, &s.mean[0])
+}
+
+func normApply(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+	if chosen == generic {
+		normApplyGeneric(rows, n, stride, x, s, act, y)
+		return
+	}
+	normApplyAVX2(rows, n, stride, x, &s.mean[0], uint8(act), y)
+}
+
+func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation) {
+	if chosen == generic {
+		normBackwardSumsGeneric(rows, n, stride, x, dy, s, act)
+		return
+	}
+	normBackwardSumsAVX2(rows, n, stride, x, dy, &s.mean[0], uint8(act))
+}
+
+func normBackwardApply(rows, n, stride int, x, dy []float32, s *strip, act Activation, dx []float32) {
+	if chosen == generic {
+		normBackwardApplyGeneric(rows, n, stride, x, dy, s, act, dx)
+		return
+	}
+	normBackwardApplyAVX2(rows, n, stride, x, dy, &s.mean[0], uint8(act), dx)
+}
+
+func scaleShift(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+	if chosen == generic {
+		scaleShiftGeneric(rows, n, stride, x, s, act, y)
+		return
+	}
+	scaleShiftAVX2(rows, n, stride, x, &s.mean[0], uint8(act), y)
+}
+
+func add(x, y, z []float32) {
+	if chosen == generic {
+		addGeneric(x, y, z)
+		return
+	}
+	addAVX2(x, y, z)
+}
+
+func multiply(x, y, z []float32) {
+	if chosen == generic {
+		multiplyGeneric(x, y, z)
+		return
+	}
+	multiplyAVX2(x, y, z)
+}
+
+func maximum(x, y []float32) {
+	if chosen == generic {
+		maximumGeneric(x, y)
+		return
+	}
+	maximumAVX2(x, y)
+}
+
+func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
+	if chosen == generic {
+		sumRowsGeneric(rows, n, stride, x, sums)
+		return
+	}
+	sumRowsAVX2(rows, n, stride, x, sums)
+}
+
+func dotRows(rows, n, stride int, x, y []float32, sums *[stripWidth]float64) {
+	if chosen == generic {
+		dotRowsGeneric(rows, n, stride, x, y, sums)
+		return
+	}
+	dotRowsAVX2(rows, n, stride, x, y, sums)
+}
+
+func toFixed32(dst []int32, src []float32, scale float64, limit int32) (saturated int) {
+	if chosen == generic {
+		return toFixed32Generic(dst, src, scale, limit)
+	}
+	return toFixed32AVX2(dst, src, scale, limit)
+}
+
+func addFixed32(dst, src []int32) {
+	if chosen == generic {
+		addFixed32Generic(dst, src)
+		return
+	}
+	addFixed32AVX2(dst, src)
+}
+
+func fromFixed32(dst []float32, src []int32, scale float64) {
+	if chosen == generic {
+		fromFixed32Generic(dst, src, scale)
+		return
+	}
+	fromFixed32AVX2(dst, src, scale)
+}

@@ -1,0 +1,236 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"pupil/coordinator/wire"
+)
+
+// ErrCoordinatorGone says that the coordinator has been silent for too long. Test with errors.Is.
+var ErrCoordinatorGone = errors.New("the coordinator is gone")
+
+// AbortError says that the coordinator has ended the worker's generation. Test with errors.As.
+type AbortError struct {
+	Generation uint64
+	Reason     string
+}
+
+// Error says why.
+func (e *AbortError) Error() string {
+	return fmt.Sprintf("the coordinator ended generation %d: %s", e.Generation, e.Reason)
+}
+
+// Config says who the worker is, and where its coordinator.
+type Config struct {
+	URL            string        // of the coordinator's broker, nats://host:port
+	User, Password string        // for the broker
+	ID             string        // unique among the workers, see wire.CheckName
+	Threads        int           // that the trainer uses, at least 1
+	Version        string        // of this build; the coordinator takes its own only
+	Kernel         string        // name of the kernels that compute
+	JoinTimeout    time.Duration // so long the worker tries to register; default 30s
+	Logger         *slog.Logger  // nil: no logs
+}
+
+// Validate lists all that is wrong.
+func (c Config) Validate() error {
+	var errs []error
+	for _, x := range []struct{ name, value string }{{"url", c.URL}, {"version", c.Version}, {"kernel", c.Kernel}} {
+		if x.value == "" {
+			errs = append(errs, fmt.Errorf("%s is missing", x.name))
+		}
+	}
+	if c.Threads < 1 {
+		errs = append(errs, fmt.Errorf("threads is %d; it must be at least 1", c.Threads))
+	}
+	if c.JoinTimeout < 0 {
+		errs = append(errs, fmt.Errorf("join timeout is %s; it must not be negative", c.JoinTimeout))
+	}
+	return errors.Join(append(errs, wire.CheckName("worker", c.ID))...)
+}
+
+// agent is a worker process's standing with the coordinator.
+type agent struct {
+	config  Config
+	logger  *slog.Logger
+	session string
+	nc      *nats.Conn
+	gone    context.CancelCauseFunc // ends everything
+	beatNow chan struct{}           // asks for a heartbeat at once
+
+	interval, timeout time.Duration // of heartbeats, once registered
+
+	plans     chan *part
+	dismissed chan struct{}
+
+	mu   sync.Mutex
+	part *part          // nil until the plan comes
+	beat wire.Heartbeat // the next one
+}
+
+// Run joins the coordinator, carries one plan, and leaves.
+func Run(ctx context.Context, c Config, t Trainer) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	ctx, gone := context.WithCancelCause(ctx)
+	defer gone(nil)
+	a := &agent{
+		config: c, logger: c.Logger, session: randomName(), gone: gone,
+		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), dismissed: make(chan struct{}, 1),
+	}
+	if a.config.JoinTimeout == 0 {
+		a.config.JoinTimeout = 30 * time.Second
+	}
+	if a.logger == nil {
+		a.logger = slog.New(slog.DiscardHandler)
+	}
+	a.beat = wire.Heartbeat{Worker: c.ID, Session: a.session, Activity: wire.Idle}
+	if err := a.connect(); err != nil {
+		return err
+	}
+	defer a.nc.Close()
+	orders := make(chan *nats.Msg, 256)
+	if _, err := a.nc.ChanSubscribe(wire.PushSubject(c.ID, a.session), orders); err != nil {
+		return fmt.Errorf("subscribe to orders: %w", err)
+	}
+	if err := a.register(ctx); err != nil {
+		return fmt.Errorf("join the coordinator at %s: %w", c.URL, err)
+	}
+	a.logger.Info("joined", "coordinator", c.URL, "worker", c.ID)
+
+	var wg sync.WaitGroup
+	living, end := context.WithCancel(ctx)
+	wg.Go(func() { a.heartbeats(living) })
+	wg.Go(func() { a.takeOrders(living, orders) })
+	err := a.serve(ctx, t)
+	end()
+	wg.Wait()
+	a.leave(ctx)
+	return err
+}
+
+// connect opens the connection that control and ring share.
+func (a *agent) connect() error {
+	const wait = 100 * time.Millisecond
+	nc, err := nats.Connect(a.config.URL,
+		nats.UserInfo(a.config.User, a.config.Password),
+		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
+		nats.CustomInboxPrefix(wire.InboxPrefix),
+		nats.ReconnectBufSize(-1), // what is sent without a connection fails at once; the sender tries again
+		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(600),
+		nats.NoCallbacksAfterClientClose(),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			a.logger.Info("connected to the coordinator again")
+			a.wake()
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				a.logger.Warn("the connection to the coordinator broke", "err", err)
+			}
+		}),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			a.gone(errors.Join(ErrCoordinatorGone, nc.LastError()))
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			subject := ""
+			if s != nil {
+				subject = s.Subject
+			}
+			a.logger.Error("connection to the coordinator", "subject", subject, "err", err)
+		}),
+	)
+	if err != nil {
+		return fmt.Errorf("connect to the coordinator at %s: %w", a.config.URL, err)
+	}
+	a.nc = nc
+	return nil
+}
+
+// register asks to be taken in until that is granted, refused for good, or the time is up.
+func (a *agent) register(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.config.JoinTimeout,
+		fmt.Errorf("%w: no answer for %s", ErrCoordinatorGone, a.config.JoinTimeout))
+	defer cancel()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	m := wire.Register{
+		Worker: a.config.ID, Session: a.session, Host: host, PID: os.Getpid(),
+		Threads: a.config.Threads, Build: a.config.Version, Kernel: a.config.Kernel,
+	}
+	r, err := request[wire.Registered](ctx, a.nc, wire.RegisterSubject, m, time.Second)
+	if err != nil {
+		return err
+	}
+	a.interval, a.timeout = r.Interval, r.Timeout
+	return nil
+}
+
+// serve waits for the plan, carries it, tells how it ended, and waits until it may go.
+func (a *agent) serve(ctx context.Context, t Trainer) error {
+	var p *part
+	select {
+	case p = <-a.plans:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	end, err := p.carry(t)
+	a.setActivity(wire.Done)
+	if cause := context.Cause(ctx); errors.Is(cause, ErrCoordinatorGone) {
+		p.close()
+		return errors.Join(cause, err)
+	}
+	// The coordinator is told even when ctx has ended, by a signal.
+	told, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	defer cancel()
+	_, e := request[wire.Ack](told, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
+	if e != nil {
+		a.logger.Warn("could not tell how the job ended", "generation", p.plan.Generation, "err", e)
+	} else if err == nil {
+		err = a.awaitDismissal(ctx)
+	}
+	p.close()
+	return err
+}
+
+// awaitDismissal waits until the run is over: others may still ask this worker's ring about the last step.
+func (a *agent) awaitDismissal(ctx context.Context) error {
+	select {
+	case <-a.dismissed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// leave says goodbye, as far as there is somebody to hear it.
+func (a *agent) leave(ctx context.Context) {
+	if errors.Is(context.Cause(ctx), ErrCoordinatorGone) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	defer cancel()
+	m := wire.Leave{Worker: a.config.ID, Session: a.session}
+	if _, err := request[wire.Ack](ctx, a.nc, wire.WorkerSubject(a.config.ID, a.session), m, a.interval); err != nil {
+		a.logger.Debug("could not say goodbye", "err", err)
+	}
+}
+
+// randomName returns 128 random bits in hex.
+func randomName() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"pupil/coordinator/wire"
+	"pupil/storage"
+	"pupil/storage/location"
+	"pupil/worker/setup"
+	"pupil/worker/student"
+)
+
+func evalCommand() *cobra.Command {
+	var threads int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "eval RUN",
+		Short: "Measure a finished run's student, and its teacher, on the held-out images",
+		Long: "Eval computes the k-nearest-neighbour accuracy of pooled features on the held-out images of the run's job: of\n" +
+			"the teacher, of the student before its first step, and of the trained student. RUN is the folder or URL of a run.",
+		Example: "  worker eval runs/fashion-20260102-150405 --json",
+		Args:    exactly(1, "the folder of a run"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if threads < 1 {
+				return usageError{fmt.Errorf("--threads is %d; it must be at least 1", threads)}
+			}
+			url, err := location.FromPath(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			run, err := location.Open(cmd.Context(), url)
+			if err != nil {
+				return usageError{err}
+			}
+			data, err := storage.ReadAll(cmd.Context(), run, wire.RecordName, 16<<20)
+			if err != nil {
+				return fmt.Errorf("%s is no run: %w", args[0], err)
+			}
+			record, err := wire.DecodeRecord(data)
+			if err != nil {
+				return fmt.Errorf("%s in %s: %w", wire.RecordName, args[0], err)
+			}
+			j, err := setup.Open(cmd.Context(), record.Spec)
+			if err != nil {
+				return err
+			}
+			report, err := student.Evaluate(cmd.Context(), j, storage.Prefix(run, wire.StudentFolder), threads)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+			}
+			for _, m := range []struct {
+				name  string
+				value *float64
+			}{
+				{"k-NN accuracy, teacher", report.KNN.Teacher},
+				{"k-NN accuracy, untrained student", report.KNN.Untrained},
+				{"k-NN accuracy, trained student", report.KNN.Student},
+				{"accuracy of the student's logits", report.Accuracy},
+			} {
+				if m.value != nil {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-34s %5.1f%%\n", m.name, 100**m.value)
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().IntVar(&threads, "threads", runtime.NumCPU(), "batches that are computed at the same time")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

@@ -1,0 +1,69 @@
+package feed
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"pupil/augment"
+	"pupil/storage/dataset"
+)
+
+// DefaultPrefetch is how many batches a lane is ahead when Config leaves it open.
+const DefaultPrefetch = 2
+
+// Config is what the batches of all lanes have in common.
+type Config struct {
+	Data     *dataset.Dataset
+	Order    dataset.Order
+	Teacher  *augment.Pipeline // nil: there is no teacher
+	Student  *augment.Pipeline
+	Channels int    // of the decoded images, 1 or 3; 0: the student's
+	Seed     uint64 // of the job
+
+	SkipBroken bool // an image that cannot be decoded is replaced by another one; else it is an error
+	Prefetch   int  // batches that a lane is ahead; 0: DefaultPrefetch
+	Workers    int  // goroutines that decode, for all lanes together; 0: as many as Go uses threads
+}
+
+func (c Config) withDefaults() Config {
+	if c.Channels == 0 && c.Student != nil {
+		c.Channels = c.Student.Config().Channels
+	}
+	if c.Prefetch == 0 {
+		c.Prefetch = DefaultPrefetch
+	}
+	if c.Workers == 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	return c
+}
+
+// validate returns one error that lists every fault.
+func (c Config) validate(lanes []int, firstStep, lastStep int) error {
+	var faults []error
+	fault := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Data != nil, "there is no dataset")
+	fault(c.Student != nil, "there is no student's view")
+	fault(c.Channels == 1 || c.Channels == 3, "channels is %d; it must be 1 or 3", c.Channels)
+	fault(c.Prefetch >= 1, "prefetch is %d; it must be 1 batch or more", c.Prefetch)
+	fault(c.Workers >= 1, "workers is %d; it must be 1 goroutine or more", c.Workers)
+	if err := c.Order.Validate(); err != nil {
+		faults = append(faults, err)
+	}
+	if c.Data != nil {
+		fault(c.Order.Count == c.Data.Count(), "the order is one of %d images, the dataset has %d", c.Order.Count, c.Data.Count())
+	}
+	seen := map[int]bool{}
+	for _, l := range lanes {
+		fault(l >= 0 && l < c.Order.Lanes, "lane %d is not one of the order's %d", l, c.Order.Lanes)
+		fault(!seen[l], "lane %d is given twice", l)
+		seen[l] = true
+	}
+	fault(firstStep >= 0 && firstStep <= lastStep, "steps %d to %d are not a range", firstStep, lastStep)
+	return errors.Join(faults...)
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"pupil/internal/config"
+	"pupil/internal/kernel"
+	"pupil/internal/version"
+	"pupil/worker/agent"
+	"pupil/worker/carry"
+)
+
+func joinCommand() *cobra.Command {
+	c := agent.Config{Version: version.String()}
+	cmd := &cobra.Command{
+		Use:   "join",
+		Short: "Join a coordinator, carry lanes of its job until that ends, and leave",
+		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it. The broker's user\n" +
+			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.",
+		Example: "  worker join --nats-url nats://10.0.0.1:4222 --threads 4",
+		Args:    exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := config.Logger(cmd)
+			if err != nil {
+				return usageError{err}
+			}
+			c.Kernel, c.Logger = kernel.Name(), logger
+			if err := c.Validate(); err != nil {
+				return usageError{err}
+			}
+			return agent.Run(cmd.Context(), c, &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.URL, "nats-url", "nats://127.0.0.1:4222", "the coordinator's broker")
+	f.StringVar(&c.User, "nats-user", "", "user of the broker")
+	f.StringVar(&c.Password, "nats-password", "", "password of the broker")
+	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
+	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
+	return cmd
+}
+
+// defaultID names the process.
+func defaultID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}

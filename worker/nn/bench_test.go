@@ -1,0 +1,57 @@
+package nn_test
+
+import (
+	"fmt"
+	"testing"
+
+	"pupil/worker/nn"
+)
+
+const benchBatch = 16
+
+func BenchmarkTraining(b *testing.B) {
+	for _, name := range []string{"mobilenet_v2_cifar", "mobilenet_v2"} {
+		c := nn.Config{Architecture: name, Width: 0.5, Outputs: 10, Size: 28, Channels: 1}
+		b.Run(fmt.Sprintf("%s-%v/28x28x1/batch%d", name, c.Width, benchBatch), func(b *testing.B) {
+			n := mustNew(b, c)
+			s := n.NewState()
+			n.Init(s, 1)
+			x := newStep(b, n, s, benchBatch, nn.Logits, meanSquare)
+			images := noise(benchBatch * 28 * 28)
+			for b.Loop() {
+				x.run(b, images)
+			}
+			report(b, x.training.Bytes())
+		})
+	}
+}
+
+func BenchmarkInference(b *testing.B) {
+	for _, width := range []float64{0.125, 0.25} {
+		c := nn.Config{Architecture: "resnet18_cifar", Width: width, Outputs: 10, Size: 28, Channels: 1}
+		b.Run(fmt.Sprintf("%s-%v/28x28x1/batch%d", c.Architecture, width, benchBatch), func(b *testing.B) {
+			n := mustNew(b, c)
+			s := n.NewState()
+			n.Init(s, 1)
+			inference, err := n.NewInference(s, benchBatch)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer inference.Close()
+			images := noise(benchBatch * 28 * 28)
+			for b.Loop() {
+				if _, _, err := inference.Run(images); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, inference.Bytes())
+		})
+	}
+}
+
+// report adds images a second and the memory of activations.
+func report(b *testing.B, bytes int64) {
+	b.ReportAllocs()
+	b.ReportMetric(benchBatch*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+	b.ReportMetric(float64(bytes), "activation-bytes")
+}

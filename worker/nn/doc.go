@@ -1,0 +1,34 @@
+// Package nn has the image networks: ResNet, MobileNetV2 and MobileNetV3 as gorgonia graphs of operations of our own
+// over internal/kernel.
+//
+// Names, shapes, order and layouts of parameters are torchvision's outside (Import, Export, config.json), so that a
+// PyTorch checkpoint is a teacher here and a student is a checkpoint there. Inside, activations are NHWC and weights
+// are [R, S, C, K] (dense), [R, S, C] (depthwise) and [C, K] (linear), in one flat vector that lanes, the optimiser
+// and the ring share. A Network is the immutable description; a State is its numbers.
+//
+//	n, err := nn.New(nn.Config{Architecture: "mobilenet_v2_cifar", Width: 0.5, Outputs: 10, Size: 28, Channels: 1})
+//	s := n.NewState()
+//	n.Init(s, seed)
+//	t, err := n.NewTraining(s, nn.TrainingConfig{Batch: 16, Output: nn.Logits, Loss: criterion,
+//		Gradients: gradients, Statistics: statistics, OnGradient: reduce})
+//	err = t.Run(images)                          // gradients and batch statistics of one batch
+//	n.UpdateRunning(s.Buffers, statistics)
+//
+// The caller's duties:
+//
+//  1. A Training and an Inference are used by one goroutine at a time. Several may share one State and run side by
+//     side.
+//  2. State.Params must not change while a Run that reads it is under way, and must stay the same slice.
+//  3. The criterion and OnGradient run on the graph's goroutine. The criterion may block; nothing else computes
+//     meanwhile.
+//  4. An Inference has the weights of the moment when it was made.
+//
+// A training graph is built once: the forward operations, the loss operation that calls the criterion, and gradient
+// operations that gorgonia's symbolic differentiation asks of each forward operation. They run in the order in which
+// they were made, so that backward goes through the parameters from the last to the first, and a gradient can travel
+// while the next one is computed. The order being fixed, buffers of activations are planned when the graph is built:
+// a run allocates no activations.
+//
+// Where it differs from torchvision: dropout in classifiers is left out (p = 0), since a student learns from soft
+// targets and a step must be a function of its inputs; inputs may have one channel.
+package nn

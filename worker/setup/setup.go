@@ -1,0 +1,311 @@
+// Package setup turns a job into the things that it names: data, networks, views, loss, optimiser. Training and
+// evaluation begin with it, so both see the same student.
+package setup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"pupil/allreduce"
+	"pupil/augment"
+	"pupil/coordinator/job"
+	"pupil/loss"
+	"pupil/storage/dataset"
+	"pupil/storage/location"
+	"pupil/worker/nn"
+	"pupil/worker/optim"
+	"pupil/worker/train"
+)
+
+// Job is a job with all that it names opened and checked against each other.
+type Job struct {
+	Spec  *job.Spec
+	Data  *dataset.Dataset
+	Order dataset.Order
+	Steps int // of the whole job
+
+	Student       *nn.Network
+	StudentConfig nn.ModelConfig // config.json of the student's folder
+	StudentOutput nn.Output
+
+	Teacher       *nn.Network // nil: supervised
+	TeacherState  *nn.State
+	TeacherOutput nn.Output
+	TeacherDigest string // "" without a teacher
+	TeacherConfig nn.ModelConfig
+
+	Classes     int // width of the features that the loss sees
+	Loss        []loss.Config
+	StudentView *augment.Pipeline
+	TeacherView *augment.Pipeline // nil without a teacher
+}
+
+// Open reads the dataset's manifest and the teacher, and builds what the job describes.
+func Open(ctx context.Context, spec *job.Spec) (*Job, error) {
+	j := &Job{Spec: spec}
+	if err := j.openData(ctx); err != nil {
+		return nil, err
+	}
+	if err := j.openTeacher(ctx); err != nil {
+		return nil, err
+	}
+	if err := j.buildStudent(); err != nil {
+		return nil, err
+	}
+	if err := j.buildViews(); err != nil {
+		return nil, err
+	}
+	for _, t := range spec.Loss {
+		j.Loss = append(j.Loss, lossConfig(t))
+	}
+	return j, nil
+}
+
+func (j *Job) openData(ctx context.Context) (err error) {
+	s := j.Spec
+	if j.Data, err = openDataset(ctx, "dataset.train", s.Dataset.Train); err != nil {
+		return err
+	}
+	m := j.Data.Manifest()
+	j.Order = dataset.Order{Count: m.Count, Batch: s.Batch, Lanes: s.Lanes, Chunk: s.Dataset.Chunk, Seed: s.Seed}
+	for _, shard := range m.Shards {
+		j.Order.ShardCounts = append(j.Order.ShardCounts, shard.Count)
+	}
+	if m.Count < s.Batch {
+		return fmt.Errorf("dataset.train: %s holds %d images, fewer than a batch of %d; make batch smaller",
+			s.Dataset.Train, m.Count, s.Batch)
+	}
+	j.Steps, err = s.TotalSteps(m.Count)
+	return err
+}
+
+func openDataset(ctx context.Context, key, url string) (*dataset.Dataset, error) {
+	b, err := location.Open(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	d, err := dataset.Open(ctx, b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return d, nil
+}
+
+// OpenTest opens the held-out images, or returns nil when the job names none.
+func (j *Job) OpenTest(ctx context.Context) (*dataset.Dataset, error) {
+	if j.Spec.Dataset.Test == "" {
+		return nil, nil
+	}
+	return openDataset(ctx, "dataset.test", j.Spec.Dataset.Test)
+}
+
+func (j *Job) openTeacher(ctx context.Context) error {
+	t := j.Spec.Teacher
+	if t == nil {
+		return nil
+	}
+	b, err := location.Open(ctx, t.Model)
+	if err != nil {
+		return fmt.Errorf("teacher.model: %w", err)
+	}
+	j.Teacher, j.TeacherState, j.TeacherConfig, j.TeacherDigest, err = nn.LoadFolder(ctx, b)
+	if err != nil {
+		return fmt.Errorf("teacher.model: %w", err)
+	}
+	c := j.TeacherConfig
+	if c.Size != j.Spec.Student.Size || c.Channels != j.Spec.Student.Channels {
+		return fmt.Errorf("student.size and student.channels are %d and %d, but the teacher in %s takes %d and %d",
+			j.Spec.Student.Size, j.Spec.Student.Channels, t.Model, c.Size, c.Channels)
+	}
+	j.TeacherOutput = output(t.Features)
+	return nil
+}
+
+func (j *Job) buildStudent() (err error) {
+	s := j.Spec.Student
+	manifest := j.Data.Manifest()
+	outputs := s.Outputs
+	switch {
+	case outputs > 0:
+	case j.Teacher != nil && j.TeacherOutput == nn.Pooled:
+		outputs = j.Teacher.Features()
+	case j.Teacher != nil:
+		outputs = j.TeacherConfig.Outputs
+	default:
+		outputs = len(manifest.Classes)
+	}
+	c := nn.Config{Architecture: s.Architecture, Width: s.Width, Outputs: outputs, Size: s.Size, Channels: s.Channels}
+	j.StudentOutput = output(s.Features)
+	if j.StudentOutput == nn.Pooled {
+		c.Outputs = 0 // the loss sees the features; a classifier would never learn
+	}
+	if j.Student, err = nn.New(c); err != nil {
+		return fmt.Errorf("student: %w", err)
+	}
+	j.Classes = c.Outputs
+	if j.StudentOutput == nn.Pooled {
+		j.Classes = j.Student.Features()
+	}
+	j.StudentConfig = nn.ModelConfig{Config: c, Classes: classNames(j, manifest, c.Outputs)}
+	return j.checkWidths(manifest)
+}
+
+// classNames are the names of the student's outputs, when they are known.
+func classNames(j *Job, m dataset.Manifest, outputs int) []string {
+	if j.Teacher != nil && len(j.TeacherConfig.Classes) == outputs {
+		return j.TeacherConfig.Classes
+	}
+	if j.Teacher == nil && len(m.Classes) == outputs {
+		return m.Classes
+	}
+	return nil
+}
+
+func (j *Job) checkWidths(m dataset.Manifest) error {
+	if j.Teacher != nil {
+		width := j.TeacherConfig.Outputs
+		if j.TeacherOutput == nn.Pooled {
+			width = j.Teacher.Features()
+		}
+		if width != j.Classes {
+			return fmt.Errorf("the teacher's features (%s) have width %d and the student's (%s) %d; they must be equal: "+
+				"set student.outputs, or other features", j.Spec.Teacher.Features, width, j.Spec.Student.Features, j.Classes)
+		}
+	}
+	for i, t := range j.Spec.Loss {
+		if t.Name == "cross_entropy" && (len(m.Classes) == 0 || len(m.Classes) > j.Classes) {
+			return fmt.Errorf("loss.%d: cross_entropy needs a label for each image and an output for each class; "+
+				"the dataset has %d classes, the student %d outputs", i, len(m.Classes), j.Classes)
+		}
+		if n := len(t.Prior.Mean); n > 0 && n != j.Classes {
+			return fmt.Errorf("loss.%d.prior.mean has %d values; the features have width %d", i, n, j.Classes)
+		}
+	}
+	return nil
+}
+
+func output(name string) nn.Output {
+	if name == "pooled" {
+		return nn.Pooled
+	}
+	return nn.Logits
+}
+
+func (j *Job) buildViews() (err error) {
+	s := j.Spec
+	m := j.Data.Manifest()
+	student := &nn.Normalize{Mean: adapt(m.Mean, s.Student.Channels), Std: adapt(m.Std, s.Student.Channels)}
+	if j.Teacher != nil {
+		if j.TeacherConfig.Normalize != nil {
+			student = j.TeacherConfig.Normalize
+		}
+		teacher := choose(s.Views.Teacher.Normalize, student)
+		if j.TeacherView, err = view(s.Views.Teacher, s.Student, teacher); err != nil {
+			return fmt.Errorf("views.teacher: %w", err)
+		}
+	}
+	j.StudentConfig.Normalize = choose(s.Views.Student.Normalize, student)
+	if j.StudentView, err = view(s.Views.Student, s.Student, j.StudentConfig.Normalize); err != nil {
+		return fmt.Errorf("views.student: %w", err)
+	}
+	return nil
+}
+
+// adapt makes per-channel values of a dataset fit a network that takes another number of channels.
+func adapt(v []float64, channels int) []float64 {
+	switch {
+	case len(v) == channels:
+		return v
+	case len(v) == 1:
+		return slices.Repeat(v, channels)
+	}
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return []float64{sum / float64(len(v))}
+}
+
+func choose(n *job.Normalize, fallback *nn.Normalize) *nn.Normalize {
+	if n == nil {
+		return fallback
+	}
+	return &nn.Normalize{Mean: n.Mean, Std: n.Std}
+}
+
+func view(v job.View, s job.Student, n *nn.Normalize) (*augment.Pipeline, error) {
+	return augment.New(augment.Config{
+		Size: s.Size, Channels: s.Channels,
+		Crop:       augment.Crop{Scale: v.Crop.Scale, Ratio: v.Crop.Ratio},
+		Flip:       v.Flip,
+		Rotate:     v.Rotate,
+		Brightness: v.Brightness,
+		Occlude: augment.Occlude{
+			Probability: v.Occlude.Probability, Scale: v.Occlude.Scale, Ratio: v.Occlude.Ratio, Value: v.Occlude.Value,
+		},
+		Mean: n.Mean, Std: n.Std,
+	})
+}
+
+// Plain is the pipeline without augmentation for a network that wants images normalised so: the largest centred square.
+func Plain(c nn.ModelConfig) (*augment.Pipeline, error) {
+	square := augment.Crop{Scale: [2]float64{1, 1}, Ratio: [2]float64{1, 1}}
+	return augment.New(augment.Config{
+		Size: c.Size, Channels: c.Channels, Crop: square, Mean: c.Normalize.Mean, Std: c.Normalize.Std,
+	})
+}
+
+// State returns the state before the first step: random weights and prior, from the job's seed.
+func (j *Job) State(ctx context.Context) (*train.State, error) {
+	s := &train.State{Network: j.Student, Model: j.Student.NewState()}
+	if err := j.initialise(ctx, s.Model); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.Prior, err = j.prior(); err != nil {
+		return nil, err
+	}
+	if s.Optimizer, err = j.optimizer(); err != nil {
+		return nil, err
+	}
+	s.Scaler = allreduce.NewScaler(len(j.Student.Params())+len(j.Student.Buffers()), j.Spec.Lanes)
+	return s, nil
+}
+
+func (j *Job) initialise(ctx context.Context, s *nn.State) error {
+	if j.Spec.Student.Init == "" {
+		j.Student.Init(s, j.Spec.Seed)
+		return nil
+	}
+	b, err := location.Open(ctx, j.Spec.Student.Init)
+	if err != nil {
+		return fmt.Errorf("student.init: %w", err)
+	}
+	if err := j.Student.ImportFolder(ctx, s, b); err != nil {
+		return fmt.Errorf("student.init: %w", err)
+	}
+	return nil
+}
+
+func (j *Job) optimizer() (optim.Optimizer, error) {
+	var groups []optim.Group
+	size := 0
+	for _, p := range j.Student.Params() {
+		groups = append(groups, optim.Group{Offset: p.Offset, Len: p.Len, Decay: p.Kind == nn.Weight})
+		size = max(size, p.Offset+p.Len)
+	}
+	o := j.Spec.Optimizer
+	return optim.New(optim.Config{
+		Name: o.Name, WeightDecay: o.WeightDecay, Momentum: o.Momentum, Nesterov: o.Nesterov,
+		Beta1: o.Betas[0], Beta2: o.Betas[1], Epsilon: o.Epsilon,
+	}, size, groups)
+}
+
+// Schedule is the learning rate of the job's steps.
+func (j *Job) Schedule() optim.Schedule {
+	s := j.Spec.Schedule
+	return optim.Schedule{
+		Name: s.Name, Peak: j.Spec.Optimizer.LearningRate, Warmup: s.Warmup, Final: s.Final, Steps: j.Steps,
+	}
+}

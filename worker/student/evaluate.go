@@ -1,0 +1,173 @@
+package student
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"pupil/storage"
+	"pupil/storage/dataset"
+	"pupil/worker/feed"
+	"pupil/worker/nn"
+	"pupil/worker/setup"
+)
+
+// Report is how good a job's networks are on its held-out images.
+type Report struct {
+	KNN      KNNReport `json:"knn"`
+	Accuracy *float64  `json:"accuracy"` // top-1 of the student's logits; nil when they are not the dataset's classes
+	Images   int       `json:"images"`   // held out
+}
+
+// KNNReport are accuracies of KNN by pooled features; nil: not measured.
+type KNNReport struct {
+	Teacher   *float64 `json:"teacher"`
+	Untrained *float64 `json:"untrained"` // the student before its first step
+	Student   *float64 `json:"student"`
+}
+
+// Evaluate measures the teacher, the untrained and the trained student of a job on its held-out images. folder holds the
+// trained student.
+func Evaluate(ctx context.Context, j *setup.Job, folder storage.Bucket, threads int) (*Report, error) {
+	test, err := j.OpenTest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if test == nil {
+		return &Report{}, nil
+	}
+	e := evaluation{job: j, test: test, threads: threads}
+	r := &Report{Images: test.Manifest().Count}
+	if j.Teacher != nil {
+		if r.KNN.Teacher, _, err = e.measure(ctx, j.Teacher, j.TeacherState, j.TeacherConfig); err != nil {
+			return nil, fmt.Errorf("evaluate the teacher: %w", err)
+		}
+	}
+	start, err := j.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.KNN.Untrained, _, err = e.measure(ctx, j.Student, start.Model, j.StudentConfig); err != nil {
+		return nil, fmt.Errorf("evaluate the untrained student: %w", err)
+	}
+	network, state, config, _, err := nn.LoadFolder(ctx, folder)
+	if err != nil {
+		return nil, fmt.Errorf("load the student: %w", err)
+	}
+	if r.KNN.Student, r.Accuracy, err = e.measure(ctx, network, state, config); err != nil {
+		return nil, fmt.Errorf("evaluate the student: %w", err)
+	}
+	return r, nil
+}
+
+type evaluation struct {
+	job     *setup.Job
+	test    *dataset.Dataset
+	threads int
+}
+
+// measure returns the k-NN accuracy, and that of the logits when they stand for the dataset's classes.
+func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig) (knn, top *float64, err error) {
+	training, err := Extract(ctx, n, s, c, e.job.Data, e.threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	test, err := Extract(ctx, n, s, c, e.test, e.threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := e.job.Spec.Evaluate
+	accuracy, err := KNN(training, test, min(v.Neighbors, len(training.Labels)), v.Temperature, e.threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	if classes := e.test.Manifest().Classes; len(classes) > 0 && len(classes) == c.Outputs {
+		share := test.Accuracy()
+		top = &share
+	}
+	return &accuracy, top, nil
+}
+
+// extractBatch is how many images go through a network at once.
+const extractBatch = 50
+
+// Extract computes the features of all images of a dataset, without augmentation. The result does not depend on threads.
+func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, d *dataset.Dataset, threads int) (Features, error) {
+	view, err := setup.Plain(c)
+	if err != nil {
+		return Features{}, err
+	}
+	count := d.Manifest().Count
+	f := Features{Width: n.Features(), Values: make([]float32, count*n.Features()), Labels: make([]int, count)}
+	if c.Outputs > 0 {
+		f.Top = make([]int, count)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	batches := make(chan imageBatch)
+	group.Go(func() error {
+		defer close(batches)
+		first := 0
+		for b, err := range feed.Evaluation(ctx, feed.EvaluationConfig{Data: d, View: view, Batch: extractBatch, Workers: threads}) {
+			if err != nil {
+				return err
+			}
+			copy(f.Labels[first:], b.Labels)
+			select {
+			case batches <- imageBatch{first, b.Count, slices.Clone(b.Images)}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			first += b.Count
+		}
+		return nil
+	})
+	for range max(1, threads) {
+		group.Go(func() error {
+			network, err := n.NewInference(s, extractBatch)
+			if err != nil {
+				return err
+			}
+			defer network.Close()
+			for b := range batches {
+				if err := f.fill(network, b, c.Outputs); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return f, group.Wait()
+}
+
+// imageBatch are count images of a dataset from number first; the rest of the batch is zeros.
+type imageBatch struct {
+	first, count int
+	images       []float32
+}
+
+// fill computes the features of a batch and puts them where they belong.
+func (f *Features) fill(network *nn.Inference, b imageBatch, outputs int) error {
+	pooled, logits, err := network.Run(b.images)
+	if err != nil {
+		return err
+	}
+	copy(f.Values[b.first*f.Width:], pooled[:b.count*f.Width])
+	for i := range b.count {
+		if f.Top != nil {
+			f.Top[b.first+i] = largest(logits[i*outputs:][:outputs])
+		}
+	}
+	return nil
+}
+
+func largest(v []float32) int {
+	best := 0
+	for i, x := range v {
+		if x > v[best] {
+			best = i
+		}
+	}
+	return best
+}
