@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pupil/allreduce/internal/frame"
+	"pupil/allreduce/internal/machine"
 )
 
 // MaxSize is the largest number of ranks of a ring.
@@ -36,8 +37,8 @@ type Config struct {
 
 	// Deadline ends a call that has seen no progress for so long with ErrDeadline, on every rank. So it must be longer
 	// than a rank may be behind the others, which includes what it computes between two calls. All other waiting
-	// derives from it: what does not come is asked for after Deadline/64 (at most 100 ms), then after twice as long,
-	// up to Deadline/8. 0: DefaultDeadline.
+	// derives from it: what does not come is asked for after Deadline/64 (at most 100 ms), then after twice as long, up
+	// to Deadline/32; on a network that is too slow for that, up to Deadline/8. 0: DefaultDeadline.
 	Deadline time.Duration
 
 	// ChunkBytes is the largest payload of a message, a multiple of 8. 256 KB to 1 MB are fast over NATS.
@@ -92,8 +93,8 @@ func (c Config) InFlight() int {
 // fits tells whether a link can carry what the configuration makes.
 func (c Config) fits(l Limits) error {
 	var errs []error
-	if need := c.ChunkBytes + HeaderSize; need > l.Message {
-		errs = append(errs, fmt.Errorf("chunks of %d bytes make messages of %d; the link takes %d (NATS: max_payload): "+
+	if need := max(c.ChunkBytes, machine.MaxControl) + HeaderSize; need > l.Message {
+		errs = append(errs, fmt.Errorf("chunks of %d bytes need messages of %d; the link takes %d (NATS: max_payload): "+
 			"lower the chunk bytes or raise that limit", c.ChunkBytes, need, l.Message))
 	}
 	if need := c.InFlight(); need > l.Pending {

@@ -2,7 +2,6 @@ package allreduce
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -172,7 +171,7 @@ func (x scalerState) validate() error {
 		}
 		for _, e := range step {
 			if e < noNeed || e > MaxExponent {
-				return errors.New("needs has an exponent out of bounds")
+				return fmt.Errorf("needs %d has an exponent of %d; it must be %d to %d", k, e, noNeed, MaxExponent)
 			}
 		}
 	}

@@ -54,7 +54,8 @@ func (c Config) Validate() error {
 		crop.Ratio, maxRatio)
 	fault(isProbability(c.Flip), "flip is %g; it must be a probability, 0..1", c.Flip)
 	fault(c.Rotate >= 0 && c.Rotate <= 180, "rotate is %g; it must be 0..180 degrees", c.Rotate)
-	fault(c.Brightness >= 0 && c.Brightness <= math.MaxFloat32, "brightness is %g; it must be finite and 0 or more", c.Brightness)
+	fault(c.Brightness >= 0 && c.Brightness <= math.MaxFloat32, "brightness is %g; it must be finite and 0 or more",
+		c.Brightness)
 	faults = append(faults, c.Occlude.faults()...)
 	faults = append(faults, c.normalizeFaults()...)
 	return errors.Join(faults...)
@@ -71,7 +72,8 @@ func (o Occlude) faults() (faults []error) {
 		return faults
 	}
 	if !isRange(o.Scale, 1) {
-		faults = append(faults, fmt.Errorf("occlude.scale is %v; it must be [low, high] with 0 < low <= high <= 1", o.Scale))
+		faults = append(faults, fmt.Errorf("occlude.scale is %v; it must be [low, high] with 0 < low <= high <= 1",
+			o.Scale))
 	}
 	if !isRange(o.Ratio, maxRatio) {
 		faults = append(faults, fmt.Errorf("occlude.ratio is %v; it must be [low, high] with 0 < low <= high <= %g",

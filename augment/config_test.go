@@ -21,17 +21,24 @@ func TestNewListsEveryFault(t *testing.T) {
 		{"occlusion off", func(c *augment.Config) { c.Occlude = augment.Occlude{} }, nil},
 		{"size 0", func(c *augment.Config) { c.Size = 0 }, []string{"size is 0"}},
 		{"size huge", func(c *augment.Config) { c.Size = 5000 }, []string{"size is 5000"}},
-		{"two channels", func(c *augment.Config) { c.Channels = 2 }, []string{"channels is 2", "mean has 3", "std has 3"}},
-		{"scale above 1", func(c *augment.Config) { c.Crop.Scale = [2]float64{0.5, 1.5} }, []string{"crop.scale is [0.5 1.5]"}},
+		{
+			"two channels", func(c *augment.Config) { c.Channels = 2 },
+			[]string{"channels is 2", "mean has 3", "std has 3"},
+		},
+		{
+			"scale above 1", func(c *augment.Config) { c.Crop.Scale = [2]float64{0.5, 1.5} },
+			[]string{"crop.scale is [0.5 1.5]"},
+		},
 		{"scale reversed", func(c *augment.Config) { c.Crop.Scale = [2]float64{0.5, 0.2} }, []string{"crop.scale"}},
 		{"scale from 0", func(c *augment.Config) { c.Crop.Scale = [2]float64{0, 1} }, []string{"crop.scale"}},
 		{"ratio", func(c *augment.Config) { c.Crop.Ratio = [2]float64{-1, 1} }, []string{"crop.ratio"}},
 		{
 			"not numbers",
 			func(c *augment.Config) {
-				c.Crop = augment.Crop{Scale: [2]float64{nan, 1}, Ratio: [2]float64{1, nan}}
+				low, high := [2]float64{nan, 1}, [2]float64{1, nan}
+				c.Crop = augment.Crop{Scale: low, Ratio: high}
 				c.Flip, c.Rotate, c.Brightness = nan, nan, nan
-				c.Occlude = augment.Occlude{Probability: nan, Scale: [2]float64{nan, nan}, Ratio: [2]float64{nan, nan}, Value: nan}
+				c.Occlude = augment.Occlude{Probability: nan, Scale: high, Ratio: low, Value: nan}
 				c.Mean, c.Std = []float64{nan, 0, 0}, []float64{1, nan, 1}
 			},
 			[]string{

@@ -60,8 +60,8 @@ func copyGrey(out *Image, g *image.Gray) {
 	}
 }
 
-// reader returns a function that writes row y of m to dst [m's width, 3]. What the common decoders give has a fast path;
-// the rest goes through color.Color.
+// reader returns a function that writes row y of m to dst [m's width, 3]. What the common decoders give has a fast
+// path; the rest goes through color.Color.
 func reader(m image.Image) func(dst []uint8, y int) {
 	switch m := m.(type) {
 	case *image.YCbCr:

@@ -12,8 +12,8 @@ const attempts = 10
 
 // draw chooses the part of an image of the given size: the algorithm of torchvision's RandomResizedCrop.get_params. The
 // share of the area is uniform in Scale, the logarithm of the ratio is uniform between those of Ratio; after ten
-// rectangles that do not fit it is the largest centred part whose ratio is within Ratio. Scale and Ratio [1, 1] give the
-// largest centred square without a draw.
+// rectangles that do not fit it is the largest centred part whose ratio is within Ratio. Scale and Ratio [1, 1] give
+// the largest centred square without a draw.
 func (c Crop) draw(width, height int, key Key) rectangle {
 	one := [2]float64{1, 1}
 	if c.Scale == one && c.Ratio == one {

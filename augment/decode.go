@@ -47,8 +47,9 @@ var formats = []format{
 }
 
 // Decode returns an encoded image with 1 (grey) or 3 (RGB) channels. It reads PNG, JPEG, BMP, TIFF, WebP and the first
-// frame of a GIF, of any depth and colour model that Go's decoders read; 16 bits become 8, transparent pixels are blended
-// over mid-grey (128), RGB becomes grey by its luma. The EXIF orientation of a JPEG is applied: the image stands upright.
+// frame of a GIF, of any depth and colour model that Go's decoders read; 16 bits become 8, transparent pixels are
+// blended over mid-grey (128), RGB becomes grey by its luma. The EXIF orientation of a JPEG is applied: the image
+// stands upright.
 //
 // The size is checked before pixels are decoded: more than MaxPixels, or far more pixels than a file of that length can
 // mean, are refused with ErrTooLarge. data is not kept. Decode is safe for concurrent use; it never panics.

@@ -115,7 +115,11 @@ func TestDecodeKnownPixels(t *testing.T) {
 		rgb    []uint8
 		grey   []uint8
 	}{
-		{"png grey", func(b *bytes.Buffer) error { return png.Encode(b, grey) }, []uint8{7, 7, 7, 250, 250, 250}, []uint8{7, 250}},
+		{
+			"png grey", func(b *bytes.Buffer) error { return png.Encode(b, grey) },
+			[]uint8{7, 7, 7, 250, 250, 250},
+			[]uint8{7, 250},
+		},
 		{
 			"png 16 bit grey", func(b *bytes.Buffer) error { return png.Encode(b, grey16) },
 			[]uint8{128, 128, 128, 255, 255, 255},

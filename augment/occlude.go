@@ -7,8 +7,8 @@ import (
 )
 
 // draw chooses the rectangle that is replaced, or says that none is: the algorithm of torchvision's
-// RandomErasing.get_params, with Ratio as height / width. A rectangle is smaller than the view in both directions; after
-// ten that are not, the view stays as it is.
+// RandomErasing.get_params, with Ratio as height / width. A rectangle is smaller than the view in both directions;
+// after ten that are not, the view stays as it is.
 func (o Occlude) draw(size int, key Key) (rectangle, bool) {
 	s := key.stream(opOcclude)
 	if s.Float64() >= o.Probability {

@@ -198,11 +198,12 @@ func TestApplyConvertsChannels(t *testing.T) {
 
 func TestApplyPanicsOnBugs(t *testing.T) {
 	p := pipeline(t, plain(8, 1))
+	dst, whole := make([]float32, 64), noise(8, 8, 1, 1)
 	for name, call := range map[string]func(){
-		"short dst":   func() { p.Apply(make([]float32, 63), noise(8, 8, 1, 1), augment.Key{}) },
-		"no pixels":   func() { p.Apply(make([]float32, 64), &augment.Image{}, augment.Key{}) },
-		"few pixels":  func() { p.Apply(make([]float32, 64), &augment.Image{Width: 8, Height: 8, Channels: 1}, augment.Key{}) },
-		"no channels": func() { p.Apply(make([]float32, 64), &augment.Image{Width: 8, Height: 8}, augment.Key{}) },
+		"short dst":   func() { p.Apply(dst[1:], whole, augment.Key{}) },
+		"no pixels":   func() { p.Apply(dst, &augment.Image{}, augment.Key{}) },
+		"few pixels":  func() { p.Apply(dst, &augment.Image{Width: 8, Height: 8, Channels: 1}, augment.Key{}) },
+		"no channels": func() { p.Apply(dst, &augment.Image{Width: 8, Height: 8}, augment.Key{}) },
 	} {
 		func() {
 			defer func() {

@@ -58,7 +58,9 @@ func New(c Config) (*Pipeline, error) {
 	}
 	c.Crop = c.Crop.withDefaults()
 	c.Mean, c.Std = slices.Clone(c.Mean), slices.Clone(c.Std)
-	return &Pipeline{config: c, normalize: newNormalize(c), scratch: sync.Pool{New: func() any { return new(scratch) }}}, nil
+	p := &Pipeline{config: c, normalize: newNormalize(c)}
+	p.scratch.New = func() any { return new(scratch) }
+	return p, nil
 }
 
 // Config returns the configuration; the zero values of Crop are filled in.

@@ -103,7 +103,8 @@ func TestGoldenBits(t *testing.T) {
 	for i := range uint64(40) {
 		channels := 1 + 2*int(i%2)
 		img := noise(20+int(i), 45-int(i/2), channels, i)
-		for _, v := range apply(t, strong(24, channels), img, augment.Key{Seed: 1, Epoch: i % 3, Sample: i, View: i % 2}) {
+		key := augment.Key{Seed: 1, Epoch: i % 3, Sample: i, View: i % 2}
+		for _, v := range apply(t, strong(24, channels), img, key) {
 			b := math.Float32bits(v)
 			hash.Write([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)})
 		}

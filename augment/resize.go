@@ -61,8 +61,8 @@ type taps struct {
 
 func (t *taps) of(i int) []float32 { return t.weights[i*t.stride:][:t.count[i]] }
 
-// compute fills in the taps. With scale = from/to and width = max(scale, 1), output i has its centre at (i+1/2) scale, and
-// the input j, whose centre is j+1/2, has the weight max(0, 1 - |j + 1/2 - centre| / width), over the sum of all.
+// compute fills in the taps. With scale = from/to and width = max(scale, 1), output i has its centre at (i+1/2) scale,
+// and the input j, whose centre is j+1/2, has the weight max(0, 1 - |j + 1/2 - centre| / width), over the sum of all.
 func (t *taps) compute(from, to int) {
 	if t.from == from && t.to == to {
 		return
@@ -120,8 +120,8 @@ func (t *taps) rgb(out []float32, src []uint8) {
 	}
 }
 
-// combine writes out = sum_k weights[k] * row k of src, whose rows have out's length. It takes up to four rows at a time,
-// so that out is read and written less often; the order of the sum is that of the rows.
+// combine writes out = sum_k weights[k] * row k of src, whose rows have out's length. It takes up to four rows at a
+// time, so that out is read and written less often; the order of the sum is that of the rows.
 func combine(out, src []float32, weights []float32) {
 	n := len(out)
 	a := src[:n]

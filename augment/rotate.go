@@ -20,7 +20,8 @@ func rotate(v []float32, size, channels int, degrees float64, s *scratch) {
 	half := float64(float64(size-1) / 2)
 	for y := range size {
 		dy := float64(y) - half
-		// The source of the pixel at (dx, dy) from the centre is (cos dx - sin dy, sin dx + cos dy): rows grow downwards.
+		// The source of the pixel at (dx, dy) from the centre is (cos dx - sin dy, sin dx + cos dy): rows grow
+		// downwards.
 		baseX, baseY := half-float64(sin*dy), half+float64(cos*dy)
 		for x := range size {
 			dx := float64(x) - half

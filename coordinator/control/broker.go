@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -15,18 +17,18 @@ import (
 
 // BrokerOptions say how the embedded NATS server listens. The zero value is right for one machine.
 type BrokerOptions struct {
-	Host       string // address to listen on; default 127.0.0.1
-	Port       int    // default: one that is free
-	MaxPayload int32  // largest message, in bytes; default 8 MiB
-	MaxPending int64  // bytes that may wait for a slow connection; default 1 GiB; see DESIGN section 6 for what the ring needs
+	Host       string       // address to listen on; default 127.0.0.1
+	Port       int          // default: one that is free
+	MaxPayload int32        // largest message, in bytes; default 8 MiB
+	Logger     *slog.Logger // of the server's warnings and errors; nil: none
+	MaxPending int64        // bytes that may wait for a slow connection; default 1 GiB; see DESIGN section 6 for what the ring needs
 }
 
 // Broker is a NATS server within this process. Workers connect with credentials that are drawn at each start and that
 // let them use only their subjects.
 type Broker struct {
-	server   *server.Server
-	users    map[string]string // passwords
-	shutdown bool
+	server *server.Server
+	users  map[string]string // passwords
 }
 
 const (
@@ -50,10 +52,16 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	b.server = s
+	log := &serverLog{to: o.Logger}
+	s.SetLogger(log, false, false)
 	s.Start()
+	if fatal := log.fatal.Load(); fatal != nil {
+		b.Close()
+		return nil, fmt.Errorf("start broker: %s", *fatal)
+	}
 	if !s.ReadyForConnections(startTimeout) {
 		b.Close()
-		return nil, fmt.Errorf("start broker: it does not listen on %s:%d; is the port in use?", o.Host, o.Port)
+		return nil, fmt.Errorf("start broker: it takes no connections after %s", startTimeout)
 	}
 	return b, nil
 }
@@ -110,6 +118,31 @@ func (b *Broker) connect(user string, failed nats.ErrHandler) (*nats.Conn, error
 		return nil, errors.Join(fmt.Errorf("connect %s to the broker", user), err)
 	}
 	return nc, nil
+}
+
+// serverLog passes the server's troubles on, and keeps what it cannot start without.
+type serverLog struct {
+	to    *slog.Logger // nil: nobody
+	fatal atomic.Pointer[string]
+}
+
+var _ server.Logger = (*serverLog)(nil)
+
+func (l *serverLog) warn(format string, args []any) {
+	if l.to != nil {
+		l.to.Warn("broker", "message", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *serverLog) Errorf(format string, args ...any) { l.warn(format, args) }
+func (l *serverLog) Warnf(format string, args ...any)  { l.warn(format, args) }
+func (l *serverLog) Noticef(string, ...any)            {}
+func (l *serverLog) Debugf(string, ...any)             {}
+func (l *serverLog) Tracef(string, ...any)             {}
+
+func (l *serverLog) Fatalf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.fatal.CompareAndSwap(nil, &text)
 }
 
 // randomName returns 128 random bits in hex.

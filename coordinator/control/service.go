@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,8 +25,8 @@ type Service struct {
 	ended  chan struct{}
 	watch  watch
 
-	once sync.Once // Run
-	loop           // of Run's goroutine alone
+	started atomic.Bool // Run
+	loop                // of Run's goroutine alone
 }
 
 // loop is the state of Run's goroutine.
@@ -75,12 +75,9 @@ func New(c Config) (*Service, error) {
 // Run serves until ctx ends, which is no error, or the log or the broker fails. It returns after all its goroutines have
 // ended. Workers that carry a run are told to let go of it. A service runs once.
 func (s *Service) Run(ctx context.Context) error {
-	err := errors.New("control: the service has run already")
-	s.once.Do(func() { err = s.run(ctx) })
-	return err
-}
-
-func (s *Service) run(ctx context.Context) error {
+	if !s.started.CompareAndSwap(false, true) {
+		return errors.New("control: the service has run already")
+	}
 	defer close(s.ended)
 	defer s.watch.close()
 	s.leases = make(map[string]*lease)

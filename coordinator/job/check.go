@@ -76,11 +76,13 @@ func (d *decoder) checkBatch(s *Spec) {
 
 func (d *decoder) checkStudent(s *Spec) {
 	if d.ok("student.outputs", "student.features") && s.Student.Outputs > 0 && s.Student.Features == FeaturesPooled {
-		d.fault("student.outputs", "is %d, but a student with pooled features has no logits; remove outputs, or set features to logits",
+		d.fault("student.outputs", "is %d, but a student with pooled features has no logits; remove outputs, or set "+
+			"features to logits",
 			s.Student.Outputs)
 	}
 	if d.ok("student.outputs") && s.Student.Outputs == 1 {
-		d.fault("student.outputs", "is 1; a distribution needs at least 2 classes, give 2 or more (0 takes the teacher's or the dataset's)")
+		d.fault("student.outputs", "is 1; a distribution needs at least 2 classes, give 2 or more (0 takes the teacher's "+
+			"or the dataset's)")
 	}
 }
 
@@ -94,7 +96,8 @@ func (d *decoder) checkView(path string, v View, channels int) {
 	}{{"mean", v.Normalize.Mean}, {"std", v.Normalize.Std}} {
 		key := path + ".normalize." + x.key
 		if d.ok(key) && len(x.values) != channels {
-			d.fault(key, "has %s; student.channels is %d, give one value for each channel", count(len(x.values), "value"), channels)
+			d.fault(key, "has %s; student.channels is %d, give one value for each channel", count(len(x.values), "value"),
+				channels)
 		}
 	}
 }

@@ -16,14 +16,17 @@ func (d *decoder) checkLoss(s *Spec) {
 	for i, t := range s.Loss {
 		path := fmt.Sprintf("loss.%d", i)
 		weighted = weighted || t.Weight > 0 || !d.ok(path+".weight")
-		if d.ok(path+".name", "teacher") && s.Teacher == nil && slices.Contains([]string{TermPriorMutualInformation, TermKL}, t.Name) {
-			d.fault(path+".name", "%s compares the student with a teacher, and the job has none; add teacher.model, or use cross_entropy", t.Name)
+		if d.ok(path+".name", "teacher") && s.Teacher == nil && slices.Contains([]string{TermPriorMutualInformation, TermKL},
+			t.Name) {
+			d.fault(path+".name", "%s compares the student with a teacher, and the job has none; add teacher.model, or use "+
+				"cross_entropy", t.Name)
 		}
 		if t.Name != TermPriorMutualInformation || !d.ok(path+".name") {
 			continue
 		}
 		if first != "" {
-			d.fault(path+".name", "is a second prior_mutual_information, after %s; a job has one prior, remove one of the terms", first)
+			d.fault(path+".name", "is a second prior_mutual_information, after %s; a job has one prior, remove one of the terms",
+				first)
 		}
 		first = path
 		d.checkPrior(path+".prior", t.Prior, s.Student)
@@ -45,7 +48,8 @@ func (d *decoder) checkPrior(path string, p Prior, s Student) {
 		d.fault(path+".mean", "has %s; student.outputs is %d, give one value for each class", count(n, "value"), s.Outputs)
 	}
 	if d.ok(path+".rate", path+".update") && p.Update == UpdateNatural && p.Rate >= maxPriorRate {
-		d.fault(path+".rate", "is %v; a natural step of %d or more never settles, give a number above 0 and below %d (1 follows at once)",
+		d.fault(path+".rate", "is %v; a natural step of %d or more never settles, give a number above 0 and below %d (1 "+
+			"follows at once)",
 			p.Rate, maxPriorRate, maxPriorRate)
 	}
 }

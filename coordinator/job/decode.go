@@ -34,7 +34,8 @@ func (d *decoder) faultAt(n *yaml.Node, key, format string, args ...any) {
 		f.Source = overrideSource
 	}
 	if d.faults = append(d.faults, f); len(d.faults) == maxFaults {
-		d.faults = append(d.faults, Fault{Source: f.Source, Message: fmt.Sprintf("has more faults than these %d; mend them first", maxFaults)})
+		d.faults = append(d.faults, Fault{Source: f.Source, Message: fmt.Sprintf("has more faults than these %d; mend "+
+			"them first", maxFaults)})
 	}
 }
 
@@ -71,7 +72,7 @@ func (d *decoder) ok(keys ...string) bool {
 
 // section reads the keys of a mapping into a struct.
 func (d *decoder) section(v reflect.Value, n *yaml.Node, path string) {
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && len(d.faults) <= maxFaults; i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind == yaml.AliasNode || key.ShortTag() == "!!merge" && value.Kind == yaml.AliasNode {
 			continue // the alias has its own fault
@@ -84,7 +85,7 @@ func (d *decoder) section(v reflect.Value, n *yaml.Node, path string) {
 		field, ok := fieldOf(v, key.Value)
 		if !ok {
 			advice, near := suggest(path, key.Value, "")
-			d.faultAt(key, below(path, shorten(key.Value)), "unknown key; %s", advice)
+			d.faultAt(key, below(path, printable(key.Value)), "unknown key; %s", advice)
 			d.bad[near] = true // most likely what was meant: do not say that it is missing, too
 			continue
 		}

@@ -59,7 +59,8 @@ func (s *Spec) TotalSteps(samples int) (int, error) {
 	}
 	perEpoch := samples / s.Batch
 	if perEpoch < 1 {
-		return 0, fmt.Errorf("total steps: the dataset has %d images, fewer than a batch of %d; make batch smaller", samples, s.Batch)
+		return 0, fmt.Errorf("total steps: the dataset has %d images, fewer than a batch of %d; make batch smaller", samples,
+			s.Batch)
 	}
 	steps := math.Round(s.Epochs * float64(perEpoch))
 	if !(steps < 1<<31) {

@@ -55,7 +55,11 @@ type Condition struct {
 // String returns the condition in words.
 func (c Condition) String() string {
 	key := c.Key[strings.LastIndex(c.Key, "*.")+1:]
-	return strings.TrimPrefix(key, ".") + " is " + strings.Join(c.Values, " or ")
+	values := strings.Join(c.Values, ", ")
+	if i := strings.LastIndex(values, ", "); i >= 0 {
+		values = values[:i] + " or" + values[i+1:]
+	}
+	return strings.TrimPrefix(key, ".") + " is " + values
 }
 
 // Bounds are the numbers that a key may have. math.MaxFloat64 stands for no bound.

@@ -33,7 +33,10 @@ func jobFields() []Field {
 
 func datasetFields() []Field {
 	return []Field{
-		{Path: "dataset", Type: TypeSection, Required: true, Meaning: "Where the packed images are (`coordinator data import` packs them)."},
+		{
+			Path: "dataset", Type: TypeSection, Required: true,
+			Meaning: "Where the packed images are (`coordinator data import` packs them).",
+		},
 		{
 			Path: "dataset.train", Type: TypeLocation, Required: true,
 			Meaning: "The images to train on.",
@@ -82,8 +85,9 @@ func networkFields() []Field {
 		},
 		{
 			Path: "student.outputs", Type: TypeInteger, Unit: "classes", Default: "0", Bounds: closed(0, 1<<20),
-			Only:    &Condition{"student.features", []string{FeaturesLogits}},
-			Meaning: "Width of the logits; 0 takes the width of the teacher's features, or without a teacher the dataset's classes.",
+			Only: &Condition{"student.features", []string{FeaturesLogits}},
+			Meaning: "Width of the logits; 0 takes the width of the teacher's features, or without a teacher the dataset's " +
+				"classes.",
 		},
 		{
 			Path: "student.features", Type: TypeChoice, Values: features, Default: FeaturesLogits,
@@ -112,14 +116,14 @@ func viewFields(path, of string) []Field {
 		only = &Condition{"teacher", []string{"present"}}
 		fields = append(fields, Field{
 			Path: "views", Type: TypeSection,
-			Meaning: "Two augmentations of each image. The student's should be the stronger one.",
+			Meaning: "Two augmentations of each image, which draw anew each time. The student's should be the stronger " +
+				"one. The operations run in the order of the keys, but that images are normalised before a part is occluded.",
 		})
 	}
 	return append(fields, []Field{
 		{
 			Path: path, Type: TypeSection, Only: only,
-			Meaning: "The view that " + of + " sees. The keys are in the order in which the operations run, but that " +
-				"images are normalised before a part is occluded.",
+			Meaning: "What " + of + " sees of an image.",
 		},
 		{Path: path + ".crop", Type: TypeSection, Meaning: "A random part of the image, resized to the network's input."},
 		{
@@ -148,15 +152,17 @@ func viewFields(path, of string) []Field {
 			Meaning: "How often.",
 		},
 		{
-			Path: path + ".occlude.scale", Type: TypeRange, Unit: "share of the area", Default: "[0.02, 0.33]", Bounds: afterTo(0, 1),
+			Path: path + ".occlude.scale", Type: TypeRange, Unit: "share of the area", Default: "[0.02, 0.33]",
+			Bounds:  afterTo(0, 1),
 			Meaning: "Size of the rectangle.",
 		},
 		{
-			Path: path + ".occlude.ratio", Type: TypeRange, Unit: "height / width", Default: "[0.3, 3.3]", Bounds: closed(0.01, 100),
+			Path: path + ".occlude.ratio", Type: TypeRange, Unit: "height / width", Default: "[0.3, 3.3]", Bounds: closed(0.01,
+				100),
 			Meaning: "Shape of the rectangle.",
 		},
 		{
-			Path: path + ".occlude.value", Type: TypeNumber, Default: "0", Bounds: anyNumber(),
+			Path: path + ".occlude.value", Type: TypeNumber, Default: "0", Bounds: closed(-1e30, 1e30),
 			Meaning: "What it is filled with, after normalisation: 0 is the mean colour.",
 		},
 		{
@@ -165,11 +171,11 @@ func viewFields(path, of string) []Field {
 				"dataset's own.",
 		},
 		{
-			Path: path + ".normalize.mean", Type: TypeNumbers, Required: true, Bounds: anyNumber(),
+			Path: path + ".normalize.mean", Type: TypeNumbers, Required: true, Bounds: closed(-1e30, 1e30),
 			Meaning: "A value for each channel.",
 		},
 		{
-			Path: path + ".normalize.std", Type: TypeNumbers, Required: true, Bounds: above(0),
+			Path: path + ".normalize.std", Type: TypeNumbers, Required: true, Bounds: closed(1e-6, 1e30),
 			Meaning: "A value for each channel.",
 		},
 	}...)

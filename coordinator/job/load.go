@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Load reads, completes and checks a job file. Paths in it are relative to its folder and become file:// URLs; URLs stay
-// as they are. A file that can be read but is not a valid job gives an [*Error].
+// Load reads, completes and checks a job file. Paths in it are relative to its folder and become file:// URLs; URLs
+// stay as they are. A file that can be read but is not a valid job gives an [*Error].
 func Load(path string) (*Spec, error) { return LoadWith(path, nil) }
 
 // LoadWith is Load with overrides, as [Decode] takes them. Paths in overrides, too, are relative to the file's folder.

@@ -68,7 +68,8 @@ func checkPath(keys []string) string {
 		_, err := strconv.ParseUint(key, 10, 16)
 		switch {
 		case f.Type == TypeList && err != nil:
-			return fmt.Sprintf("%s is a list, and %q is not a number; its elements are %s.0, %s.1 and so on", path, shorten(key), path, path)
+			return fmt.Sprintf("%s is a list, and %q is not a number; its elements are %s.0, %s.1 and so on", path, shorten(key),
+				path, path)
 		case f.Type == TypeList:
 		case path != "" && f.Type != TypeSection:
 			return fmt.Sprintf("unknown key; %s has no keys below it", path)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -39,7 +40,8 @@ func parse(data []byte, name string) (*yaml.Node, []Fault) {
 	faults := anchors(root, name)
 	next := &yaml.Node{}
 	if err := decoder.Decode(next); err == nil {
-		faults = append(faults, whole(next.Line, next.Column, "a second document starts here; a file holds one job, put this one into its own file")...)
+		faults = append(faults, whole(next.Line, next.Column, "a second document starts here; a file holds one job, put "+
+			"this one into its own file")...)
 	} else if !errors.Is(err, io.EOF) {
 		faults = append(faults, syntaxFault(err, name))
 	}
@@ -47,7 +49,8 @@ func parse(data []byte, name string) (*yaml.Node, []Fault) {
 		return nil, append(faults, whole(1, 1, "is empty; a job needs at least name, dataset.train, and steps or epochs")...)
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, append(faults, whole(root.Line, root.Column, "is %s; a job is written as keys and values, as in 'name: faces'", describe(root))...)
+		return nil, append(faults, whole(root.Line, root.Column, "is %s; a job is written as keys and values, as in "+
+			"'name: faces'", describe(root))...)
 	}
 	return root, faults
 }
@@ -138,6 +141,14 @@ func describe(n *yaml.Node) string {
 		return "the date " + n.Value
 	}
 	return fmt.Sprintf("a value of the kind %s", shorten(n.ShortTag()))
+}
+
+// printable is a key as messages show it: one that is not plain text is quoted.
+func printable(key string) string {
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(shorten(key))
+	}
+	return shorten(key)
 }
 
 // shorten cuts a user's text to what fits into a message.

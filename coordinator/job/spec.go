@@ -41,7 +41,7 @@ type Teacher struct {
 type Student struct {
 	Architecture string  `yaml:"architecture" json:"architecture"` // one of Architectures
 	Width        float64 `yaml:"width" json:"width"`               // width multiplier
-	Outputs      int     `yaml:"outputs" json:"outputs"`           // width of the logits; 0: as the teacher or the dataset has it
+	Outputs      int     `yaml:"outputs" json:"outputs"`           // of the logits; 0: as the teacher or the dataset has it
 	Features     string  `yaml:"features" json:"features"`         // what the loss sees: FeaturesLogits or FeaturesPooled
 	Size         int     `yaml:"size" json:"size"`                 // input height and width in pixels
 	Channels     int     `yaml:"channels" json:"channels"`         // 1 or 3
@@ -62,7 +62,7 @@ type View struct {
 	Rotate     float64    `yaml:"rotate" json:"rotate"`         // degrees: the angle is uniform in [-Rotate, Rotate]
 	Brightness float64    `yaml:"brightness" json:"brightness"` // b: the factor is uniform in [max(0, 1-b), 1+b]
 	Occlude    Occlude    `yaml:"occlude" json:"occlude"`       // RandomErasing
-	Normalize  *Normalize `yaml:"normalize" json:"normalize"`   // nil: the teacher's, from its config.json, else the dataset's
+	Normalize  *Normalize `yaml:"normalize" json:"normalize"`   // nil: the teacher's, else the dataset's
 }
 
 // Crop is a random part of the image, resized to the network's input. Scale and Ratio [1, 1] take the largest centred
@@ -88,15 +88,15 @@ type Normalize struct {
 
 // Term is one term of the loss. Keys that a term of its name does not use keep their defaults.
 type Term struct {
-	Name               string  `yaml:"name" json:"name"`                               // TermPriorMutualInformation, TermKL or TermCrossEntropy
+	Name               string  `yaml:"name" json:"name"`                               // one of the Term names
 	Weight             float64 `yaml:"weight" json:"weight"`                           //
 	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"` // T in softmax(f / T)
 	StudentTemperature float64 `yaml:"student_temperature" json:"student_temperature"` // T in softmax(f / T)
 	LabelSmoothing     float64 `yaml:"label_smoothing" json:"label_smoothing"`         // cross_entropy
-	Joint              string  `yaml:"joint" json:"joint"`                             // prior_mutual_information: product, symmetric
-	Posterior          string  `yaml:"posterior" json:"posterior"`                     // prior_mutual_information: conditional, sample, mixture
-	Prior              Prior   `yaml:"prior" json:"prior"`                             // prior_mutual_information
-	Start              Start   `yaml:"start" json:"start"`                             // prior_mutual_information
+	Joint              string  `yaml:"joint" json:"joint"`                             // mutual information: product, ...
+	Posterior          string  `yaml:"posterior" json:"posterior"`                     // likewise: conditional, ...
+	Prior              Prior   `yaml:"prior" json:"prior"`                             // likewise
+	Start              Start   `yaml:"start" json:"start"`                             // likewise
 }
 
 // Prior is the student's learnable prior: softmax(sum_g w_g (m_g + d_g a_g)), groups g.
@@ -139,7 +139,7 @@ type Schedule struct {
 
 // Collapse stops a job whose student uses too few classes: a night of training that merges the classes is wasted.
 type Collapse struct {
-	UsedClasses float64 `yaml:"used_classes" json:"used_classes"` // share of the classes that the teacher uses; 0 never stops
+	UsedClasses float64 `yaml:"used_classes" json:"used_classes"` // share of those that the teacher uses; 0 never stops
 	Patience    int     `yaml:"patience" json:"patience"`         // steps in a row
 }
 

@@ -13,10 +13,12 @@ func (s *Spec) Warnings() []string {
 	var w []string
 	warn := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
 	if kinds := s.weakerViews(); len(kinds) > 0 {
-		warn("views.student: is weaker than views.teacher in %s; the student learns more from the harder view", strings.Join(kinds, ", "))
+		warn("views.student: is weaker than views.teacher in %s; the student learns more from the harder view",
+			strings.Join(kinds, ", "))
 	}
 	if s.Lanes > 0 && s.Batch == s.Lanes {
-		warn("lanes: each lane has one image of a step, so batch norm has little to measure; give fewer lanes or a larger batch")
+		warn("lanes: each lane has one image of a step, so batch norm has little to measure; give fewer lanes or a larger " +
+			"batch")
 	}
 	for i, t := range s.Loss {
 		s.warnTerm(warn, fmt.Sprintf("loss.%d", i), t)
@@ -67,13 +69,16 @@ func (s *Spec) warnTerm(warn func(string, ...any), path string, t Term) {
 	}
 	// DESIGN section 4: a batch of N images supports a joint of about N/10 classes.
 	if c := s.Student.Outputs; s.Student.Features == FeaturesLogits && c*10 > s.Batch {
-		warn("batch: %d images measure the joint of about %d classes, and student.outputs is %d; give a larger batch", s.Batch, s.Batch/10, c)
+		warn("batch: %d images measure the joint of about %d classes, and student.outputs is %d; give a larger batch",
+			s.Batch, s.Batch/10, c)
 	}
 	switch {
 	case t.Prior.Update == UpdateMinimize:
-		warn("%s.prior.update: minimize moves the prior away from the student, which then collapses to one class; natural does not", path)
+		warn("%s.prior.update: minimize moves the prior away from the student, which then collapses to one class; natural "+
+			"does not", path)
 	case t.Prior.Update == UpdateNatural && t.Prior.Rate <= 0.5:
-		warn("%s.prior.rate: a prior that follows the student by %v a step lags, and the student merges its classes; 1 follows at once", path, t.Prior.Rate)
+		warn("%s.prior.rate: a prior that follows the student by %v a step lags, and the student merges its classes; 1 "+
+			"follows at once", path, t.Prior.Rate)
 	}
 }
 

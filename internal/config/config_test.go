@@ -45,7 +45,10 @@ func program() *cobra.Command {
 }
 
 func show(cmd *cobra.Command) error {
-	for _, name := range []string{"workers", "detach", "share", "wait", "classes", "set", "name", "shard-size", "log-level", "log-format"} {
+	for _, name := range []string{
+		"workers", "detach", "share", "wait", "classes", "set", "name", "shard-size",
+		"log-level", "log-format",
+	} {
 		if f := cmd.Flag(name); f != nil && (f.Changed || f.Value.String() != f.DefValue) {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s=%s ", name, f.Value)
 		}
@@ -86,27 +89,61 @@ func TestApply(t *testing.T) {
 	}{
 		{name: "defaults", args: []string{"run"}},
 		{name: "flag", args: []string{"run", "--workers", "3"}, want: "workers=3"},
-		{name: "environment", env: map[string]string{"PUPIL_WORKERS": "4", "PUPIL_LOG_LEVEL": "debug"}, args: []string{"run"}, want: "workers=4 log-level=debug"},
-		{name: "file", yaml: "workers: 5", args: []string{"run"}, want: "workers=5"},
-		{name: "flag wins", env: map[string]string{"PUPIL_WORKERS": "4"}, yaml: "workers: 5", args: []string{"run", "--workers=3"}, want: "workers=3"},
-		{name: "flag wins with its default", env: map[string]string{"PUPIL_WORKERS": "4"}, args: []string{"run", "--workers=1"}, want: "workers=1"},
-		{name: "environment wins", env: map[string]string{"PUPIL_WORKERS": "4"}, yaml: "workers: 5", args: []string{"run"}, want: "workers=4"},
-		{name: "own section wins", yaml: "workers: 5\nrun: {workers: 6}\ndata: {import: {workers: 7}}", args: []string{"run"}, want: "workers=6"},
-		{name: "nested section", yaml: "workers: 5\ndata: {import: {workers: 7, shard-size: 10}}", args: []string{"data", "import"}, want: "workers=7 shard-size=10"},
-		{name: "parent's section", yaml: "data: {workers: 8, import: {shard-size: 10}}", args: []string{"data", "import"}, want: "workers=8 shard-size=10"},
-		{name: "required flag", env: map[string]string{"PUPIL_SHARD_SIZE": "9"}, args: []string{"data", "import"}, want: "shard-size=9"},
 		{
-			name: "types", yaml: "run:\n  detach: true\n  share: 0.25\n  wait: 1m\n  classes: [a, b]\n  set: [steps=4, seed=2]\n  name: x",
+			name: "environment", env: map[string]string{"PUPIL_WORKERS": "4", "PUPIL_LOG_LEVEL": "debug"}, args: []string{"run"},
+			want: "workers=4 log-level=debug",
+		},
+		{name: "file", yaml: "workers: 5", args: []string{"run"}, want: "workers=5"},
+		{name: "flag wins", env: map[string]string{"PUPIL_WORKERS": "4"}, yaml: "workers: 5", args: []string{
+			"run",
+			"--workers=3",
+		}, want: "workers=3"},
+		{name: "flag wins with its default", env: map[string]string{"PUPIL_WORKERS": "4"}, args: []string{
+			"run",
+			"--workers=1",
+		}, want: "workers=1"},
+		{
+			name: "environment wins", env: map[string]string{"PUPIL_WORKERS": "4"}, yaml: "workers: 5", args: []string{"run"},
+			want: "workers=4",
+		},
+		{
+			name: "own section wins", yaml: "workers: 5\nrun: {workers: 6}\ndata: {import: {workers: 7}}", args: []string{"run"},
+			want: "workers=6",
+		},
+		{name: "nested section", yaml: "workers: 5\ndata: {import: {workers: 7, shard-size: 10}}", args: []string{
+			"data",
+			"import",
+		}, want: "workers=7 shard-size=10"},
+		{
+			name: "parent's section", yaml: "data: {workers: 8, import: {shard-size: 10}}", args: []string{"data", "import"},
+			want: "workers=8 shard-size=10",
+		},
+		{
+			name: "required flag", env: map[string]string{"PUPIL_SHARD_SIZE": "9"}, args: []string{"data", "import"},
+			want: "shard-size=9",
+		},
+		{
+			name: "types", yaml: "run:\n  detach: true\n  share: 0.25\n  wait: 1m\n  classes: [a, b]\n  set: [steps=4, " +
+				"seed=2]\n  name: x",
 			args: []string{"run"}, want: "detach=true share=0.25 wait=1m0s classes=[a,b] set=[steps=4,seed=2] name=x",
 		},
-		{name: "lists from text", env: map[string]string{"PUPIL_CLASSES": "a,b", "PUPIL_SET": "steps=4"}, args: []string{"run"}, want: "classes=[a,b] set=[steps=4]"},
+		{
+			name: "lists from text", env: map[string]string{"PUPIL_CLASSES": "a,b", "PUPIL_SET": "steps=4"},
+			args: []string{"run"}, want: "classes=[a,b] set=[steps=4]",
+		},
 		{name: "one value for a list", yaml: "classes: a", args: []string{"run"}, want: "classes=[a]"},
 		{name: "empty list", yaml: "classes: []", args: []string{"run"}, want: "classes=[]"},
-		{name: "empty variable", env: map[string]string{"PUPIL_NAME": ""}, yaml: "name: x", args: []string{"run"}, want: "name="},
+		{
+			name: "empty variable", env: map[string]string{"PUPIL_NAME": ""}, yaml: "name: x", args: []string{"run"},
+			want: "name=",
+		},
 		{name: "others' variables", env: map[string]string{"PUPIL_SERVICE_HOST": "10.0.0.1"}, args: []string{"run"}},
 		{name: "empty file", yaml: "# nothing", args: []string{"run"}},
 		{name: "section without keys", yaml: "run:\n  # workers: 4", args: []string{"run"}},
-		{name: "another command's keys", yaml: "run: {workers: 4}\nshard-size: 2", args: []string{"data", "import"}, want: "shard-size=2"},
+		{
+			name: "another command's keys", yaml: "run: {workers: 4}\nshard-size: 2", args: []string{"data", "import"},
+			want: "shard-size=2",
+		},
 		{name: "capitals", yaml: "Log-Level: warn", args: []string{"run"}, want: "log-level=warn"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -156,7 +193,8 @@ func TestFaults(t *testing.T) {
 			want: `program.yaml: run.wait: is "soon"; give a duration, as in 500ms, 10s or 2m for --wait`,
 		},
 		{
-			name: "all at once", env: map[string]string{"PUPIL_SHARE": "half"}, yaml: "wrokers: 4\ndetach: maybe", args: []string{"run"},
+			name: "all at once", env: map[string]string{"PUPIL_SHARE": "half"}, yaml: "wrokers: 4\ndetach: maybe",
+			args: []string{"run"},
 			want: "program.yaml: wrokers: unknown key; the nearest is workers\n" +
 				"program.yaml: detach: is \"maybe\"; give true or false for --detach\n" +
 				"PUPIL_SHARE: is \"half\"; give a number for --share",
@@ -171,7 +209,8 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "nothing near", yaml: "data: {import: {zzz: 4}}", args: []string{"run"},
-			want: "program.yaml: data.import.zzz: unknown key; program data import has log-format, log-level, shard-size, workers",
+			want: "program.yaml: data.import.zzz: unknown key; program data import has log-format, log-level, shard-size, " +
+				"workers",
 		},
 		{
 			name: "another command's flag in a section", yaml: "data: {classes: [a]}", args: []string{"run"},
@@ -207,7 +246,8 @@ func TestFaults(t *testing.T) {
 			want: "--config: open /nowhere/c.yaml: no such file or directory",
 		},
 		{
-			name: "missing file in the environment", env: map[string]string{"PUPIL_CONFIG": "/nowhere/c.yaml"}, args: []string{"run"},
+			name: "missing file in the environment", env: map[string]string{"PUPIL_CONFIG": "/nowhere/c.yaml"},
+			args: []string{"run"},
 			want: "PUPIL_CONFIG: open /nowhere/c.yaml: no such file or directory",
 		},
 		{

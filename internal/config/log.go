@@ -22,7 +22,8 @@ const (
 )
 
 func addLogFlags(f *pflag.FlagSet) {
-	f.Var(&choice{"info", []string{"debug", "info", "warn", "error"}}, flagLogLevel, "least important messages to log: debug, info, warn or error")
+	f.Var(&choice{"info", []string{"debug", "info", "warn", "error"}}, flagLogLevel,
+		"least important messages to log: debug, info, warn or error")
 	f.Var(&choice{formatText, []string{formatText, formatJSON}}, flagLogFormat, "format of log messages: text or json")
 }
 

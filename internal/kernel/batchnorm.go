@@ -2,11 +2,11 @@ package kernel
 
 import "math"
 
-// stripWidth is how many channels are handled at once, and stripRows how many of their rows: the sums of a strip live on
-// the stack, its pixels stay in the nearest cache while a kernel runs over them, eight channels at a time.
+// stripWidth is how many channels are handled at once, and stripRows how many of their rows: the sums of a strip live
+// on the stack, its pixels stay in the nearest cache while a kernel runs over them, eight channels at a time.
 const (
-	stripWidth = 64
-	stripRows  = 64
+	stripWidth = 128
+	stripRows  = 16
 )
 
 // strip is what kernels need and make of neighbouring channels. Kernels in assembly know this layout.
@@ -16,17 +16,17 @@ type strip struct {
 	sums, products     [stripWidth]float64
 }
 
-// BatchNormForward normalises each channel of x [rows, c] by its own mean and deviation over the rows, applies gamma and
-// beta [c] and an activation, and overwrites y [rows, c] (which may be x):
+// BatchNormForward normalises each channel of x [rows, c] by its own mean and deviation over the rows, applies gamma
+// and beta [c] and an activation, and overwrites y [rows, c] (which may be x):
 //
 //	y = act((x - mean) * invStd * gamma + beta),  invStd = 1 / sqrt(var + eps),  var = sum (x - mean)^2 / rows
 //
-// It writes mean and invStd [c], which the backward pass needs, and variance [c], unbiased as running statistics want it:
-// sum (x - mean)^2 / (rows - 1), with 0 for one row. (Ioffe and Szegedy, "Batch Normalization", 2015.)
+// It writes mean and invStd [c], which the backward pass needs, and variance [c], unbiased as running statistics want
+// it: sum (x - mean)^2 / (rows - 1), with 0 for one row. (Ioffe and Szegedy, "Batch Normalization", 2015.)
 //
 // The sums are float64, taken in one pass of the differences to the first row. Since that is a sample itself, the
-// relative error of the variance stays under rows * 2^-52 whatever the mean is (Chan, Golub and LeVeque, "Algorithms for
-// Computing the Sample Variance", 1983).
+// relative error of the variance stays under rows * 2^-52 whatever the mean is (Chan, Golub and LeVeque, "Algorithms
+// for Computing the Sample Variance", 1983).
 func BatchNormForward(
 	rows, c int, x, gamma, beta []float32, eps float32, act Activation, y, mean, invStd, variance []float32,
 ) {
@@ -61,8 +61,8 @@ func BatchNormForward(
 	}
 }
 
-// moments returns the mean and the biased and unbiased variance of n values, from the sums of their differences to a pivot
-// and of the squares of these.
+// moments returns the mean and the biased and unbiased variance of n values, from the sums of their differences to a
+// pivot and of the squares of these.
 func moments(n, pivot, sum, squares float64) (mean, variance, unbiased float64) {
 	d := sum / n
 	total := max(squares-float64(sum*d), 0)
@@ -73,8 +73,8 @@ func moments(n, pivot, sum, squares float64) (mean, variance, unbiased float64) 
 // activation's input.
 func normScale(gamma, invStd float32) float32 { return gamma * invStd }
 
-// BatchNormBackward computes the gradients of BatchNormForward, from the gradient dy [rows, c] of its output and what it
-// was given and returned. It overwrites dx [rows, c] (which may be dy or x), dgamma and dbeta [c]:
+// BatchNormBackward computes the gradients of BatchNormForward, from the gradient dy [rows, c] of its output and what
+// it was given and returned. It overwrites dx [rows, c] (which may be dy or x), dgamma and dbeta [c]:
 //
 //	dz = dy * act'(z),  z = (x - mean) * invStd * gamma + beta,  xhat = (x - mean) * invStd
 //	dbeta = sum dz,  dgamma = sum dz * xhat

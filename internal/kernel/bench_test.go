@@ -56,7 +56,9 @@ func both(b *testing.B, f func(b *testing.B)) {
 }
 
 func BenchmarkGemm(b *testing.B) {
-	for _, s := range [][3]int{{1024, 1024, 1024}, {16 * 14 * 14, 96, 16}, {16 * 14 * 14, 16, 96}, {16 * 14 * 14, 24, 144}, {64, 10, 1280}} {
+	for _, s := range [][3]int{
+		{1024, 1024, 1024}, {16 * 14 * 14, 96, 16}, {16 * 14 * 14, 16, 96}, {16 * 14 * 14, 24, 144}, {64, 10, 1280},
+	} {
 		m, n, k := s[0], s[1], s[2]
 		for _, trans := range []string{"NN", "TN", "NT"} {
 			x, y, z := values(m*k, 1), values(k*n, 2), make([]float32, m*n)
@@ -148,7 +150,9 @@ func BenchmarkDepthwise(b *testing.B) {
 }
 
 func BenchmarkBatchNorm(b *testing.B) {
-	for _, s := range [][2]int{{32 * 14 * 14, 96}, {10 * 32 * 32, 64}} {
+	for _, s := range [][2]int{
+		{32 * 14 * 14, 96}, {10 * 32 * 32, 64}, {10 * 16 * 16, 96}, {10 * 8 * 8, 192}, {10 * 16 * 16, 16},
+	} {
 		rows, c := s[0], s[1]
 		x, dy, y := values(rows*c, 1), values(rows*c, 2), make([]float32, rows*c)
 		gamma, beta := values(c, 3), values(c, 4)

@@ -2,8 +2,8 @@ package kernel
 
 import "fmt"
 
-// Conv is the geometry of a convolution or pooling over NHWC images, without dilation or groups. The padding is the same
-// on all four sides.
+// Conv is the geometry of a convolution or pooling over NHWC images, without dilation or groups. The padding is the
+// same on all four sides.
 type Conv struct {
 	N, H, W, C int // input: images, rows, columns, channels
 	K          int // output channels

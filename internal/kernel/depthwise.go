@@ -48,8 +48,8 @@ func DepthwiseBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 	d.run(dy, w, dx, ws)
 }
 
-// DepthwiseBackwardWeights overwrites dw [R, S, C] by the gradient of DepthwiseForward with respect to w, from the images
-// x [N, H, W, C] and the gradient dy [N, OH, OW, C] of its output:
+// DepthwiseBackwardWeights overwrites dw [R, S, C] by the gradient of DepthwiseForward with respect to w, from the
+// images x [N, H, W, C] and the gradient dy [N, OH, OW, C] of its output:
 //
 //	dw[r, s, c] = sum_nij x[n, i*Stride+r-Pad, j*Stride+s-Pad, c] * dy[n, i, j, c]
 //
@@ -101,8 +101,8 @@ func (a axis) tapStep() int {
 	return 1
 }
 
-// classes is how many sets of outputs there are that meet the same taps (with a transpose: one for each o % stride), and
-// inStep the inputs from an output to the next of its class.
+// classes is how many sets of outputs there are that meet the same taps (with a transpose: one for each o % stride),
+// and inStep the inputs from an output to the next of its class.
 func (a axis) classes() int {
 	if a.transpose {
 		return a.stride

@@ -1,7 +1,7 @@
 package kernel
 
-// depthwiseRunGeneric computes count output pixels of c channels that meet the same rows x cols taps, 3 x 3 at most. For
-// pixel p:
+// depthwiseRunGeneric computes count output pixels of c channels that meet the same rows x cols taps, 3 x 3 at most.
+// For pixel p:
 //
 //	y[p*yStep + c] (+)= sum_ij x[x0 + p*xStep + i*xRow + j*C + c] * w[w0 + i*wRow + j*wCol + c]
 //

@@ -45,6 +45,14 @@ func multiplyColumns(
 	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
 }
 
+func transpose(depth int, x []float32, ld int, y []float32) {
+	if chosen == generic {
+		transposeGeneric(depth, x, ld, y)
+		return
+	}
+	transposeAVX2(depth, x, ld, y)
+}
+
 func depthwiseRun(
 	rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32,
 	yStep int, accumulate bool,
@@ -142,6 +150,14 @@ func maximum(x, y []float32) {
 		return
 	}
 	maximumAVX2(x, y)
+}
+
+func maximumAt(pixel int32, x, y []float32, at []int32) {
+	if chosen == generic {
+		maximumAtGeneric(pixel, x, y, at)
+		return
+	}
+	maximumAtAVX2(pixel, x, y, at)
 }
 
 func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {

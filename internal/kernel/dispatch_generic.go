@@ -20,6 +20,10 @@ func multiplyColumns(
 	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
 }
 
+func transpose(depth int, x []float32, ld int, y []float32) {
+	transposeGeneric(depth, x, ld, y)
+}
+
 func depthwiseRun(
 	rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32,
 	yStep int, accumulate bool,
@@ -69,6 +73,10 @@ func multiply(x, y, z []float32) {
 
 func maximum(x, y []float32) {
 	maximumGeneric(x, y)
+}
+
+func maximumAt(pixel int32, x, y []float32, at []int32) {
+	maximumAtGeneric(pixel, x, y, at)
 }
 
 func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {

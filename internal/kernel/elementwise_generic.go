@@ -24,6 +24,17 @@ func maximumGeneric(x, y []float32) {
 	}
 }
 
+// maximumAtGeneric computes y = max(x, y) for slices of one length, and writes pixel to at where x is larger. NaN
+// wins, and of equals y.
+func maximumAtGeneric(pixel int32, x, y []float32, at []int32) {
+	y, at = y[:len(x)], at[:len(x)]
+	for i, v := range x {
+		if w := y[i]; v > w || v != v && w == w {
+			y[i], at[i] = v, pixel
+		}
+	}
+}
+
 // sumRowsGeneric adds n neighbouring channels of rows that lie stride values apart to sums.
 func sumRowsGeneric(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
 	for r := range rows {

@@ -4,9 +4,9 @@ package kernel
 //
 //	c = op(a) * op(b)       or, with accumulate,       c = c + op(a) * op(b)
 //
-// where op(a) is [m, k] and op(b) is [k, n]. All are row-major; lda, ldb and ldc are the values from one row to the next
-// as they are stored. With transA a is stored as [k, m], with transB b is stored as [n, k]. c overlaps neither a nor b.
-// A sum over k is taken in blocks, in order; it does not depend on m and n.
+// where op(a) is [m, k] and op(b) is [k, n]. All are row-major; lda, ldb and ldc are the values from one row to the
+// next as they are stored. With transA a is stored as [k, m], with transB b is stored as [n, k]. c overlaps neither a
+// nor b. A sum over k is taken in blocks, in order; it does not depend on m and n.
 func Gemm(
 	transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, accumulate bool, c []float32, ldc int,
 	ws *Workspace,

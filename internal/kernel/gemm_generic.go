@@ -77,13 +77,13 @@ func (s *quads) store(sums *[4]float32, y []float32, at, j, cols int, accumulate
 	copy(dst, sums[:])
 }
 
-// multiplyColumnsGeneric is the micro-kernel of products with an indirect, transposed left matrix. For each tile t, row i
-// and column j < cols:
+// multiplyColumnsGeneric is the micro-kernel of products with an indirect, transposed left matrix. For each tile t,
+// row i and column j < cols:
 //
 //	y[outputs[t*6+i] + j] (+)= sum_k x[offsets[k] + starts[t] + i] * panel[k*ld + j]
 //
-// An offset of -1 reads zero instead of x, an output of -1 writes waste [16] instead of y. Rows of panel have cols values
-// if that is 8 or 16, else 16.
+// An offset of -1 reads zero instead of x, an output of -1 writes waste [16] instead of y. Rows of panel have cols
+// values if that is 8 or 16, else 16.
 func multiplyColumnsGeneric(
 	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32, outputs []int,
 	cols int, accumulate bool,
@@ -124,4 +124,15 @@ func (s *quads) addColumns(x, zero []float32, offsets []int, i int, panel []floa
 		b3 += float32(v * w[3])
 	}
 	s.top, s.bottom = [4]float32{t0, t1, t2, t3}, [4]float32{b0, b1, b2, b3}
+}
+
+// transposeGeneric copies the first depth values of 8 rows of x, ld apart, to 8 neighbouring columns of a panel y:
+//
+//	y[k*16 + i] = x[i*ld + k]
+func transposeGeneric(depth int, x []float32, ld int, y []float32) {
+	for i := range 8 {
+		for k, v := range x[i*ld:][:depth] {
+			y[k*tileCols+i] = v
+		}
+	}
 }

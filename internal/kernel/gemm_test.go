@@ -17,8 +17,19 @@ type product struct {
 func products() []product {
 	var list []product
 	sizes := [][3]int{
-		{1, 1, 1}, {6, 16, 4}, {5, 15, 3}, {7, 17, 9}, {13, 8, 33}, {12, 24, 16}, {3, 40, 700}, {100, 9, 1},
-		{50, 70, 400}, {20, 300, 1100}, {0, 3, 2}, {3, 0, 2}, {3, 2, 0},
+		{1, 1, 1},
+		{6, 16, 4},
+		{5, 15, 3},
+		{7, 17, 9},
+		{13, 8, 33},
+		{12, 24, 16},
+		{3, 40, 700},
+		{100, 9, 1},
+		{50, 70, 400},
+		{20, 300, 1100},
+		{0, 3, 2},
+		{3, 0, 2},
+		{3, 2, 0},
 	}
 	for _, s := range sizes {
 		for bits := range 8 {
@@ -64,7 +75,8 @@ func TestGemm(t *testing.T) {
 				lda, na := stored(p.m, p.k, p.gapA, p.transA)
 				ldb, nb := stored(p.k, p.n, p.gapB, p.transB)
 				ldc, nc := stored(p.m, p.n, p.gapC, false)
-				a, b, c := input[float32](arena, na, next), input[float32](arena, nb, next), input[float32](arena, nc, next)
+				a, b := input[float32](arena, na, next), input[float32](arena, nb, next)
+				c := input[float32](arena, nc, next)
 				want := make([]sum, nc)
 				for i := range want {
 					inside := i%ldc < p.n

@@ -1,8 +1,8 @@
 package kernel
 
-// gradient computes the indirect matrix of x, transposed, times dy [pixels, cols], into dw (+= with accumulate): for tap
-// p, value c and column k the sum over output pixels goes to dw[p.filter + c*cols + k]. It is for lattices whose output
-// has no gaps.
+// gradient computes the indirect matrix of x, transposed, times dy [pixels, cols], into dw (+= with accumulate): for
+// tap p, value c and column k the sum over output pixels goes to dw[p.filter + c*cols + k]. It is for lattices whose
+// output has no gaps.
 func (l *lattice) gradient(x, dy []float32, cols int, accumulate bool, dw []float32, ws *Workspace) {
 	one := l.rows * l.cols
 	group, count := l.blocking(pixelBlock)
@@ -59,10 +59,14 @@ type transposedLeft struct {
 	m       int
 }
 
+// packRowsFrom is the number of rows of the left matrix from which on packing the right one pays: its rows, often a
+// power of two apart, compete for the same places of the cache.
+const packRowsFrom = 256
+
 // multiply computes the product with w, which has as many rows as the left matrix has columns.
 func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32, ldc int, ws *Workspace) {
 	if a.m < tileRows {
-		a = a.widen(ws)
+		a = a.gather(ws)
 	}
 	tiles := (a.m + tileRows - 1) / tileRows
 	a.tiling(tiles, ldc, ws)
@@ -70,7 +74,7 @@ func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32
 	for j := 0; j < cols; j += tileCols {
 		n := min(tileCols, cols-j)
 		b, ld := w.values[j:], w.ld
-		if w.transposed || n != tileCols && n != tileCols/2 {
+		if w.transposed || a.m >= packRowsFrom || n != tileCols && n != tileCols/2 {
 			b, ld = grow(&ws.panels, depth*tileCols), tileCols
 			if w.transposed {
 				packTransposed(b, w.values[j*w.ld:], w.ld, depth, n)
@@ -82,8 +86,8 @@ func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32
 	}
 }
 
-// tiling writes where tiles start in a column, and where their rows lie in the product. The last tile is moved back into
-// the matrix; the rows that it has in common with the one before go to waste.
+// tiling writes where tiles start in a column, and where their rows lie in the product. The last tile is moved back
+// into the matrix; the rows that it has in common with the one before go to waste.
 func (a transposedLeft) tiling(tiles, ldc int, ws *Workspace) {
 	starts, outputs := grow(&ws.starts, tiles), grow(&ws.outputs, tiles*tileRows)
 	for t := range starts {
@@ -98,16 +102,17 @@ func (a transposedLeft) tiling(tiles, ldc int, ws *Workspace) {
 	}
 }
 
-// widen returns a copy of a matrix of fewer than tileRows rows in which a whole tile can be read.
-func (a transposedLeft) widen(ws *Workspace) transposedLeft {
-	values := grow(&ws.narrow, len(a.offsets)*tileRows)
-	offsets := grow(&ws.narrowOffsets, len(a.offsets))
-	clear(values)
+// gather returns a copy of a matrix of fewer than tileRows rows in which a whole tile can be read.
+func (a transposedLeft) gather(ws *Workspace) transposedLeft {
+	values := grow(&ws.gathered, len(a.offsets)*tileRows)
+	offsets := grow(&ws.gatheredOffsets, len(a.offsets))
 	for k, at := range a.offsets {
 		offsets[k] = k * tileRows
+		column := values[k*tileRows:][:tileRows]
 		if at >= 0 {
-			copy(values[k*tileRows:], a.values[at:][:a.m])
+			column = column[copy(column, a.values[at:][:a.m]):]
 		}
+		clear(column)
 	}
 	return transposedLeft{values, offsets, a.m}
 }

@@ -15,7 +15,7 @@ type number interface {
 }
 
 // canary fills the memory around a slice, and is the initial contents of outputs: a NaN as a float.
-const canary = 0xfe
+const canary = 0xff
 
 // arena hands out slices whose neighbourhood is watched: one end touches memory that cannot be accessed (see pages), so
 // that a read or write beyond it ends the test; the other end is followed by canaries. Ends alternate.

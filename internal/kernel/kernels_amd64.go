@@ -14,6 +14,11 @@ func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float3
 //go:noescape
 func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, y []float32, waste []float32, outputs []int, cols int, accumulate bool)
 
+// transposeAVX2 is transposeGeneric.
+//
+//go:noescape
+func transposeAVX2(depth int, x []float32, ld int, y []float32)
+
 // depthwiseRunAVX2 is depthwiseRunGeneric.
 //
 //go:noescape
@@ -62,12 +67,12 @@ func scaleShiftAVX2(rows int, n int, stride int, x []float32, s *float32, act ui
 // sumRowsAVX2 is sumRowsGeneric.
 //
 //go:noescape
-func sumRowsAVX2(rows int, n int, stride int, x []float32, sums *[64]float64)
+func sumRowsAVX2(rows int, n int, stride int, x []float32, sums *[128]float64)
 
 // dotRowsAVX2 is dotRowsGeneric.
 //
 //go:noescape
-func dotRowsAVX2(rows int, n int, stride int, x []float32, y []float32, sums *[64]float64)
+func dotRowsAVX2(rows int, n int, stride int, x []float32, y []float32, sums *[128]float64)
 
 // addAVX2 is addGeneric.
 //
@@ -83,6 +88,11 @@ func multiplyAVX2(x []float32, y []float32, z []float32)
 //
 //go:noescape
 func maximumAVX2(x []float32, y []float32)
+
+// maximumAtAVX2 is maximumAtGeneric.
+//
+//go:noescape
+func maximumAtAVX2(pixel int32, x []float32, y []float32, at []int32)
 
 // toFixed32AVX2 is toFixed32Generic.
 //

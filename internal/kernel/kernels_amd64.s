@@ -1474,6 +1474,102 @@ done:
 	VZEROUPPER
 	RET
 
+// func transposeAVX2(depth int, x []float32, ld int, y []float32)
+// Requires: AVX
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-64
+	MOVQ x_base+8(FP), AX
+	MOVQ y_base+40(FP), CX
+	MOVQ ld+32(FP), DX
+	SHLQ $0x02, DX
+	MOVQ depth+0(FP), BX
+
+	// Four rows each are addressed from two pointers.
+	LEAQ (DX)(DX*2), SI
+	LEAQ (AX)(DX*4), DI
+	SUBQ $0x00000008, BX
+	JLT  tail
+
+block:
+	// Four columns of rows 0..4, and of rows 4..8 in the upper half.
+	VMOVUPS     (AX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (AX)(DX*1), X1
+	VINSERTF128 $0x01, (DI)(DX*1), Y1, Y1
+	VMOVUPS     (AX)(DX*2), X2
+	VINSERTF128 $0x01, (DI)(DX*2), Y2, Y2
+	VMOVUPS     (AX)(SI*1), X3
+	VINSERTF128 $0x01, (DI)(SI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y6
+	VUNPCKLPS   Y3, Y2, Y7
+	VUNPCKHPS   Y3, Y2, Y8
+	VUNPCKLPD   Y7, Y4, Y5
+	VUNPCKHPD   Y7, Y4, Y4
+	VUNPCKLPD   Y8, Y6, Y7
+	VUNPCKHPD   Y8, Y6, Y6
+	VMOVUPS     Y5, (CX)
+	VMOVUPS     Y4, 64(CX)
+	VMOVUPS     Y7, 128(CX)
+	VMOVUPS     Y6, 192(CX)
+
+	// Four columns of rows 0..4, and of rows 4..8 in the upper half.
+	VMOVUPS     16(AX), X9
+	VINSERTF128 $0x01, 16(DI), Y9, Y9
+	VMOVUPS     16(AX)(DX*1), X10
+	VINSERTF128 $0x01, 16(DI)(DX*1), Y10, Y10
+	VMOVUPS     16(AX)(DX*2), X11
+	VINSERTF128 $0x01, 16(DI)(DX*2), Y11, Y11
+	VMOVUPS     16(AX)(SI*1), X12
+	VINSERTF128 $0x01, 16(DI)(SI*1), Y12, Y12
+	VUNPCKLPS   Y10, Y9, Y4
+	VUNPCKHPS   Y10, Y9, Y6
+	VUNPCKLPS   Y12, Y11, Y7
+	VUNPCKHPS   Y12, Y11, Y8
+	VUNPCKLPD   Y7, Y4, Y5
+	VUNPCKHPD   Y7, Y4, Y4
+	VUNPCKLPD   Y8, Y6, Y7
+	VUNPCKHPD   Y8, Y6, Y6
+	VMOVUPS     Y5, 256(CX)
+	VMOVUPS     Y4, 320(CX)
+	VMOVUPS     Y7, 384(CX)
+	VMOVUPS     Y6, 448(CX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000200, CX
+	SUBQ        $0x00000008, BX
+	JGE         block
+
+tail:
+	ADDQ $0x00000008, BX
+	JZ   end
+
+column:
+	VMOVSS (AX), X0
+	VMOVSS X0, (CX)
+	VMOVSS (AX)(DX*1), X0
+	VMOVSS X0, 4(CX)
+	VMOVSS (AX)(DX*2), X0
+	VMOVSS X0, 8(CX)
+	VMOVSS (AX)(SI*1), X0
+	VMOVSS X0, 12(CX)
+	VMOVSS (DI), X0
+	VMOVSS X0, 16(CX)
+	VMOVSS (DI)(DX*1), X0
+	VMOVSS X0, 20(CX)
+	VMOVSS (DI)(DX*2), X0
+	VMOVSS X0, 24(CX)
+	VMOVSS (DI)(SI*1), X0
+	VMOVSS X0, 28(CX)
+	ADDQ   $0x00000004, AX
+	ADDQ   $0x00000004, DI
+	ADDQ   $0x00000040, CX
+	DECQ   BX
+	JNZ    column
+
+end:
+	VZEROUPPER
+	RET
+
 // func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
 // Requires: AVX, FMA3
 TEXT ·depthwiseRunAVX2(SB), NOSPLIT, $0-161
@@ -4864,10 +4960,10 @@ channels_channels:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPD      1280(DX), Y2
-	VMOVUPD      1312(DX), Y3
-	VMOVUPD      1792(DX), Y4
-	VMOVUPD      1824(DX), Y5
+	VMOVUPD      2560(DX), Y2
+	VMOVUPD      2592(DX), Y3
+	VMOVUPD      3584(DX), Y4
+	VMOVUPD      3616(DX), Y5
 	MOVQ         AX, R8
 	MOVQ         SI, R9
 
@@ -4885,10 +4981,10 @@ channels_eight_row:
 	ADDQ         BX, R8
 	DECQ         R9
 	JNZ          channels_eight_row
-	VMOVUPD      Y2, 1280(DX)
-	VMOVUPD      Y3, 1312(DX)
-	VMOVUPD      Y4, 1792(DX)
-	VMOVUPD      Y5, 1824(DX)
+	VMOVUPD      Y2, 2560(DX)
+	VMOVUPD      Y3, 2592(DX)
+	VMOVUPD      Y4, 3584(DX)
+	VMOVUPD      Y5, 3616(DX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000040, DX
@@ -4906,10 +5002,10 @@ channels_tail:
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPD      1280(DX), Y3
-	VMOVUPD      1312(DX), Y4
-	VMOVUPD      1792(DX), Y5
-	VMOVUPD      1824(DX), Y6
+	VMOVUPD      2560(DX), Y3
+	VMOVUPD      2592(DX), Y4
+	VMOVUPD      3584(DX), Y5
+	VMOVUPD      3616(DX), Y6
 	MOVQ         AX, DI
 
 channels_few_row:
@@ -4926,10 +5022,10 @@ channels_few_row:
 	ADDQ         BX, DI
 	DECQ         SI
 	JNZ          channels_few_row
-	VMOVUPD      Y3, 1280(DX)
-	VMOVUPD      Y4, 1312(DX)
-	VMOVUPD      Y5, 1792(DX)
-	VMOVUPD      Y6, 1824(DX)
+	VMOVUPD      Y3, 2560(DX)
+	VMOVUPD      Y4, 2592(DX)
+	VMOVUPD      Y5, 3584(DX)
+	VMOVUPD      Y6, 3616(DX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000040, DX
@@ -4966,8 +5062,8 @@ TEXT ·normApplyAVX2(SB), NOSPLIT, $0-88
 
 act0_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -4997,8 +5093,8 @@ act0_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5037,8 +5133,8 @@ act1_begin:
 
 act1_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5070,8 +5166,8 @@ act1_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5112,8 +5208,8 @@ act2_begin:
 
 act2_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5147,8 +5243,8 @@ act2_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5191,8 +5287,8 @@ act3_begin:
 
 act3_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5231,8 +5327,8 @@ act3_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5280,8 +5376,8 @@ act4_begin:
 
 act4_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5319,8 +5415,8 @@ act4_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5379,12 +5475,12 @@ TEXT ·normBackwardSumsAVX2(SB), NOSPLIT, $0-81
 
 act0_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPD 1280(BX), Y3
-	VMOVUPD 1312(BX), Y4
-	VMOVUPD 1792(BX), Y5
-	VMOVUPD 1824(BX), Y6
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	VMOVUPD 2560(BX), Y3
+	VMOVUPD 2592(BX), Y4
+	VMOVUPD 3584(BX), Y5
+	VMOVUPD 3616(BX), Y6
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5409,10 +5505,10 @@ act0_eight_row:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          act0_eight_row
-	VMOVUPD      Y3, 1280(BX)
-	VMOVUPD      Y4, 1312(BX)
-	VMOVUPD      Y5, 1792(BX)
-	VMOVUPD      Y6, 1824(BX)
+	VMOVUPD      Y3, 2560(BX)
+	VMOVUPD      Y4, 2592(BX)
+	VMOVUPD      Y5, 3584(BX)
+	VMOVUPD      Y6, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5428,12 +5524,12 @@ act0_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPD 1280(BX), Y4
-	VMOVUPD 1312(BX), Y5
-	VMOVUPD 1792(BX), Y6
-	VMOVUPD 1824(BX), Y7
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPD 2560(BX), Y4
+	VMOVUPD 2592(BX), Y5
+	VMOVUPD 3584(BX), Y6
+	VMOVUPD 3616(BX), Y7
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5457,10 +5553,10 @@ act0_few_row:
 	ADDQ         SI, R9
 	DECQ         DI
 	JNZ          act0_few_row
-	VMOVUPD      Y4, 1280(BX)
-	VMOVUPD      Y5, 1312(BX)
-	VMOVUPD      Y6, 1792(BX)
-	VMOVUPD      Y7, 1824(BX)
+	VMOVUPD      Y4, 2560(BX)
+	VMOVUPD      Y5, 2592(BX)
+	VMOVUPD      Y6, 3584(BX)
+	VMOVUPD      Y7, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5486,12 +5582,12 @@ act1_begin:
 
 act1_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPD 1280(BX), Y3
-	VMOVUPD 1312(BX), Y4
-	VMOVUPD 1792(BX), Y5
-	VMOVUPD 1824(BX), Y6
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	VMOVUPD 2560(BX), Y3
+	VMOVUPD 2592(BX), Y4
+	VMOVUPD 3584(BX), Y5
+	VMOVUPD 3616(BX), Y6
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5519,10 +5615,10 @@ act1_eight_row:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          act1_eight_row
-	VMOVUPD      Y3, 1280(BX)
-	VMOVUPD      Y4, 1312(BX)
-	VMOVUPD      Y5, 1792(BX)
-	VMOVUPD      Y6, 1824(BX)
+	VMOVUPD      Y3, 2560(BX)
+	VMOVUPD      Y4, 2592(BX)
+	VMOVUPD      Y5, 3584(BX)
+	VMOVUPD      Y6, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5538,12 +5634,12 @@ act1_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPD 1280(BX), Y4
-	VMOVUPD 1312(BX), Y5
-	VMOVUPD 1792(BX), Y6
-	VMOVUPD 1824(BX), Y7
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPD 2560(BX), Y4
+	VMOVUPD 2592(BX), Y5
+	VMOVUPD 3584(BX), Y6
+	VMOVUPD 3616(BX), Y7
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5570,10 +5666,10 @@ act1_few_row:
 	ADDQ         SI, R9
 	DECQ         DI
 	JNZ          act1_few_row
-	VMOVUPD      Y4, 1280(BX)
-	VMOVUPD      Y5, 1312(BX)
-	VMOVUPD      Y6, 1792(BX)
-	VMOVUPD      Y7, 1824(BX)
+	VMOVUPD      Y4, 2560(BX)
+	VMOVUPD      Y5, 2592(BX)
+	VMOVUPD      Y6, 3584(BX)
+	VMOVUPD      Y7, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5599,12 +5695,12 @@ act2_begin:
 
 act2_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPD 1280(BX), Y3
-	VMOVUPD 1312(BX), Y4
-	VMOVUPD 1792(BX), Y5
-	VMOVUPD 1824(BX), Y6
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	VMOVUPD 2560(BX), Y3
+	VMOVUPD 2592(BX), Y4
+	VMOVUPD 3584(BX), Y5
+	VMOVUPD 3616(BX), Y6
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5635,10 +5731,10 @@ act2_eight_row:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          act2_eight_row
-	VMOVUPD      Y3, 1280(BX)
-	VMOVUPD      Y4, 1312(BX)
-	VMOVUPD      Y5, 1792(BX)
-	VMOVUPD      Y6, 1824(BX)
+	VMOVUPD      Y3, 2560(BX)
+	VMOVUPD      Y4, 2592(BX)
+	VMOVUPD      Y5, 3584(BX)
+	VMOVUPD      Y6, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5654,12 +5750,12 @@ act2_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPD 1280(BX), Y4
-	VMOVUPD 1312(BX), Y5
-	VMOVUPD 1792(BX), Y6
-	VMOVUPD 1824(BX), Y7
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPD 2560(BX), Y4
+	VMOVUPD 2592(BX), Y5
+	VMOVUPD 3584(BX), Y6
+	VMOVUPD 3616(BX), Y7
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5689,10 +5785,10 @@ act2_few_row:
 	ADDQ         SI, R9
 	DECQ         DI
 	JNZ          act2_few_row
-	VMOVUPD      Y4, 1280(BX)
-	VMOVUPD      Y5, 1312(BX)
-	VMOVUPD      Y6, 1792(BX)
-	VMOVUPD      Y7, 1824(BX)
+	VMOVUPD      Y4, 2560(BX)
+	VMOVUPD      Y5, 2592(BX)
+	VMOVUPD      Y6, 3584(BX)
+	VMOVUPD      Y7, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5718,12 +5814,12 @@ act3_begin:
 
 act3_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPD 1280(BX), Y3
-	VMOVUPD 1312(BX), Y4
-	VMOVUPD 1792(BX), Y5
-	VMOVUPD 1824(BX), Y6
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	VMOVUPD 2560(BX), Y3
+	VMOVUPD 2592(BX), Y4
+	VMOVUPD 3584(BX), Y5
+	VMOVUPD 3616(BX), Y6
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5760,10 +5856,10 @@ act3_eight_row:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          act3_eight_row
-	VMOVUPD      Y3, 1280(BX)
-	VMOVUPD      Y4, 1312(BX)
-	VMOVUPD      Y5, 1792(BX)
-	VMOVUPD      Y6, 1824(BX)
+	VMOVUPD      Y3, 2560(BX)
+	VMOVUPD      Y4, 2592(BX)
+	VMOVUPD      Y5, 3584(BX)
+	VMOVUPD      Y6, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5779,12 +5875,12 @@ act3_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPD 1280(BX), Y4
-	VMOVUPD 1312(BX), Y5
-	VMOVUPD 1792(BX), Y6
-	VMOVUPD 1824(BX), Y7
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPD 2560(BX), Y4
+	VMOVUPD 2592(BX), Y5
+	VMOVUPD 3584(BX), Y6
+	VMOVUPD 3616(BX), Y7
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5820,10 +5916,10 @@ act3_few_row:
 	ADDQ         SI, R9
 	DECQ         DI
 	JNZ          act3_few_row
-	VMOVUPD      Y4, 1280(BX)
-	VMOVUPD      Y5, 1312(BX)
-	VMOVUPD      Y6, 1792(BX)
-	VMOVUPD      Y7, 1824(BX)
+	VMOVUPD      Y4, 2560(BX)
+	VMOVUPD      Y5, 2592(BX)
+	VMOVUPD      Y6, 3584(BX)
+	VMOVUPD      Y7, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5849,12 +5945,12 @@ act4_begin:
 
 act4_channels:
 	VMOVUPS (DX), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPD 1280(BX), Y3
-	VMOVUPD 1312(BX), Y4
-	VMOVUPD 1792(BX), Y5
-	VMOVUPD 1824(BX), Y6
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	VMOVUPD 2560(BX), Y3
+	VMOVUPD 2592(BX), Y4
+	VMOVUPD 3584(BX), Y5
+	VMOVUPD 3616(BX), Y6
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -5887,10 +5983,10 @@ act4_eight_row:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          act4_eight_row
-	VMOVUPD      Y3, 1280(BX)
-	VMOVUPD      Y4, 1312(BX)
-	VMOVUPD      Y5, 1792(BX)
-	VMOVUPD      Y6, 1824(BX)
+	VMOVUPD      Y3, 2560(BX)
+	VMOVUPD      Y4, 2592(BX)
+	VMOVUPD      Y5, 3584(BX)
+	VMOVUPD      Y6, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5906,12 +6002,12 @@ act4_tail:
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPS (DX), Y1
-	VMOVUPS 256(DX), Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPD 1280(BX), Y4
-	VMOVUPD 1312(BX), Y5
-	VMOVUPD 1792(BX), Y6
-	VMOVUPD 1824(BX), Y7
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPD 2560(BX), Y4
+	VMOVUPD 2592(BX), Y5
+	VMOVUPD 3584(BX), Y6
+	VMOVUPD 3616(BX), Y7
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -5943,10 +6039,10 @@ act4_few_row:
 	ADDQ         SI, R9
 	DECQ         DI
 	JNZ          act4_few_row
-	VMOVUPD      Y4, 1280(BX)
-	VMOVUPD      Y5, 1312(BX)
-	VMOVUPD      Y6, 1792(BX)
-	VMOVUPD      Y7, 1824(BX)
+	VMOVUPD      Y4, 2560(BX)
+	VMOVUPD      Y5, 2592(BX)
+	VMOVUPD      Y6, 3584(BX)
+	VMOVUPD      Y7, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5985,10 +6081,10 @@ TEXT ·normBackwardApplyAVX2(SB), NOSPLIT, $0-112
 
 act0_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 256(BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 768(BX), Y3
-	VMOVUPS 1024(BX), Y4
+	VMOVUPS 512(BX), Y1
+	VMOVUPS 1024(BX), Y2
+	VMOVUPS 1536(BX), Y3
+	VMOVUPS 2048(BX), Y4
 	MOVQ    AX, R10
 	MOVQ    CX, R11
 	MOVQ    DX, R12
@@ -6024,10 +6120,10 @@ act0_tail:
 	LEAQ    masks<>+0(SB), R9
 	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 256(BX), Y2
-	VMOVUPS 512(BX), Y3
-	VMOVUPS 768(BX), Y4
-	VMOVUPS 1024(BX), Y5
+	VMOVUPS 512(BX), Y2
+	VMOVUPS 1024(BX), Y3
+	VMOVUPS 1536(BX), Y4
+	VMOVUPS 2048(BX), Y5
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DX, R11
@@ -6073,10 +6169,10 @@ act1_begin:
 
 act1_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 256(BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 768(BX), Y3
-	VMOVUPS 1024(BX), Y4
+	VMOVUPS 512(BX), Y1
+	VMOVUPS 1024(BX), Y2
+	VMOVUPS 1536(BX), Y3
+	VMOVUPS 2048(BX), Y4
 	MOVQ    AX, R10
 	MOVQ    CX, R11
 	MOVQ    DX, R12
@@ -6115,10 +6211,10 @@ act1_tail:
 	LEAQ    masks<>+0(SB), R9
 	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 256(BX), Y2
-	VMOVUPS 512(BX), Y3
-	VMOVUPS 768(BX), Y4
-	VMOVUPS 1024(BX), Y5
+	VMOVUPS 512(BX), Y2
+	VMOVUPS 1024(BX), Y3
+	VMOVUPS 1536(BX), Y4
+	VMOVUPS 2048(BX), Y5
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DX, R11
@@ -6167,10 +6263,10 @@ act2_begin:
 
 act2_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 256(BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 768(BX), Y3
-	VMOVUPS 1024(BX), Y4
+	VMOVUPS 512(BX), Y1
+	VMOVUPS 1024(BX), Y2
+	VMOVUPS 1536(BX), Y3
+	VMOVUPS 2048(BX), Y4
 	MOVQ    AX, R10
 	MOVQ    CX, R11
 	MOVQ    DX, R12
@@ -6212,10 +6308,10 @@ act2_tail:
 	LEAQ    masks<>+0(SB), R9
 	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 256(BX), Y2
-	VMOVUPS 512(BX), Y3
-	VMOVUPS 768(BX), Y4
-	VMOVUPS 1024(BX), Y5
+	VMOVUPS 512(BX), Y2
+	VMOVUPS 1024(BX), Y3
+	VMOVUPS 1536(BX), Y4
+	VMOVUPS 2048(BX), Y5
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DX, R11
@@ -6267,10 +6363,10 @@ act3_begin:
 
 act3_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 256(BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 768(BX), Y3
-	VMOVUPS 1024(BX), Y4
+	VMOVUPS 512(BX), Y1
+	VMOVUPS 1024(BX), Y2
+	VMOVUPS 1536(BX), Y3
+	VMOVUPS 2048(BX), Y4
 	MOVQ    AX, R10
 	MOVQ    CX, R11
 	MOVQ    DX, R12
@@ -6318,10 +6414,10 @@ act3_tail:
 	LEAQ    masks<>+0(SB), R9
 	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 256(BX), Y2
-	VMOVUPS 512(BX), Y3
-	VMOVUPS 768(BX), Y4
-	VMOVUPS 1024(BX), Y5
+	VMOVUPS 512(BX), Y2
+	VMOVUPS 1024(BX), Y3
+	VMOVUPS 1536(BX), Y4
+	VMOVUPS 2048(BX), Y5
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DX, R11
@@ -6379,10 +6475,10 @@ act4_begin:
 
 act4_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 256(BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 768(BX), Y3
-	VMOVUPS 1024(BX), Y4
+	VMOVUPS 512(BX), Y1
+	VMOVUPS 1024(BX), Y2
+	VMOVUPS 1536(BX), Y3
+	VMOVUPS 2048(BX), Y4
 	MOVQ    AX, R10
 	MOVQ    CX, R11
 	MOVQ    DX, R12
@@ -6426,10 +6522,10 @@ act4_tail:
 	LEAQ    masks<>+0(SB), R9
 	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 256(BX), Y2
-	VMOVUPS 512(BX), Y3
-	VMOVUPS 768(BX), Y4
-	VMOVUPS 1024(BX), Y5
+	VMOVUPS 512(BX), Y2
+	VMOVUPS 1024(BX), Y3
+	VMOVUPS 1536(BX), Y4
+	VMOVUPS 2048(BX), Y5
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DX, R11
@@ -6493,8 +6589,8 @@ TEXT ·scaleShiftAVX2(SB), NOSPLIT, $0-88
 	JLT     act0_tail
 
 act0_channels:
-	VMOVUPS 256(DX), Y0
-	VMOVUPS 512(DX), Y1
+	VMOVUPS 512(DX), Y0
+	VMOVUPS 1024(DX), Y1
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -6521,8 +6617,8 @@ act0_tail:
 	SUBQ    R8, R9
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -6558,8 +6654,8 @@ act1_begin:
 	JLT   act1_tail
 
 act1_channels:
-	VMOVUPS 256(DX), Y0
-	VMOVUPS 512(DX), Y1
+	VMOVUPS 512(DX), Y0
+	VMOVUPS 1024(DX), Y1
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -6588,8 +6684,8 @@ act1_tail:
 	SUBQ    R8, R9
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -6627,8 +6723,8 @@ act2_begin:
 	JLT   act2_tail
 
 act2_channels:
-	VMOVUPS 256(DX), Y0
-	VMOVUPS 512(DX), Y1
+	VMOVUPS 512(DX), Y0
+	VMOVUPS 1024(DX), Y1
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -6659,8 +6755,8 @@ act2_tail:
 	SUBQ    R8, R9
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -6700,8 +6796,8 @@ act3_begin:
 	JLT   act3_tail
 
 act3_channels:
-	VMOVUPS 256(DX), Y0
-	VMOVUPS 512(DX), Y1
+	VMOVUPS 512(DX), Y0
+	VMOVUPS 1024(DX), Y1
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -6737,8 +6833,8 @@ act3_tail:
 	SUBQ    R8, R9
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -6783,8 +6879,8 @@ act4_begin:
 	JLT   act4_tail
 
 act4_channels:
-	VMOVUPS 256(DX), Y0
-	VMOVUPS 512(DX), Y1
+	VMOVUPS 512(DX), Y0
+	VMOVUPS 1024(DX), Y1
 	MOVQ    AX, R9
 	MOVQ    CX, R10
 	MOVQ    DI, R11
@@ -6819,8 +6915,8 @@ act4_tail:
 	SUBQ    R8, R9
 	LEAQ    masks<>+0(SB), R8
 	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 256(DX), Y1
-	VMOVUPS 512(DX), Y2
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
 	MOVQ    AX, R8
 	MOVQ    CX, R9
 
@@ -6849,7 +6945,7 @@ act4_end:
 	VZEROUPPER
 	RET
 
-// func sumRowsAVX2(rows int, n int, stride int, x []float32, sums *[64]float64)
+// func sumRowsAVX2(rows int, n int, stride int, x []float32, sums *[128]float64)
 // Requires: AVX
 TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x_base+24(FP), AX
@@ -6919,7 +7015,7 @@ channels_end:
 	VZEROUPPER
 	RET
 
-// func dotRowsAVX2(rows int, n int, stride int, x []float32, y []float32, sums *[64]float64)
+// func dotRowsAVX2(rows int, n int, stride int, x []float32, y []float32, sums *[128]float64)
 // Requires: AVX, FMA3
 TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-80
 	MOVQ  x_base+24(FP), AX
@@ -7209,6 +7305,120 @@ values_by1_end:
 	VMAXPS     Y1, Y2, Y1
 	VBLENDVPS  Y3, Y2, Y1, Y1
 	VMASKMOVPS Y1, Y0, (CX)
+
+values_end:
+	VZEROUPPER
+	RET
+
+// func maximumAtAVX2(pixel int32, x []float32, y []float32, at []int32)
+// Requires: AVX, AVX2
+TEXT ·maximumAtAVX2(SB), NOSPLIT, $0-80
+	MOVL         pixel+0(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x_base+8(FP), AX
+	MOVQ         y_base+32(FP), CX
+	MOVQ         at_base+56(FP), DX
+	MOVQ         x_len+16(FP), BX
+
+values_by4:
+	CMPQ      BX, $0x00000020
+	JLT       values_by4_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VCMPPS    $0x07, Y2, Y2, Y4
+	VANDPS    Y4, Y5, Y5
+	VCMPPS    $0x1e, Y2, Y1, Y4
+	VORPS     Y5, Y4, Y4
+	VBLENDVPS Y4, Y1, Y2, Y2
+	VBLENDVPS Y4, Y0, Y3, Y3
+	VMOVUPS   Y2, (CX)
+	VMOVUPS   Y3, (DX)
+	VMOVUPS   32(AX), Y1
+	VMOVUPS   32(CX), Y2
+	VMOVUPS   32(DX), Y3
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VCMPPS    $0x07, Y2, Y2, Y4
+	VANDPS    Y4, Y5, Y5
+	VCMPPS    $0x1e, Y2, Y1, Y4
+	VORPS     Y5, Y4, Y4
+	VBLENDVPS Y4, Y1, Y2, Y2
+	VBLENDVPS Y4, Y0, Y3, Y3
+	VMOVUPS   Y2, 32(CX)
+	VMOVUPS   Y3, 32(DX)
+	VMOVUPS   64(AX), Y1
+	VMOVUPS   64(CX), Y2
+	VMOVUPS   64(DX), Y3
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VCMPPS    $0x07, Y2, Y2, Y4
+	VANDPS    Y4, Y5, Y5
+	VCMPPS    $0x1e, Y2, Y1, Y4
+	VORPS     Y5, Y4, Y4
+	VBLENDVPS Y4, Y1, Y2, Y2
+	VBLENDVPS Y4, Y0, Y3, Y3
+	VMOVUPS   Y2, 64(CX)
+	VMOVUPS   Y3, 64(DX)
+	VMOVUPS   96(AX), Y1
+	VMOVUPS   96(CX), Y2
+	VMOVUPS   96(DX), Y3
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VCMPPS    $0x07, Y2, Y2, Y4
+	VANDPS    Y4, Y5, Y5
+	VCMPPS    $0x1e, Y2, Y1, Y4
+	VORPS     Y5, Y4, Y4
+	VBLENDVPS Y4, Y1, Y2, Y2
+	VBLENDVPS Y4, Y0, Y3, Y3
+	VMOVUPS   Y2, 96(CX)
+	VMOVUPS   Y3, 96(DX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	SUBQ      $0x00000020, BX
+	JMP       values_by4
+
+values_by4_end:
+values_by1:
+	CMPQ      BX, $0x00000008
+	JLT       values_by1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VCMPPS    $0x07, Y2, Y2, Y4
+	VANDPS    Y4, Y5, Y5
+	VCMPPS    $0x1e, Y2, Y1, Y4
+	VORPS     Y5, Y4, Y4
+	VBLENDVPS Y4, Y1, Y2, Y2
+	VBLENDVPS Y4, Y0, Y3, Y3
+	VMOVUPS   Y2, (CX)
+	VMOVUPS   Y3, (DX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000020, DX
+	SUBQ      $0x00000008, BX
+	JMP       values_by1
+
+values_by1_end:
+	TESTQ      BX, BX
+	JZ         values_end
+	MOVQ       $0x00000008, SI
+	SUBQ       BX, SI
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(SI*4), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VCMPPS     $0x03, Y2, Y2, Y6
+	VCMPPS     $0x07, Y3, Y3, Y5
+	VANDPS     Y5, Y6, Y6
+	VCMPPS     $0x1e, Y3, Y2, Y5
+	VORPS      Y6, Y5, Y5
+	VBLENDVPS  Y5, Y2, Y3, Y3
+	VBLENDVPS  Y5, Y0, Y4, Y4
+	VMASKMOVPS Y3, Y1, (CX)
+	VMASKMOVPS Y4, Y1, (DX)
 
 values_end:
 	VZEROUPPER

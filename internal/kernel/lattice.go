@@ -55,15 +55,15 @@ func (l *lattice) blocking(rows int) (images, count int) {
 	return images, images * one
 }
 
-// table writes where the rows of b lie: offsets [tile][tap][row of tile] relative to the first image of the group, -1 for
-// zeros, and outputs [tile][row of tile], -1 for rows that only fill the last tile.
+// table writes where the rows of b lie: offsets [tile][tap][row of tile] relative to the first image of the group, -1
+// for zeros, and outputs [tile][row of tile], -1 for rows that only fill the last tile.
 func (l *lattice) table(b block, ws *Workspace) {
 	tiles := (b.count + tileRows - 1) / tileRows
 	taps := len(l.taps)
 	offsets, outputs := grow(&ws.offsets, tiles*taps*tileRows), grow(&ws.outputs, tiles*tileRows)
 	n, i, j := l.pixel(b.from)
 	for m := range tiles * tileRows {
-		row := offsets[min(m/tileRows*taps*tileRows+m%tileRows, len(offsets)):]
+		row := offsets[min(m/tileRows*taps*tileRows+m%tileRows, len(offsets)):] // none without taps
 		if m >= b.count {
 			for t := range taps {
 				row[t*tileRows] = -1
@@ -138,7 +138,9 @@ func (l *lattice) multiply(x []float32, w right, cols int, accumulate bool, y []
 }
 
 // pass multiplies the rows of a block with n packed columns.
-func (l *lattice) pass(b block, first, n int, x []float32, x0 int, y []float32, y0 int, accumulate bool, ws *Workspace) {
+func (l *lattice) pass(
+	b block, first, n int, x []float32, x0 int, y []float32, y0 int, accumulate bool, ws *Workspace,
+) {
 	tiles, depth := (b.count+tileRows-1)/tileRows, len(l.taps)*l.depth
 	zero, waste := ws.zero(l.depth), ws.waste()
 	for j := 0; j < n; j += tileCols {
@@ -180,7 +182,11 @@ func packRows(dst, src []float32, ld, depth, cols int) {
 
 // packTransposed copies the first depth values of cols rows, each to a column.
 func packTransposed(dst, src []float32, ld, depth, cols int) {
-	for j := range tileCols {
+	j := 0
+	for ; j+8 <= cols; j += 8 {
+		transpose(depth, src[j*ld:], ld, dst[j:])
+	}
+	for ; j < tileCols; j++ {
 		if j >= cols {
 			for k := range depth {
 				dst[k*tileCols+j] = 0

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // GlobalAvgPoolForward overwrites y [n, c] by the mean over the pixels of images x [n, hw, c], taken in float64.
 func GlobalAvgPoolForward(n, hw, c int, x, y []float32) {
 	checkLen("GlobalAvgPoolForward", "x", len(x), n*hw*c)
@@ -40,9 +38,10 @@ func (g Conv) checkPool(function string, x, y int) {
 	checkLen(function, "y or dy", y, g.N*h*v*g.C)
 }
 
-// MaxPoolForward overwrites y [N, OH, OW, C] by the largest value of each channel in windows of R x S pixels of images x
-// [N, H, W, C]. Pixels outside of the image do not count; NaN wins, as in PyTorch. argmax [N, OH, OW, C] receives the
-// pixel h*W + v of each value, the first of equals, for MaxPoolBackward; it may be nil where no gradient is wanted.
+// MaxPoolForward overwrites y [N, OH, OW, C] by the largest value of each channel in windows of R x S pixels of
+// images x [N, H, W, C]. Pixels outside of the image do not count; NaN wins, as in PyTorch. argmax [N, OH, OW, C]
+// receives the pixel h*W + v of each value, the first of equals, for MaxPoolBackward; it may be nil where no gradient
+// is wanted.
 func MaxPoolForward(g Conv, x, y []float32, argmax []int32) {
 	g.checkPool("MaxPoolForward", len(x), len(y))
 	oh, ow := g.Out()
@@ -90,11 +89,9 @@ func (w window) argmax(image, y []float32, argmax []int32) {
 	}
 	for i := range w.rows {
 		for j := range w.cols {
-			pixel := w.pixel + i*w.width + j
-			for k, v := range image[pixel*w.c:][:len(y)] {
-				if v > y[k] || v != v && !math.IsNaN(float64(y[k])) {
-					y[k], argmax[k] = v, int32(pixel)
-				}
+			if i+j > 0 {
+				pixel := w.pixel + i*w.width + j
+				maximumAt(int32(pixel), image[pixel*w.c:][:len(y)], y, argmax)
 			}
 		}
 	}

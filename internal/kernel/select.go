@@ -28,9 +28,9 @@ func initial() string {
 // bits.
 func Name() string { return chosen }
 
-// Select chooses the implementation by name. "auto" or "" chooses the best one that the CPU can run, as a start without
-// Select does; the environment variable PUPIL_KERNEL is obeyed at start in the same way. Select is for mains and tests: it
-// must not run beside a kernel.
+// Select chooses the implementation by name. "auto" or "" chooses the best one that the CPU can run, as a start
+// without Select does; the environment variable PUPIL_KERNEL is obeyed at start in the same way. Select is for mains
+// and tests: it must not run beside a kernel.
 func Select(name string) error {
 	name, err := resolve(name)
 	if err == nil {

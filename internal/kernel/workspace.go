@@ -5,18 +5,18 @@ import "fmt"
 // Workspace is the scratch memory of kernels. It grows as needed and is reused between calls, of any function and any
 // shape. The zero value is ready. It is not for concurrent use, and may not be nil.
 type Workspace struct {
-	panels        []float32 // packed columns of the right matrix
-	input         []float32 // images with their padding, or a packed left matrix
-	sums          []float32 // partial sums of one image
-	zeros         []float32 // never written
-	dump          []float32 // what padding rows of a tile compute, never read
-	offsets       []int     // where the rows of tiles lie in the left matrix
-	outputs       []int     // where the rows of tiles lie in the product
-	starts        []int     // the first rows of tiles
-	narrow        []float32 // a left matrix of few rows, widened to a tile
-	narrowOffsets []int
-	taps          []tap
-	runs          []run
+	panels          []float32 // packed columns of the right matrix
+	input           []float32 // images with their padding
+	sums            []float32 // partial sums of one image
+	zeros           []float32 // never written
+	dump            []float32 // what padding rows of a tile compute, never read
+	offsets         []int     // where the rows of tiles lie in the left matrix
+	outputs         []int     // where the rows of tiles lie in the product
+	starts          []int     // the first rows of tiles
+	gathered        []float32 // a transposed left matrix of few rows
+	gatheredOffsets []int
+	taps            []tap
+	runs            []run
 }
 
 // grow returns s with length n, reallocated without its contents when it is too small.

@@ -33,7 +33,8 @@ type Stream struct {
 	hasSpare bool
 }
 
-// New returns the stream of a key. The order and the number of words matter: New(1, 2), New(2, 1) and New(1, 2, 0) differ.
+// New returns the stream of a key. The order and the number of words matter: New(1, 2), New(2, 1) and New(1, 2, 0)
+// differ.
 //
 // It is small enough to be inlined, so that a stream that does not escape costs no allocation.
 func New(words ...uint64) *Stream { return &Stream{key: absorb(words)} }

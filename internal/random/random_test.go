@@ -44,9 +44,26 @@ func TestStreamsDoNotInfluenceEachOther(t *testing.T) {
 
 func TestDifferentKeysDiffer(t *testing.T) {
 	keys := [][]uint64{
-		{}, {0}, {0, 0}, {1}, {2}, {1, 2}, {2, 1}, {1, 2, 0}, {0, 1, 2}, {1 << 32}, {1, 1 << 32}, {math.MaxUint64},
-		{random.PurposeInit, 1}, {random.PurposePrior, 1}, {random.PurposeOrder, 1}, {random.PurposeAugment, 1},
-		{1 << 63, 5}, {5, 1 << 63}, {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 5, 4},
+		{},
+		{0},
+		{0, 0},
+		{1},
+		{2},
+		{1, 2},
+		{2, 1},
+		{1, 2, 0},
+		{0, 1, 2},
+		{1 << 32},
+		{1, 1 << 32},
+		{math.MaxUint64},
+		{random.PurposeInit, 1},
+		{random.PurposePrior, 1},
+		{random.PurposeOrder, 1},
+		{random.PurposeAugment, 1},
+		{1 << 63, 5},
+		{5, 1 << 63},
+		{0, 1, 2, 3, 4, 5},
+		{0, 1, 2, 3, 5, 4},
 	}
 	seen := map[uint64]int{}
 	for i, k := range keys {
@@ -62,7 +79,9 @@ func TestDifferentKeysDiffer(t *testing.T) {
 
 // Purpose words are part of every stored result's identity: they must never change.
 func TestPurposesAreFixed(t *testing.T) {
-	got := []uint64{random.PurposeInit, random.PurposePrior, random.PurposeOrder, random.PurposeAugment, random.PurposeTest}
+	got := []uint64{
+		random.PurposeInit, random.PurposePrior, random.PurposeOrder, random.PurposeAugment, random.PurposeTest,
+	}
 	if !slices.Equal(got, []uint64{1, 2, 3, 4, 5}) {
 		t.Errorf("purposes are %v", got)
 	}
@@ -119,7 +138,8 @@ func TestMoments(t *testing.T) {
 		{"float64", (*random.Stream).Float64, 0.5, 1.0 / 12, 1.8, [3]float64{0.003, 0.001, 0.02}},
 		{
 			"uniform", func(s *random.Stream) float64 { return s.Uniform(-3, 5) },
-			1, 64.0 / 12, 1.8, [3]float64{0.03, 0.06, 0.02},
+			1, 64.0 / 12, 1.8,
+			[3]float64{0.03, 0.06, 0.02},
 		},
 		{"normal", (*random.Stream).Normal, 0, 1, 3, [3]float64{0.01, 0.015, 0.06}},
 		{"laplace", (*random.Stream).Laplace, 0, 2, 6, [3]float64{0.015, 0.05, 0.4}},

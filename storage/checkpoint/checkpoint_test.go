@@ -174,7 +174,10 @@ func TestLatestFallsBack(t *testing.T) {
 	if err != nil || m.Step != 1 {
 		t.Fatalf("Latest = %+v, %v; want step 1", m, err)
 	}
-	wants := []string{"00000004/params.safetensors has SHA-256", "00000003/optimizer.safetensors does not have the", "00000002/params.safetensors"}
+	wants := []string{
+		"00000004/params.safetensors has SHA-256", "00000003/optimizer.safetensors does not have the",
+		"00000002/params.safetensors",
+	}
 	for i, want := range wants {
 		if i >= len(passed) || passed[i].Step != 4-i || !strings.Contains(passed[i].Reason, want) {
 			t.Errorf("fallbacks %+v: number %d should say %q", passed, i, want)
@@ -243,7 +246,8 @@ func TestManifestOfAnotherStep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := storage.WriteAll(t.Context(), b, "checkpoints/00000002"+strings.TrimPrefix(key, "00000001"), data); err != nil {
+		copied := "checkpoints/00000002" + strings.TrimPrefix(key, "00000001")
+		if err := storage.WriteAll(t.Context(), b, copied, data); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,10 +26,10 @@ type Fallback struct {
 	Reason string // a sentence that names the file
 }
 
-// Latest returns the manifest of the newest whole checkpoint: every part was read, and has its size and hash. Newer ones
-// that are not whole come back with the reason, newest first; an unfinished save is one. ErrNone says that no save has
-// finished yet, ErrDamaged that there are checkpoints but none is whole. An error of the bucket other than a missing
-// object is returned as it is: a store that is out of reach for a moment must not cost progress.
+// Latest returns the manifest of the newest whole checkpoint: every part was read, and has its size and hash. Newer
+// ones that are not whole come back with the reason, newest first; an unfinished save is one. ErrNone says that no save
+// has finished yet, ErrDamaged that there are checkpoints but none is whole. An error of the bucket other than a
+// missing object is returned as it is: a store that is out of reach for a moment must not cost progress.
 func Latest(ctx context.Context, b storage.Bucket) (*Manifest, []Fallback, error) {
 	steps, err := list(ctx, b)
 	if err != nil {
@@ -39,7 +39,8 @@ func Latest(ctx context.Context, b storage.Bucket) (*Manifest, []Fallback, error
 	finished := 0
 	for _, s := range steps {
 		if _, ok := s.files[manifestName]; !ok {
-			passed = append(passed, Fallback{s.step, "the save did not finish: there is no " + b.URL() + "/" + manifestKey(s.step)})
+			reason := "the save did not finish: there is no " + b.URL() + "/" + manifestKey(s.step)
+			passed = append(passed, Fallback{s.step, reason})
 			continue
 		}
 		finished++
@@ -55,8 +56,9 @@ func Latest(ctx context.Context, b storage.Bucket) (*Manifest, []Fallback, error
 	if finished == 0 {
 		return nil, passed, fmt.Errorf("%w in %s/%s", ErrNone, b.URL(), Folder)
 	}
-	return nil, passed, fmt.Errorf("%w: none of the %d in %s/%s is whole; the newest: %s; copy them again from where they "+
-		"are whole, or move that folder away to begin again", ErrDamaged, finished, b.URL(), Folder, newestReason(steps, passed))
+	return nil, passed, fmt.Errorf("%w: none of the %d in %s/%s is whole; the newest: %s; copy them again from where "+
+		"they are whole, or move that folder away to begin again",
+		ErrDamaged, finished, b.URL(), Folder, newestReason(steps, passed))
 }
 
 // newestReason is why the newest finished checkpoint was refused.

@@ -93,7 +93,8 @@ func decodeManifest(data []byte, step int) (*Manifest, error) {
 		if i > 0 && m.Parts[i-1].Name >= p.Name {
 			return nil, fmt.Errorf("part %s is out of order", p.Name)
 		}
-		if sum, err := hex.DecodeString(p.SHA256); err != nil || len(sum) != sha256.Size || p.Size < 0 || p.Size == math.MaxInt64 {
+		sum, err := hex.DecodeString(p.SHA256)
+		if err != nil || len(sum) != sha256.Size || p.Size < 0 || p.Size == math.MaxInt64 {
 			return nil, fmt.Errorf("part %s has an impossible size or hash", p.Name)
 		}
 	}

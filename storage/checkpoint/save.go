@@ -12,11 +12,11 @@ import (
 	"pupil/storage/safetensors"
 )
 
-// Save stores a checkpoint: the parts, by name, and at the end the manifest. m.Version and m.Parts are set here. When it
-// returns nil, Latest gives this checkpoint; when it does not, or the process dies meanwhile, what was there before.
+// Save stores a checkpoint: the parts, by name, and at the end the manifest. m.Version and m.Parts are set here. When
+// it returns nil, Latest gives this checkpoint; when it does not, or the process dies meanwhile, what was there before.
 //
-// A step that has a checkpoint already is replaced. When that one has the same parts, as when a job was resumed and came
-// by again, it stays valid throughout; when it has others, it ends with the beginning of Save.
+// A step that has a checkpoint already is replaced. When that one has the same parts, as when a job was resumed and
+// came by again, it stays valid throughout; when it has others, it ends with the beginning of Save.
 func Save(ctx context.Context, b storage.Bucket, m Manifest, parts map[string]*safetensors.File) error {
 	if err := save(ctx, b, m, parts); err != nil {
 		return fmt.Errorf("save checkpoint of step %d: %w", m.Step, err)
@@ -112,8 +112,8 @@ func retain(ctx context.Context, b storage.Bucket, keep int) error {
 	return nil
 }
 
-// complete tells whether a saved step has a good manifest and parts of the right sizes, and, when hashes is set, whether
-// the parts have the right hashes.
+// complete tells whether a saved step has a good manifest and parts of the right sizes, and, when hashes is set,
+// whether the parts have the right hashes.
 func (s saved) complete(ctx context.Context, b storage.Bucket, hashes bool) (bool, error) {
 	read := readManifest
 	if hashes {

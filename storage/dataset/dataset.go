@@ -141,5 +141,6 @@ func (d *Dataset) read(ctx context.Context, key, sum string, size int64) (data [
 	} else if err == nil || !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrSize) {
 		return data, err
 	}
-	return nil, fmt.Errorf("%w: %w; copy this file again from where it is whole, or pack the dataset again", ErrDamaged, err)
+	return nil, fmt.Errorf("%w: %w; copy this file again from where it is whole, or pack the dataset again",
+		ErrDamaged, err)
 }

@@ -31,7 +31,8 @@ func TestSamples(t *testing.T) {
 			if err != nil || s != want || !bytes.Equal(data, grey(t, i+1, uint8(i))) {
 				t.Errorf("Sample(%d) = %+v, %d bytes, %v; want %+v", i, s, len(data), err, want)
 			}
-			if got := d.Describe(s); !strings.Contains(got, name(i)) || !strings.Contains(got, fmt.Sprintf("shard-%05d.tar", i/4)) {
+			shard := fmt.Sprintf("shard-%05d.tar", i/4)
+			if got := d.Describe(s); !strings.Contains(got, name(i)) || !strings.Contains(got, shard) {
 				t.Errorf("Describe = %q", got)
 			}
 		}
@@ -226,8 +227,8 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Count != 12 || s.Shards != 3 || s.Bytes != m.Bytes() || s.Unlabelled != 2 || s.Labels[0] != 5 || s.Labels[1] != 5 ||
-		s.Images <= 0 || s.Images >= s.Bytes || len(s.Damaged) != 0 {
+	if s.Count != 12 || s.Shards != 3 || s.Bytes != m.Bytes() || s.Unlabelled != 2 || s.Labels[0] != 5 ||
+		s.Labels[1] != 5 || s.Images <= 0 || s.Images >= s.Bytes || len(s.Damaged) != 0 {
 		t.Errorf("Inspect = %+v", s)
 	}
 	write(t, b, "shard-00001.tar", []byte("x"))
@@ -236,7 +237,8 @@ func TestInspect(t *testing.T) {
 	}
 	s, err = openDataset(t, b).Inspect(t.Context())
 	if err != nil || s.Count != 5 || s.Shards != 1 || len(s.Damaged) != 2 ||
-		!strings.Contains(s.Damaged[0].Error(), "shard-00001.tar") || !strings.Contains(s.Damaged[1].Error(), "shard-00002.json") {
+		!strings.Contains(s.Damaged[0].Error(), "shard-00001.tar") ||
+		!strings.Contains(s.Damaged[1].Error(), "shard-00002.json") {
 		t.Errorf("Inspect of a damaged dataset = %+v, %v", s, err)
 	}
 }

@@ -64,7 +64,8 @@ func refusesManifest(t *testing.T, want string, data []byte) {
 	t.Helper()
 	b := mem.New()
 	write(t, b, "manifest.json", data)
-	if _, err := dataset.Open(t.Context(), b); !errors.Is(err, dataset.ErrDamaged) || !strings.Contains(err.Error(), want) {
+	_, err := dataset.Open(t.Context(), b)
+	if !errors.Is(err, dataset.ErrDamaged) || !strings.Contains(err.Error(), want) {
 		t.Errorf("Open = %v, want ErrDamaged with %q", err, want)
 	}
 }
@@ -113,7 +114,8 @@ func TestIndexRefuses(t *testing.T) {
 		"follows":            append(index(`{"name":"b","offset":512,"size":1,"label":0}`), "[]"...),
 	} {
 		err := readAll(t, withIndex(t, data))
-		if !errors.Is(err, dataset.ErrDamaged) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "s.json") {
+		if !errors.Is(err, dataset.ErrDamaged) || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "s.json") {
 			t.Errorf("index %s: %v, want ErrDamaged with %q", data, err, want)
 		}
 	}

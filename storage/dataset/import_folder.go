@@ -44,7 +44,7 @@ func importFolder(ctx context.Context, dst storage.Bucket, root fs.FS, o ImportO
 		return Manifest{}, err
 	}
 	if len(paths) == 0 {
-		return Manifest{}, errors.New("there are no images; supported: PNG, JPEG, GIF, BMP, TIFF, WebP, by their usual suffixes")
+		return Manifest{}, errors.New("there are no images (PNG, JPEG, GIF, BMP, TIFF, WebP, by their usual suffixes)")
 	}
 	labelled, err := hasClasses(paths)
 	if err != nil {

@@ -106,12 +106,14 @@ func TestImportIDXChoices(t *testing.T) {
 			"0/00000.png", "1/00001.png", "2/00002.png", "0/00003.png", "1/00004.png", "2/00005.png",
 			"0/00006.png", "1/00007.png", "2/00008.png", "0/00009.png",
 		}},
-		"skip":              {labels, dataset.ImportOptions{PerClass: 1, Skip: 2}, []string{"0/00006.png", "1/00007.png", "2/00008.png"}},
+		"skip": {labels, dataset.ImportOptions{PerClass: 1, Skip: 2}, []string{
+			"0/00006.png", "1/00007.png", "2/00008.png",
+		}},
 		"skip without end":  {labels, dataset.ImportOptions{Skip: 3}, []string{"0/00009.png"}},
 		"no labels":         {"", dataset.ImportOptions{PerClass: 2, Skip: 1}, []string{"00001.png", "00002.png"}},
-		"too few":           {labels, dataset.ImportOptions{PerClass: 4}, []string{`class "1" has 3 images, fewer than the 4`}},
+		"too few":           {labels, dataset.ImportOptions{PerClass: 4}, []string{`class "1" has 3 images, fewer`}},
 		"too few unlabeled": {"", dataset.ImportOptions{PerClass: 11}, []string{"the source has 10 images"}},
-		"too few classes":   {labels, dataset.ImportOptions{Classes: []string{"a", "b"}}, []string{"label 2, but there are 2 classes"}},
+		"too few classes":   {labels, dataset.ImportOptions{Classes: []string{"a", "b"}}, []string{"the label 2"}},
 		"classes, no file":  {"", dataset.ImportOptions{Classes: []string{"a"}}, []string{"no file of labels"}},
 		"negative":          {labels, dataset.ImportOptions{Skip: -1}, []string{"want 0 or more"}},
 		"no such file":      {labels + "x", dataset.ImportOptions{}, []string{"no such file"}},
@@ -147,7 +149,8 @@ func TestImportFolder(t *testing.T) {
 		t.Fatalf("ImportFolder = %+v, %v", m, err)
 	}
 	want := []string{ // evenly mixed: 1/4, 3/4 of the cats among 1/12, 3/12 ... of the dogs
-		"dog/d0.png", "cat/deep/c0.PNG", "dog/d1.png", "dog/d2.png", "dog/d3.png", "cat/deep/c1.PNG", "dog/d4.png", "dog/d5.png",
+		"dog/d0.png", "cat/deep/c0.PNG", "dog/d1.png", "dog/d2.png", "dog/d3.png", "cat/deep/c1.PNG", "dog/d4.png",
+		"dog/d5.png",
 	}
 	if got := names(t, b); !slices.Equal(got, want) {
 		t.Errorf("images %q, want %q", got, want)

@@ -67,7 +67,8 @@ func (m Manifest) Bytes() int64 {
 }
 
 func (m Manifest) clone() Manifest {
-	m.Classes, m.Mean, m.Std, m.Shards = slices.Clone(m.Classes), slices.Clone(m.Mean), slices.Clone(m.Std), slices.Clone(m.Shards)
+	m.Classes, m.Shards = slices.Clone(m.Classes), slices.Clone(m.Shards)
+	m.Mean, m.Std = slices.Clone(m.Mean), slices.Clone(m.Std)
 	return m
 }
 
@@ -109,7 +110,8 @@ func checkClasses(classes []string) error {
 	seen := make(map[string]bool, len(classes))
 	for label, name := range classes {
 		if strings.Contains(name, "/") || storage.ValidateKey(name) != nil {
-			return fmt.Errorf("class %d is named %q; a name is used as a folder's, without '/', '\\' and control characters", label, name)
+			return fmt.Errorf("class %d is named %q; a name is used as a folder's, without '/', '\\' and control characters",
+				label, name)
 		}
 		if seen[name] {
 			return fmt.Errorf("two classes are named %q", name)

@@ -15,11 +15,11 @@ import (
 //  2. A permutation of all chunks, drawn from (Seed, epoch), puts them in a row.
 //  3. The first StepsPerEpoch * Batch samples of the row are cut into Lanes equal contiguous ranges, one a lane. The
 //     rest, fewer than Batch samples, is left out of this epoch.
-//  4. Within a lane's range a permutation drawn from (Seed, epoch, lane) orders the samples. Step k of the epoch uses the
-//     samples k*Batch/Lanes and following of every lane.
+//  4. Within a lane's range a permutation drawn from (Seed, epoch, lane) orders the samples. Step k of the epoch uses
+//     the samples k*Batch/Lanes and following of every lane.
 //
-// So each sample is used at most once in an epoch. A lane's range holds at most range/Chunk + 2 chunks of full length,
-// which bounds the shards it touches: with chunks as large as shards, about 1/Lanes of all shards; with small chunks the
+// So each sample is used at most once in an epoch. A lane's range is a run of whole chunks but for its two ends, and
+// that bounds the shards it touches: with chunks as large as shards, about 1/Lanes of all shards; with small chunks the
 // images mix better, and a lane touches most shards.
 //
 // A valid Order (see Validate) never fails. The methods of one that is not valid return nothing. All are safe for
@@ -74,8 +74,8 @@ func (o Order) StepsPerEpoch() int {
 }
 
 // Lane returns the numbers of a lane's samples of an epoch, in the order of use: StepsPerEpoch * Batch / Lanes of them.
-// It costs a pass over the chunks of the dataset and the samples of the lane, some milliseconds for a million images: keep
-// the result for the epoch, or use a Cursor.
+// It costs a pass over the chunks of the dataset and the samples of the lane, some milliseconds for a million images:
+// keep the result for the epoch, or use a Cursor.
 func (o Order) Lane(epoch, lane int) []int {
 	if epoch < 0 || lane < 0 || lane >= o.Lanes || o.Validate() != nil {
 		return nil
@@ -105,8 +105,8 @@ func (o Order) At(step, lane int) (epoch int, samples []int) { return o.Cursor(l
 // Cursor returns a cursor of a lane.
 func (o Order) Cursor(lane int) *Cursor { return &Cursor{order: o, lane: lane, epoch: -1} }
 
-// Cursor gives the samples of one lane step by step. It keeps the order of one epoch, so that a step costs nothing while
-// the epoch stays the same. It is not safe for concurrent use.
+// Cursor gives the samples of one lane step by step. It keeps the order of one epoch, so that a step costs nothing
+// while the epoch stays the same. It is not safe for concurrent use.
 type Cursor struct {
 	order   Order
 	lane    int

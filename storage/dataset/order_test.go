@@ -34,7 +34,8 @@ func describe(o dataset.Order) string {
 		o.Count, o.Batch, o.Lanes, o.Chunk, len(o.ShardCounts), o.Seed)
 }
 
-// TestEpochUsesEachSampleOnce is the ledger: in every epoch the lanes and the left-out samples together are all samples.
+// TestEpochUsesEachSampleOnce is the ledger: in every epoch the lanes and the left-out samples together are all
+// samples.
 func TestEpochUsesEachSampleOnce(t *testing.T) {
 	for _, o := range orders(200) {
 		if err := o.Validate(); err != nil {
@@ -126,7 +127,8 @@ func TestChunksStayTogether(t *testing.T) {
 
 // TestLaneTouchesFewShards is the concrete case of chunks as large as shards: 100 shards, 8 lanes.
 func TestLaneTouchesFewShards(t *testing.T) {
-	o := dataset.Order{Count: 10_000, Batch: 80, Lanes: 8, Chunk: 100, ShardCounts: slices.Repeat([]int{100}, 100), Seed: 1}
+	o := dataset.Order{Count: 10_000, Batch: 80, Lanes: 8, Chunk: 100, Seed: 1}
+	o.ShardCounts = slices.Repeat([]int{100}, 100)
 	for epoch := range 5 {
 		for lane := range o.Lanes {
 			shards := map[int]bool{}

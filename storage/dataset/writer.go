@@ -45,8 +45,8 @@ var ErrImage = errors.New("cannot pack image")
 
 var errClosed = errors.New("pack dataset: the writer is closed")
 
-// NewWriter returns a Writer; it checks the options, and does no I/O. The first Add or Close fails when the bucket holds
-// a dataset already: a dataset in use does not change.
+// NewWriter returns a Writer; it checks the options, and does no I/O. The first Add or Close fails when the bucket
+// holds a dataset already: a dataset in use does not change.
 func NewWriter(b storage.Bucket, o WriterOptions) (*Writer, error) {
 	if o.ShardSize < 0 {
 		return nil, fmt.Errorf("pack dataset: shard size %d, want 1 or more", o.ShardSize)
@@ -71,8 +71,8 @@ func (w *Writer) begin() {
 }
 
 // Add appends an encoded image (PNG, JPEG, GIF, BMP, TIFF or WebP). Its entry is CLASS/name for a label, and name for
-// the label -1. ErrImage leaves the dataset as if Add had not been called, so that a caller can leave out a broken image
-// and go on. After any other error the Writer is of no use.
+// the label -1. ErrImage leaves the dataset as if Add had not been called, so that a caller can leave out a broken
+// image and go on. After any other error the Writer is of no use.
 func (w *Writer) Add(ctx context.Context, name string, label int, encoded []byte) error {
 	if err := w.usable(ctx); err != nil {
 		return err

@@ -1,8 +1,8 @@
 // Package dir keeps a bucket in a folder: the key "runs/a/manifest.json" is the file runs/a/manifest.json.
 //
 // A Put writes a temporary file beside the target, flushes it to the disk, renames it over the target and flushes the
-// folder. So a reader sees the old object or the new one, and when Put has returned nil the object outlives a power cut.
-// Several processes may use the same folder at the same time.
+// folder. So a reader sees the old object or the new one, and when Put has returned nil the object outlives a power
+// cut. Several processes may use the same folder at the same time.
 //
 // A process that dies in the middle of a Put leaves its temporary file behind. Such files are no objects: List does not
 // show them, no key can name them, and List removes those that nobody has written to for an hour.

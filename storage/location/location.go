@@ -47,7 +47,8 @@ func open(ctx context.Context, address string) (storage.Bucket, error) {
 func openFile(u *url.URL) (storage.Bucket, error) {
 	switch {
 	case u.Host != "" && u.Host != "localhost":
-		return nil, fmt.Errorf("%q stands where a host does; a folder is written file:///absolute/path, with three slashes", u.Host)
+		return nil, fmt.Errorf("%q stands where a host does; a folder is written file:///absolute/path, with three slashes",
+			u.Host)
 	case !strings.HasPrefix(u.Path, "/"):
 		return nil, errors.New("the path is not absolute; a folder is written file:///absolute/path")
 	case u.RawQuery != "" || u.Fragment != "":

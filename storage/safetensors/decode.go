@@ -81,7 +81,8 @@ func covers(entries []entry, size int) error {
 		case e.end < e.begin:
 			return fmt.Errorf("tensor %q: data_offsets [%d, %d] run backwards", e.Name, e.begin, e.end)
 		case e.end > size:
-			return fmt.Errorf("tensor %q ends at %d, but there are only %d bytes of data: the file is cut off", e.Name, e.end, size)
+			return fmt.Errorf("tensor %q ends at %d, but there are only %d bytes of data: the file is cut off",
+				e.Name, e.end, size)
 		}
 		at = e.end
 	}

@@ -93,7 +93,8 @@ func (t Tensor) check() error {
 		return err
 	}
 	if n > math.MaxInt/size || n*size != len(t.Data) {
-		return fmt.Errorf("tensor %q: shape %v of %s does not fit its %d bytes of data", t.Name, t.Shape, t.DType, len(t.Data))
+		return fmt.Errorf("tensor %q: shape %v of %s does not fit its %d bytes of data",
+			t.Name, t.Shape, t.DType, len(t.Data))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,8 +86,8 @@ func TestLayout(t *testing.T) {
 			t.Errorf("tensor %q of %s begins at %d: not aligned", name, e.DType, e.Offsets[0])
 		}
 	}
-	if !strings.HasPrefix(string(data[8:]), `{"__metadata__":{"a":"line\nbreak","format":"pt"},"conv1.weight":{"dtype":"F32",`+
-		`"shape":[1,3],"data_offsets":[24,36]},`) {
+	if !strings.HasPrefix(string(data[8:]), `{"__metadata__":{"a":"line\nbreak","format":"pt"},"conv1.weight":{`+
+		`"dtype":"F32","shape":[1,3],"data_offsets":[24,36]},`) {
 		t.Errorf("header is %s", data[8:8+n])
 	}
 }
@@ -94,7 +95,8 @@ func TestLayout(t *testing.T) {
 // TestDecodeOthersFiles reads files as other writers lay them out: data in any order, white space, no padding.
 func TestDecodeOthersFiles(t *testing.T) {
 	f, err := safetensors.Decode(file(
-		` {"b":{"shape":[2],"data_offsets":[4,6],"dtype":"U8"},  "a" : {"dtype":"F32","shape":[],"data_offsets":[0,4]} }  `[1:],
+		`{"b":{"shape":[2],"data_offsets":[4,6],"dtype":"U8"},`+
+			"\n "+`"a" : {"dtype":"F32","shape":[],"data_offsets":[0,4]} }  `,
 		0, 0, 0x80, 0x3f, 7, 8))
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +115,13 @@ func TestDecodeOthersFiles(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	one := func(begin, end string) string {
 		return `"x":{"dtype":"U8","shape":[2],"data_offsets":[` + begin + `,` + end + `]}`
+	}
+	const scalar = `{"dtype":"U8","shape":[],"data_offsets":[0,1]}`
+	shaped := func(dtype, shape string, data ...byte) []byte {
+		return file(`{"x":{"dtype":"`+dtype+`","shape":`+shape+`,"data_offsets":[0,`+strconv.Itoa(len(data))+`]}}`, data...)
+	}
+	two := func(second string, data ...byte) []byte {
+		return file("{"+one("0", "2")+`,"y":{"dtype":"U8",`+second+`}}`, data...)
 	}
 	for name, tt := range map[string]struct {
 		data []byte
@@ -137,26 +146,26 @@ func TestDecodeRefuses(t *testing.T) {
 		"missing shape":       {file(`{"x":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "required"},
 		"missing offsets":     {file(`{"x":{"dtype":"U8","shape":[]}}`), "required"},
 		"three offsets":       {file(`{"x":{"dtype":"U8","shape":[],"data_offsets":[0,1,1]}}`, 1), "must have 2"},
-		"unknown dtype":       {file(`{"x":{"dtype":"X9","shape":[],"data_offsets":[0,1]}}`, 1), "X9"},
+		"unknown dtype":       {shaped("X9", "[]", 1), "X9"},
 		"dtype no text":       {file(`{"x":{"dtype":1,"shape":[],"data_offsets":[0,1]}}`, 1), "not a string"},
-		"negative dimension":  {file(`{"x":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}`, 1), "-1"},
-		"fractional":          {file(`{"x":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}`, 1), "1.0"},
-		"exponent":            {file(`{"x":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}`, 1), "1e0"},
-		"2^64":                {file(`{"x":{"dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,1]}}`, 1), "integer"},
-		"overflowing shape":   {file(`{"x":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,1]}}`, 1), "addressed"},
-		"overflowing bytes":   {file(`{"x":{"dtype":"F64","shape":[2305843009213693952],"data_offsets":[0,0]}}`), "does not fit"},
-		"nested dimension":    {file(`{"x":{"dtype":"U8","shape":[[1]],"data_offsets":[0,1]}}`, 1), "not a number"},
+		"negative dimension":  {shaped("U8", "[-1]", 1), "-1"},
+		"fractional":          {shaped("U8", "[1.0]", 1), "1.0"},
+		"exponent":            {shaped("U8", "[1e0]", 1), "1e0"},
+		"2^64":                {shaped("U8", "[18446744073709551616]", 1), "integer"},
+		"overflowing shape":   {shaped("U8", "[4294967296,4294967296]", 1), "addressed"},
+		"overflowing bytes":   {shaped("F64", "[2305843009213693952]"), "does not fit"},
+		"nested dimension":    {shaped("U8", "[[1]]", 1), "not a number"},
 		"shape and data":      {file("{"+one("0", "3")+"}", 1, 2, 3), "does not fit"},
 		"out of bounds":       {file("{"+one("0", "2")+"}", 1), "cut off"},
 		"far out of bounds":   {file("{"+one("9223372036854775806", "9223372036854775807")+"}", 1), "gap"},
-		"backwards":           {file("{"+one("0", "2")+`,"y":{"dtype":"U8","shape":[],"data_offsets":[2,1]}}`, 1, 2), "backwards"},
+		"backwards":           {two(`"shape":[],"data_offsets":[2,1]`, 1, 2), "backwards"},
 		"gap at the start":    {file("{"+one("1", "3")+"}", 1, 2, 3), "gap"},
 		"left over":           {file("{"+one("0", "2")+"}", 1, 2, 3), "3 bytes of data"},
 		"data without tensor": {file("{}", 1), "1 bytes of data"},
-		"overlap":             {file("{"+one("0", "2")+`,"y":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, 1, 2, 3), "overlap"},
-		"the same bytes":      {file("{"+one("0", "2")+`,"y":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 1, 2), "overlap"},
+		"overlap":             {two(`"shape":[2],"data_offsets":[1,3]`, 1, 2, 3), "overlap"},
+		"the same bytes":      {two(`"shape":[2],"data_offsets":[0,2]`, 1, 2), "overlap"},
 		"duplicate":           {file("{"+one("0", "2")+","+one("2", "4")+"}", 1, 2, 3, 4), "twice"},
-		"duplicate, escaped":  {file("{"+one("0", "2")+","+strings.Replace(one("2", "4"), "x", "\\u0078", 1)+"}", 1, 2, 3, 4), "twice"},
+		"duplicate, escaped":  {file(`{"x":`+scalar+`,"\u0078":`+scalar+`}`, 1), "twice"},
 		"duplicate key":       {file(`{"x":{"dtype":"U8","dtype":"U8","shape":[],"data_offsets":[0,1]}}`, 1), "twice"},
 		"metadata no text":    {file(`{"__metadata__":{"a":1}}`), "not a string"},
 		"metadata twice":      {file(`{"__metadata__":{},"__metadata__":{}}`), "twice"},
@@ -198,9 +207,12 @@ func TestEncodeRefuses(t *testing.T) {
 }
 
 func TestFloats(t *testing.T) {
-	floats := []float32{0, float32(math.Copysign(0, -1)), 1, -2.5, math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(1))}
+	floats := []float32{
+		0, float32(math.Copysign(0, -1)), 1, -2.5, math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(1)),
+	}
+	same := func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 	got, err := safetensors.FromFloat32("x", []int{7}, floats).Float32()
-	if err != nil || !slices.EqualFunc(got, floats, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+	if err != nil || !slices.EqualFunc(got, floats, same) {
 		t.Errorf("float32 %v, %v; want %v", got, err, floats)
 	}
 	doubles, err := safetensors.FromFloat64("x", []int{1, 2}, []float64{0.1, math.Inf(-1)}).Float64()
@@ -210,11 +222,14 @@ func TestFloats(t *testing.T) {
 	if got, err := safetensors.FromFloat64("x", nil, []float64{0.1}).Float32(); err != nil || got[0] != 0.1 {
 		t.Errorf("float64 as float32 %v, %v", got, err)
 	}
-	bf16 := safetensors.Tensor{Name: "x", DType: safetensors.BF16, Shape: []int{3}, Data: []byte{0x80, 0x3f, 0x20, 0xc0, 0x80, 0x7f}}
+	bf16 := safetensors.Tensor{
+		Name: "x", DType: safetensors.BF16, Shape: []int{3}, Data: []byte{0x80, 0x3f, 0x20, 0xc0, 0x80, 0x7f},
+	}
 	if got, err := bf16.Float64(); err != nil || !slices.Equal(got, []float64{1, -2.5, math.Inf(1)}) {
 		t.Errorf("bfloat16 %v, %v", got, err)
 	}
-	if _, err := safetensors.FromInt64("x", nil, []int64{1}).Float32(); err == nil || !strings.Contains(err.Error(), "I64") {
+	_, err = safetensors.FromInt64("x", nil, []int64{1}).Float32()
+	if err == nil || !strings.Contains(err.Error(), "I64") {
 		t.Errorf("integers as floats: %v, want an error that names the type", err)
 	}
 }
@@ -296,7 +311,8 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add(file(`{"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"y":{"dtype":"BOOL","shape":[],"data_offsets":[2,3]}}`, 1, 2, 3))
+	f.Add(file(`{"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},`+
+		`"y":{"dtype":"BOOL","shape":[],"data_offsets":[2,3]}}`, 1, 2, 3))
 	f.Add(file(`{"x":{"dtype":"F32","shape":[0,9],"data_offsets":[0,0]}} `))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := safetensors.Decode(data)

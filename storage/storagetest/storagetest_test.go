@@ -31,7 +31,8 @@ func TestFaults(t *testing.T) {
 		_, listErr := f.List(t.Context(), "")
 		_, getErr := f.Get(t.Context(), "k", 0, -1)
 		for name, err := range map[string]error{
-			"List": listErr, "Get": getErr, "Delete": f.Delete(t.Context(), "k"), "Put": storage.WriteAll(t.Context(), f, "x", nil),
+			"List": listErr, "Get": getErr, "Delete": f.Delete(t.Context(), "k"),
+			"Put": storage.WriteAll(t.Context(), f, "x", nil),
 		} {
 			if !errors.Is(err, storagetest.ErrInjected) {
 				t.Errorf("%s: %s after the fault = %v", fault, name, err)

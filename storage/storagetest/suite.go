@@ -66,7 +66,16 @@ func ranges(t *testing.T, b storage.Bucket) {
 	for _, tt := range []struct {
 		offset, length int64
 		want           string
-	}{{0, -1, "0123456789"}, {0, 0, ""}, {0, 3, "012"}, {4, 2, "45"}, {4, -1, "456789"}, {8, 5, "89"}, {10, -1, ""}, {10, 4, ""}} {
+	}{
+		{0, -1, "0123456789"},
+		{0, 0, ""},
+		{0, 3, "012"},
+		{4, 2, "45"},
+		{4, -1, "456789"},
+		{8, 5, "89"},
+		{10, -1, ""},
+		{10, 4, ""},
+	} {
 		if got := get(t, b, "k", tt.offset, tt.length); string(got) != tt.want {
 			t.Errorf("Get(%d, %d) = %q, want %q", tt.offset, tt.length, got, tt.want)
 		}

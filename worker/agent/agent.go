@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -113,10 +114,12 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 	living, end := context.WithCancel(ctx)
 	wg.Go(func() { a.heartbeats(living) })
 	wg.Go(func() { a.takeOrders(living, orders) })
-	err := a.serve(ctx, t)
-	end()
+	known, err := a.serve(ctx, t)
+	end() // before the goodbye: a heartbeat after it would be refused
 	wg.Wait()
-	a.leave(ctx)
+	if known {
+		a.leave(ctx)
+	}
 	return err
 }
 
@@ -178,31 +181,44 @@ func (a *agent) register(ctx context.Context) error {
 	return nil
 }
 
-// serve waits for the plan, carries it, tells how it ended, and waits until it may go.
-func (a *agent) serve(ctx context.Context, t Trainer) error {
+// serve waits for the plan, carries it, tells how it ended, and waits until it may go. known says that there is a
+// coordinator to say goodbye to.
+func (a *agent) serve(ctx context.Context, t Trainer) (known bool, err error) {
 	var p *part
 	select {
 	case p = <-a.plans:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return true, context.Cause(ctx)
 	}
+	defer p.close()
 	end, err := p.carry(t)
 	a.setActivity(wire.Done)
-	if cause := context.Cause(ctx); errors.Is(cause, ErrCoordinatorGone) {
-		p.close()
-		return errors.Join(cause, err)
-	}
-	// The coordinator is told even when ctx has ended, by a signal.
-	told, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	last, cancel := a.lastWords(ctx)
 	defer cancel()
-	_, e := request[wire.Ack](told, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
+	_, e := request[wire.Ack](last, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
 	if e != nil {
+		if err == nil {
+			return false, fmt.Errorf("tell how the job ended: %w", cmp.Or(context.Cause(ctx), e))
+		}
 		a.logger.Warn("could not tell how the job ended", "generation", p.plan.Generation, "err", e)
-	} else if err == nil {
+		return false, err
+	}
+	if err == nil {
 		err = a.awaitDismissal(ctx)
 	}
-	p.close()
-	return err
+	return true, err
+}
+
+// lastWords returns a context for what the coordinator is told also when ctx has ended, by a signal: as long as it lives,
+// and for the timeout at most.
+func (a *agent) lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), ErrCoordinatorGone) {
+			cancel()
+		}
+	})
+	return last, func() { stop(); cancel() }
 }
 
 // awaitDismissal waits until the run is over: others may still ask this worker's ring about the last step.
@@ -217,10 +233,7 @@ func (a *agent) awaitDismissal(ctx context.Context) error {
 
 // leave says goodbye, as far as there is somebody to hear it.
 func (a *agent) leave(ctx context.Context) {
-	if errors.Is(context.Cause(ctx), ErrCoordinatorGone) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	ctx, cancel := a.lastWords(ctx)
 	defer cancel()
 	m := wire.Leave{Worker: a.config.ID, Session: a.session}
 	if _, err := request[wire.Ack](ctx, a.nc, wire.WorkerSubject(a.config.ID, a.session), m, a.interval); err != nil {

@@ -17,6 +17,7 @@ import (
 type part struct {
 	agent  *agent
 	plan   wire.Plan
+	living context.Context // of the agent
 	ctx    context.Context // of the training
 	cancel context.CancelCauseFunc
 	stop   atomic.Bool
@@ -33,7 +34,7 @@ type part struct {
 var _ Session = (*part)(nil)
 
 func newPart(ctx context.Context, a *agent, m wire.Plan) *part {
-	p := &part{agent: a, plan: m, aborted: make(chan struct{}), closeRing: func() {}}
+	p := &part{agent: a, plan: m, living: ctx, aborted: make(chan struct{}), closeRing: func() {}}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	return p
 }
@@ -133,14 +134,14 @@ func (p *part) cause(err error) error {
 	if !follows {
 		return err
 	}
-	if ended == nil || !errors.Is(ended, ErrCoordinatorGone) {
-		timer := time.NewTimer(2 * p.agent.interval)
-		defer timer.Stop()
-		select {
-		case <-p.aborted:
-			return p.abort
-		case <-timer.C:
-		}
+	timer := time.NewTimer(2 * p.agent.interval)
+	defer timer.Stop()
+	select {
+	case <-p.aborted:
+		return p.abort
+	case <-p.living.Done():
+		return context.Cause(p.living)
+	case <-timer.C:
 	}
 	if ended != nil {
 		return ended

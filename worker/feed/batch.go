@@ -44,7 +44,8 @@ func newBatch(lane, n int, teacher, student *augment.Pipeline, home chan *Batch)
 	return b
 }
 
-// Release gives the batch's memory back. The batch and its slices must not be used after it. A second call does nothing.
+// Release gives the batch's memory back. The batch and its slices must not be used after it. A second call does
+// nothing.
 func (b *Batch) Release() {
 	if b.released.Swap(true) {
 		return

@@ -56,7 +56,8 @@ func (c Config) validate(lanes []int, firstStep, lastStep int) error {
 		faults = append(faults, err)
 	}
 	if c.Data != nil {
-		fault(c.Order.Count == c.Data.Count(), "the order is one of %d images, the dataset has %d", c.Order.Count, c.Data.Count())
+		fault(c.Order.Count == c.Data.Count(), "the order is one of %d images, the dataset has %d",
+			c.Order.Count, c.Data.Count())
 	}
 	seen := map[int]bool{}
 	for _, l := range lanes {

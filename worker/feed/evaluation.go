@@ -100,7 +100,7 @@ func (c *EvaluationConfig) iterate(ctx context.Context, yield func(*EvaluationBa
 	}
 }
 
-func (c *EvaluationConfig) produce(ctx context.Context, free <-chan *EvaluationBatch, ready chan<- *EvaluationBatch) error {
+func (c *EvaluationConfig) produce(ctx context.Context, free, ready chan *EvaluationBatch) error {
 	for first := 0; first < c.Data.Count(); first += c.Batch {
 		var b *EvaluationBatch
 		select {
@@ -109,6 +109,9 @@ func (c *EvaluationConfig) produce(ctx context.Context, free <-chan *EvaluationB
 			return context.Cause(ctx)
 		}
 		if err := c.fill(ctx, b, first); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			return err
 		}
 		select {

@@ -19,8 +19,8 @@ type Feed struct {
 	started atomic.Bool
 }
 
-// New returns a feed of the lanes' batches of the steps firstStep, ..., lastStep-1, counted over the whole job. It starts
-// nothing: Run does. An error lists every fault of the arguments.
+// New returns a feed of the lanes' batches of the steps firstStep, ..., lastStep-1, counted over the whole job. It
+// starts nothing: Run does. An error lists every fault of the arguments.
 func New(c Config, lanes []int, firstStep, lastStep int) (*Feed, error) {
 	c = c.withDefaults()
 	if err := c.validate(lanes, firstStep, lastStep); err != nil {
@@ -34,9 +34,9 @@ func New(c Config, lanes []int, firstStep, lastStep int) (*Feed, error) {
 }
 
 // Run makes batches until the last step's are made, every lane has failed, or ctx has ended; all goroutines have ended
-// when it returns. A lane that fails hands out the batches before its failure and then the error; the other lanes go on.
-// Run returns the error of the first lane that failed, in the order of New's lanes, context.Cause(ctx) when ctx ended
-// before the last batch was made, else nil.
+// when it returns. A lane that fails hands out the batches before its failure and then the error; the other lanes go
+// on. Run returns the error of the first lane that failed, in the order of New's lanes, context.Cause(ctx) when ctx
+// ended before the last batch was made, else nil.
 func (f *Feed) Run(ctx context.Context) error {
 	if f.started.Swap(true) {
 		return errors.New("feed: Run was called twice")
@@ -64,9 +64,9 @@ func (f *Feed) Run(ctx context.Context) error {
 	return nil
 }
 
-// Next returns the lane's batch of the next step; it waits until the batch is made or ctx has ended. After the last step
-// it returns io.EOF, after a failure the reason: an image that cannot be decoded (ErrBroken), a shard that cannot be
-// read, or the cause for which Run's ctx ended.
+// Next returns the lane's batch of the next step; it waits until the batch is made or ctx has ended. After the last
+// step it returns io.EOF, after a failure the reason: an image that cannot be decoded (ErrBroken), a shard that cannot
+// be read, or the cause for which Run's ctx ended.
 func (f *Feed) Next(ctx context.Context, lane int) (*Batch, error) {
 	for _, l := range f.lanes {
 		if l.number == lane {

@@ -36,8 +36,8 @@ type task struct {
 }
 
 // do makes the image and both views. With SkipBroken an image that cannot be decoded is replaced by the next one of the
-// lane's epoch that can, cyclically. The views of the replacement are drawn with the number of the sample whose place it
-// takes, so that they differ from its own views in the same epoch.
+// lane's epoch that can, cyclically. The views of the replacement are drawn with the number of the sample whose place
+// it takes, so that they differ from its own views in the same epoch.
 func (f *Feed) do(ctx context.Context, t task) result {
 	b := t.batch
 	var first error

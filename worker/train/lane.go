@@ -25,13 +25,14 @@ type lane struct {
 	missing               []int // by bucket: tensors that are not complete yet
 
 	// of the step
-	ctx     context.Context // of the call that is running; the graph's callbacks have no parameter for it
-	batch   *feed.Batch
-	result  *loss.Result
-	err     error // of a callback that cannot return one
-	clock   stopwatch
-	waiting time.Duration
-	skipped int
+	ctx       context.Context // of the call that is running; the graph's callbacks have no parameter for it
+	batch     *feed.Batch
+	result    *loss.Result
+	err       error // of a callback that cannot return one
+	clock     stopwatch
+	waiting   time.Duration
+	computing bool // the lane has one of the places
+	skipped   int
 }
 
 // stopwatch measures the time that a lane computes: it stands still while the lane waits.
@@ -164,18 +165,21 @@ func (l *lane) complete(b int) {
 func (l *lane) acquire() error {
 	select {
 	case l.trainer.places <- struct{}{}:
+		l.computing = true
 		l.clock.start()
 		return nil
 	case <-l.ctx.Done():
-		l.trainer.places <- struct{}{} // release will give it back
-		l.clock.start()
 		return context.Cause(l.ctx)
 	}
 }
 
+// release gives the place back, if the lane has one.
 func (l *lane) release() {
-	l.clock.stop()
-	<-l.trainer.places
+	if l.computing {
+		l.computing = false
+		l.clock.stop()
+		<-l.trainer.places
+	}
 }
 
 func widen(dst []float64, src []float32) {

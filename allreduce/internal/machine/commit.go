@@ -54,7 +54,7 @@ func (m *Machine) Commit(now time.Duration, step uint64) error {
 		return fmt.Errorf("step %d: bucket %d is not reduced yet", step, m.live[0].id)
 	}
 	c := &commit{digest: m.digestOf(), started: now}
-	m.restart(&c.ask)
+	c.ask.at = now + m.wait(0, 0)
 	m.commit = c
 	for r := range m.c.Size {
 		if r != m.c.Rank {
@@ -162,15 +162,16 @@ func (m *Machine) closeStep() {
 	m.overflowed = m.overflowed && len(m.early) > 0
 }
 
-// query asks the ranks that have not said that they are done.
+// query asks the ranks that have not said that they are done, and another one with each question: should that one have
+// committed the step, its word stands for all.
 func (m *Machine) query() {
+	m.again(&m.commit.ask, 0)
+	another := (m.c.Rank + 1 + m.commit.ask.level) % m.c.Size
 	for r, d := range m.done {
-		if r != m.c.Rank && !d.known {
-			f := frame.New(m.header(frame.Query), 0)
-			m.send(r, f)
+		if r != m.c.Rank && (!d.known || r == another) {
+			m.send(r, frame.New(m.header(frame.Query), 0))
 		}
 	}
-	m.again(&m.commit.ask)
 }
 
 // silent lists the ranks that have not said that they are done.

@@ -168,7 +168,7 @@ func (m *Machine) Fail(err error) {
 		return
 	}
 	m.end(err)
-	text := []byte(trim(err.Error(), min(maxReason, m.c.ChunkBytes)))
+	text := []byte(trim(err.Error(), MaxControl))
 	for r := range m.c.Size {
 		if r == m.c.Rank {
 			continue
@@ -195,8 +195,8 @@ func (m *Machine) end(err error) {
 	m.held, m.earlyBytes = 0, 0
 }
 
-// maxReason bounds the bytes of a reason that travels in an ABORT.
-const maxReason = 1024
+// MaxControl bounds the payload of messages other than chunks, in bytes.
+const MaxControl = 1024
 
 // trim cuts s to at most n bytes, at the beginning of a character.
 func trim(s string, n int) string {

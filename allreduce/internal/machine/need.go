@@ -11,13 +11,18 @@ import (
 // are the chunk.
 const hasPartial = 1 << 31
 
-// need asks the previous rank for the first missing chunks: as many as may be under way, halved with every question.
+// maxEntries bounds the entries of a NEED.
+const maxEntries = MaxControl / 4
+
+// need asks the previous rank for the first missing chunks: for as many answers as chunks may be under way, halved with
+// every question, out of as many chunks.
 func (m *Machine) need(b *bucket) {
 	b.ask.attempt = min(b.ask.attempt, math.MaxUint16-1) + 1
-	limit := max(1, m.c.Size*m.c.Window>>min(b.ask.level, 30))
-	limit = min(limit, b.missing, m.c.ChunkBytes/4)
-	f := frame.New(m.header(frame.Need), limit*4)
-	f.Bucket, f.Count, f.Attempt = b.id, uint32(limit), b.ask.attempt
+	underWay := m.c.Size * m.c.Window
+	entries := min(underWay, b.missing, maxEntries)
+	f := frame.New(m.header(frame.Need), entries*4)
+	f.Bucket, f.Count, f.Attempt = b.id, uint32(entries), b.ask.attempt
+	f.Total = uint32(max(1, underWay>>min(b.ask.level+m.patience, 30)))
 	for i, p := b.first, f.Payload(); len(p) > 0; i++ {
 		entry := uint32(i)
 		switch b.state[i] {
@@ -31,7 +36,7 @@ func (m *Machine) need(b *bucket) {
 	}
 	f.Seal()
 	m.send(m.previous(), f)
-	m.again(&b.ask)
+	m.again(&b.ask, m.patience)
 }
 
 // serve answers a NEED with what this rank has: the total, or the partial sum that it had sent on. What it has not, it
@@ -41,7 +46,8 @@ func (m *Machine) serve(f frame.Frame) {
 	if b == nil || int(f.Sender) != m.next() {
 		return
 	}
-	for p := f.Payload(); len(p) > 0; p = p[4:] {
+	left := f.Total
+	for p := f.Payload(); len(p) > 0 && left > 0; p = p[4:] {
 		entry := binary.LittleEndian.Uint32(p)
 		i := int(entry &^ hasPartial)
 		if i >= len(b.state) {
@@ -58,6 +64,7 @@ func (m *Machine) serve(f frame.Frame) {
 		default:
 			continue
 		}
+		left--
 		again.Attempt = f.Attempt
 		m.stats.Resent++
 		m.send(m.next(), again)

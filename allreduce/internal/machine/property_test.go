@@ -19,14 +19,14 @@ func TestSchedules(t *testing.T) {
 		survives  bool                        // all ranks must do all
 	}{
 		{"quiet", 300, func(*random.Stream) faults { return faults{} }, true},
-		{"repeated, delayed, replayed", 500, func(*random.Stream) faults {
+		{"repeated, delayed, replayed", 600, func(*random.Stream) faults {
 			return faults{repeat: 0.05, delay: 0.2, replay: 0.05}
 		}, true},
-		{"a few lost and damaged", 500, func(*random.Stream) faults {
+		{"a few lost and damaged", 600, func(*random.Stream) faults {
 			return faults{drop: 0.01, corrupt: 0.01, truncate: 0.01, repeat: 0.02, delay: 0.1, replay: 0.02}
 		}, true},
-		{"a fifth lost", 300, func(*random.Stream) faults { return faults{drop: 0.2} }, true},
-		{"anything", 1000, func(r *random.Stream) faults {
+		{"a fifth lost", 500, func(*random.Stream) faults { return faults{drop: 0.2} }, true},
+		{"anything", 800, func(r *random.Stream) faults {
 			return faults{
 				drop: cube(r), repeat: cube(r), delay: r.Float64(), corrupt: cube(r), truncate: cube(r), replay: cube(r),
 			}

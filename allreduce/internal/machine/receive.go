@@ -113,8 +113,9 @@ func (m *Machine) isEarly(f frame.Frame) bool {
 	return f.Kind == frame.Data && m.buckets[f.Bucket] == nil && m.commit == nil
 }
 
-// asker says when to ask again for what does not come. Waiting is doubled after every question without progress, from
-// a base that is doubled too (patience) when answers show that a question came too early, as on a slow network.
+// asker says when to ask again for what does not come. Waiting is doubled after every question without progress, up to
+// Deadline/32: a question costs next to nothing when there is no answer yet. When answers show that questions came too
+// early, as on a slow network, the first wait is doubled too (Machine.patience), up to Deadline/8.
 type asker struct {
 	at      time.Duration
 	level   int
@@ -128,22 +129,25 @@ const firstWait = 100 * time.Millisecond
 // maxPatience bounds the doublings of the first wait.
 const maxPatience = 6
 
-func (m *Machine) wait(level int) time.Duration {
-	return min(min(m.c.Deadline/64, firstWait)<<min(level, 16), m.c.Deadline/8)
+// wait is the time until the next question, after level questions without progress.
+func (m *Machine) wait(level, patience int) time.Duration {
+	first := min(m.c.Deadline/64, firstWait)
+	slow := min(first<<patience, m.c.Deadline/8)
+	return max(slow, min(first<<min(level, 16), m.c.Deadline/32))
 }
 
 // restart makes an asker wait from now on.
 func (m *Machine) restart(a *asker) {
-	a.level, a.attempt = m.patience, 0
-	a.at = m.now + m.wait(a.level)
+	a.level, a.attempt = 0, 0
+	a.at = m.now + m.wait(0, m.patience)
 }
 
 // again notes that a question was asked.
-func (m *Machine) again(a *asker) {
+func (m *Machine) again(a *asker, patience int) {
 	m.stats.Asked++
 	a.asked = true
 	a.level++
-	a.at = m.now + m.wait(a.level)
+	a.at = m.now + m.wait(a.level, patience)
 }
 
 // moved notes progress of a bucket.
@@ -152,7 +156,7 @@ func (m *Machine) moved(b *bucket) {
 	m.restart(&b.ask)
 }
 
-// tooEarly notes that something came twice. If it was sent again on a question, that came too early.
+// tooEarly notes that a chunk came twice. If it was sent again on a question, that came too early.
 func (m *Machine) tooEarly(attempt uint16) {
 	if attempt > 0 {
 		m.patience = min(m.patience+1, maxPatience)

@@ -13,7 +13,7 @@ const lanes = 8 // float32 values of a register
 
 // begin opens a function.
 func begin(name, signature, doc string) {
-	TEXT(name+"AVX2", NOSPLIT, "func("+signature+")")
+	TEXT(name+"AVX2", NOSPLIT, "func"+signature)
 	Doc(doc)
 	Pragma("noescape")
 }

@@ -101,8 +101,8 @@ func from(slice, index string) Register {
 
 func depthwiseRun() {
 	begin("depthwiseRun",
-		"rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32, "+
-			"yStep int, accumulate bool",
+		"(rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32, "+
+			"yStep int, accumulate bool)",
 		"depthwiseRunAVX2 is depthwiseRunGeneric.")
 	variants(func(t taps) {
 		x, w, y, col := from("x", "x0"), from("w", "w0"), pointer("y"), bytes("c")
@@ -155,7 +155,7 @@ func depthwiseRun() {
 
 func depthwiseSums() {
 	begin("depthwiseSums",
-		"rows, cols, c, count int, x []float32, x0, xRow, xStep int, dy, dw []float32, w0, wRow int",
+		"(rows, cols, c, count int, x []float32, x0, xRow, xStep int, dy, dw []float32, w0, wRow int)",
 		"depthwiseSumsAVX2 is depthwiseSumsGeneric, but sums the pixels first and adds that to dw.")
 	variants(func(t taps) {
 		x, dw, dy, col := from("x", "x0"), from("dw", "w0"), pointer("dy"), bytes("c")

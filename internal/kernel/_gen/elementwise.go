@@ -72,8 +72,10 @@ func bounds(v float32) VecVirtual {
 
 // Predicates of VCMPPS.
 const (
-	lessThan    = 0x11 // ordered, quiet
+	lessThan    = 0x11
 	greaterThan = 0x1e
+	unordered   = 0x03 // one is NaN
+	ordered     = 0x07
 )
 
 // compare returns a mask of v p bound.
@@ -147,7 +149,7 @@ func flat(l labels, slices []string, size string, body func(v lane, at []Mem)) {
 }
 
 func activate() {
-	begin("activate", "act uint8, x, y []float32", "activateAVX2 is activateGeneric.")
+	begin("activate", "(act uint8, x, y []float32)", "activateAVX2 is activateGeneric.")
 	eachActivation(func(l labels, a activation) {
 		flat(l, []string{"x", "y"}, "x", func(v lane, at []Mem) {
 			x := YMM()
@@ -159,7 +161,7 @@ func activate() {
 }
 
 func activateBackward() {
-	begin("activateBackward", "act uint8, x, dy, dx []float32", "activateBackwardAVX2 is activateBackwardGeneric.")
+	begin("activateBackward", "(act uint8, x, dy, dx []float32)", "activateBackwardAVX2 is activateBackwardGeneric.")
 	eachActivation(func(l labels, a activation) {
 		flat(l, []string{"x", "dy", "dx"}, "x", func(v lane, at []Mem) {
 			x, d := YMM(), YMM()
@@ -173,7 +175,7 @@ func activateBackward() {
 
 // elementwise emits z = x op y.
 func elementwise(name string, op func(...Op)) {
-	begin(name, "x, y, z []float32", name+"AVX2 is "+name+"Generic.")
+	begin(name, "(x, y, z []float32)", name+"AVX2 is "+name+"Generic.")
 	flat("values", []string{"x", "y", "z"}, "x", func(v lane, at []Mem) {
 		x, y := YMM(), YMM()
 		v.load(at[0], x)
@@ -185,17 +187,40 @@ func elementwise(name string, op func(...Op)) {
 }
 
 func maximum() {
-	begin("maximum", "x, y []float32", "maximumAVX2 is maximumGeneric.")
+	begin("maximum", "(x, y []float32)", "maximumAVX2 is maximumGeneric.")
 	flat("values", []string{"x", "y"}, "x", func(v lane, at []Mem) {
 		x, y, nan := YMM(), YMM(), YMM()
 		v.load(at[0], x)
 		v.load(at[1], y)
 		Comment("VMAXPS returns its second source, here x, when either is NaN.")
-		VCMPPS(U8(3), y, y, nan)
+		VCMPPS(U8(unordered), y, y, nan)
 		largest := YMM()
 		VMAXPS(x, y, largest)
 		VBLENDVPS(nan, y, largest, largest)
 		v.store(largest, at[1])
+	})
+	end()
+}
+
+func maximumAt() {
+	begin("maximumAt", "(pixel int32, x, y []float32, at []int32)", "maximumAtAVX2 is maximumAtGeneric.")
+	pixel := YMM()
+	VMOVD(Load(Param("pixel"), GP32()), pixel.AsX())
+	VPBROADCASTD(pixel.AsX(), pixel)
+	flat("values", []string{"x", "y", "at"}, "x", func(v lane, at []Mem) {
+		x, y, old, wins, nan := YMM(), YMM(), YMM(), YMM(), YMM()
+		v.load(at[0], x)
+		v.load(at[1], y)
+		v.load(at[2], old)
+		VCMPPS(U8(unordered), x, x, nan)
+		VCMPPS(U8(ordered), y, y, wins)
+		VANDPS(wins, nan, nan)
+		VCMPPS(U8(greaterThan), y, x, wins)
+		VORPS(nan, wins, wins)
+		VBLENDVPS(wins, x, y, y)
+		VBLENDVPS(wins, pixel, old, old)
+		v.store(y, at[1])
+		v.store(old, at[2])
 	})
 	end()
 }

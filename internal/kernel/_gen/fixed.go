@@ -26,7 +26,7 @@ func four(body func(v lane, dst, src Mem)) {
 }
 
 func toFixed32() {
-	begin("toFixed32", "dst []int32, src []float32, scale float64, limit int32) (saturated int",
+	begin("toFixed32", "(dst []int32, src []float32, scale float64, limit int32) (saturated int)",
 		"toFixed32AVX2 is toFixed32Generic.")
 	scale, upper, lower, absolute, count := YMM(), YMM(), YMM(), YMM(), YMM()
 	VBROADCASTSD(address("scale"), scale)
@@ -68,7 +68,7 @@ func toFixed32() {
 }
 
 func addFixed32() {
-	begin("addFixed32", "dst, src []int32", "addFixed32AVX2 is addFixed32Generic.")
+	begin("addFixed32", "(dst, src []int32)", "addFixed32AVX2 is addFixed32Generic.")
 	flat("values", []string{"src", "dst"}, "src", func(v lane, at []Mem) {
 		x, y := YMM(), YMM()
 		v.load(at[0], x)
@@ -80,7 +80,7 @@ func addFixed32() {
 }
 
 func fromFixed32() {
-	begin("fromFixed32", "dst []float32, src []int32, scale float64", "fromFixed32AVX2 is fromFixed32Generic.")
+	begin("fromFixed32", "(dst []float32, src []int32, scale float64)", "fromFixed32AVX2 is fromFixed32Generic.")
 	scale := YMM()
 	VBROADCASTSD(address("scale"), scale)
 	four(func(v lane, dst, src Mem) {

@@ -50,8 +50,8 @@ func (t *tile) step(a func(row int) Mem, b Mem) {
 	}
 }
 
-// store writes the sums to the rows of y that outputs gives, adding to them with accumulate. Columns beyond cols are left
-// alone.
+// store writes the sums to the rows of y that outputs gives, adding to them with accumulate. Columns beyond cols are
+// left alone.
 func (t *tile) store(outputs Register) {
 	y, waste := pointer("y"), pointer("waste")
 	Comment("How many columns the last half has, and whether sums are added to y.")
@@ -115,8 +115,8 @@ func selectRow(at GPVirtual, base, instead Register) {
 
 func multiplyRows() {
 	begin("multiplyRows",
-		"tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int, "+
-			"accumulate bool",
+		"(tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, "+
+			"cols int, accumulate bool)",
 		"multiplyRowsAVX2 is multiplyRowsGeneric.")
 	table, outputs, tiles := pointer("offsets"), pointer("outputs"), integer("tiles")
 	CMPQ(address("cols"), U32(lanes))
@@ -188,8 +188,8 @@ func (t *tile) sumRows(table Register) {
 
 func multiplyColumns() {
 	begin("multiplyColumns",
-		"tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32, "+
-			"outputs []int, cols int, accumulate bool",
+		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32, "+
+			"outputs []int, cols int, accumulate bool)",
 		"multiplyColumnsAVX2 is multiplyColumnsGeneric.")
 	starts, outputs, tiles := pointer("starts"), pointer("outputs"), integer("tiles")
 	CMPQ(address("cols"), U32(lanes))
@@ -247,4 +247,78 @@ func (t *tile) sumColumns(starts Register) {
 	DECQ(depth)
 	JNZ(LabelRef(t.name("single")))
 	Label(t.name("summed"))
+}
+
+func transpose() {
+	begin("transpose", "(depth int, x []float32, ld int, y []float32)", "transposeAVX2 is transposeGeneric.")
+	x, y, ld, left := pointer("x"), pointer("y"), bytes("ld"), integer("depth")
+	Comment("Four rows each are addressed from two pointers.")
+	ld3, lower := GP64(), GP64()
+	LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, ld3)
+	LEAQ(Mem{Base: x, Index: ld, Scale: 4}, lower)
+	row := func(p Register, i, disp int) Mem {
+		return []Mem{
+			{Base: p},
+			{Base: p, Index: ld, Scale: 1},
+			{Base: p, Index: ld, Scale: 2},
+			{Base: p, Index: ld3, Scale: 1},
+		}[i].Offset(disp)
+	}
+	SUBQ(U32(8), left)
+	JLT(LabelRef("tail"))
+	Label("block")
+	for disp := 0; disp < 32; disp += 16 {
+		Comment("Four columns of rows 0..4, and of rows 4..8 in the upper half.")
+		var a [4]VecVirtual
+		for i := range a {
+			a[i] = YMM()
+			VMOVUPS(row(x, i, disp), a[i].AsX())
+			VINSERTF128(U8(1), row(lower, i, disp), a[i], a[i])
+		}
+		for k, t := range transposed(a) {
+			VMOVUPS(t, Mem{Base: y, Disp: 4 * (columns*k + columns*disp/4)})
+		}
+	}
+	ADDQ(U32(32), x)
+	ADDQ(U32(32), lower)
+	ADDQ(U32(8*4*columns), y)
+	SUBQ(U32(8), left)
+	JGE(LabelRef("block"))
+	Label("tail")
+	ADDQ(U32(8), left)
+	JZ(LabelRef("end"))
+	Label("column")
+	v := XMM()
+	for i := range 8 {
+		p := x
+		if i >= 4 {
+			p = lower
+		}
+		VMOVSS(row(p, i%4, 0), v)
+		VMOVSS(v, Mem{Base: y, Disp: 4 * i})
+	}
+	ADDQ(U32(4), x)
+	ADDQ(U32(4), lower)
+	ADDQ(U32(4*columns), y)
+	DECQ(left)
+	JNZ(LabelRef("column"))
+	Label("end")
+	end()
+}
+
+// transposed turns four rows of four into columns, in both halves.
+func transposed(a [4]VecVirtual) (out [4]VecVirtual) {
+	var t [4]VecVirtual
+	for i := range t {
+		t[i], out[i] = YMM(), YMM()
+	}
+	VUNPCKLPS(a[1], a[0], t[0])
+	VUNPCKHPS(a[1], a[0], t[1])
+	VUNPCKLPS(a[3], a[2], t[2])
+	VUNPCKHPS(a[3], a[2], t[3])
+	VUNPCKLPD(t[2], t[0], out[0])
+	VUNPCKHPD(t[2], t[0], out[1])
+	VUNPCKLPD(t[3], t[1], out[2])
+	VUNPCKHPD(t[3], t[1], out[3])
+	return out
 }

@@ -1,5 +1,6 @@
-// Command gen writes the assembly of package kernel and its Go declarations; `go generate` in that package runs it. Each
-// function's comment in the *_generic.go files says what it computes; the names here are those with AVX2 for Generic.
+// Command gen writes the assembly of package kernel and its Go declarations; `go generate` in that package runs it.
+// Each function's comment in the *_generic.go files says what it computes; the names here are those with AVX2 for
+// Generic.
 package main
 
 import . "github.com/mmcloughlin/avo/build"
@@ -9,6 +10,7 @@ func main() {
 	makeMasks()
 	multiplyRows()
 	multiplyColumns()
+	transpose()
 	depthwiseRun()
 	depthwiseSums()
 	activate()
@@ -23,6 +25,7 @@ func main() {
 	elementwise("add", VADDPS)
 	elementwise("multiply", VMULPS)
 	maximum()
+	maximumAt()
 	toFixed32()
 	addFixed32()
 	fromFixed32()

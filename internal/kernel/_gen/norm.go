@@ -8,7 +8,7 @@ import (
 
 // Where the parts of type strip lie.
 const (
-	width      = 64
+	width      = 128
 	stripMean  = 4 * width * 0
 	stripScale = 4 * width * 1
 	stripShift = 4 * width * 2
@@ -55,9 +55,10 @@ func (p pair) fma(a, b pair) {
 	}
 }
 
-// columnsLoop emits, for eight channels at a time, first(), then row() for each row, then last(). Pointers in moving follow
-// the rows. s is the address of the strip's part for these channels; its float64 parts are at wide.
-func columnsLoop(l labels, moving []string, structure string, first func(s, wide Register), row func(v lane, p []GPVirtual),
+// columnsLoop emits, for eight channels at a time, first(), then row() for each row, then last(). Pointers in moving
+// follow the rows. s is the address of the strip's part for these channels; its float64 parts are at wide.
+func columnsLoop(
+	l labels, moving []string, structure string, first func(s, wide Register), row func(v lane, p []GPVirtual),
 	last func(s, wide Register),
 ) {
 	var base []Register
@@ -107,7 +108,7 @@ func load(s Register, part int) VecVirtual {
 }
 
 func normSums() {
-	begin("normSums", "rows, n, stride int, x []float32, s *float32", "normSumsAVX2 is normSumsGeneric.")
+	begin("normSums", "(rows, n, stride int, x []float32, s *float32)", "normSumsAVX2 is normSumsGeneric.")
 	var pivot, sums, squares pair
 	columnsLoop("channels", []string{"x"}, "s", func(s, wide Register) {
 		pivot = widen(load(s, stripMean))
@@ -148,7 +149,7 @@ func (n normalise) apply(v lane, x Mem) (d, z VecVirtual) {
 }
 
 func normApply() {
-	begin("normApply", "rows, n, stride int, x []float32, s *float32, act uint8, y []float32",
+	begin("normApply", "(rows, n, stride int, x []float32, s *float32, act uint8, y []float32)",
 		"normApplyAVX2 is normApplyGeneric.")
 	eachActivation(func(l labels, a activation) {
 		var n normalise
@@ -162,7 +163,7 @@ func normApply() {
 }
 
 func normBackwardSums() {
-	begin("normBackwardSums", "rows, n, stride int, x, dy []float32, s *float32, act uint8",
+	begin("normBackwardSums", "(rows, n, stride int, x, dy []float32, s *float32, act uint8)",
 		"normBackwardSumsAVX2 is normBackwardSumsGeneric.")
 	eachActivation(func(l labels, a activation) {
 		var n normalise
@@ -188,7 +189,7 @@ func normBackwardSums() {
 }
 
 func normBackwardApply() {
-	begin("normBackwardApply", "rows, n, stride int, x, dy []float32, s *float32, act uint8, dx []float32",
+	begin("normBackwardApply", "(rows, n, stride int, x, dy []float32, s *float32, act uint8, dx []float32)",
 		"normBackwardApplyAVX2 is normBackwardApplyGeneric.")
 	eachActivation(func(l labels, a activation) {
 		var n normalise
@@ -208,7 +209,7 @@ func normBackwardApply() {
 }
 
 func scaleShift() {
-	begin("scaleShift", "rows, n, stride int, x []float32, s *float32, act uint8, y []float32",
+	begin("scaleShift", "(rows, n, stride int, x []float32, s *float32, act uint8, y []float32)",
 		"scaleShiftAVX2 is scaleShiftGeneric.")
 	eachActivation(func(l labels, a activation) {
 		var scale, shift VecVirtual
@@ -225,7 +226,7 @@ func scaleShift() {
 }
 
 func sumRows() {
-	begin("sumRows", "rows, n, stride int, x []float32, sums *[64]float64", "sumRowsAVX2 is sumRowsGeneric.")
+	begin("sumRows", "(rows, n, stride int, x []float32, sums *[128]float64)", "sumRowsAVX2 is sumRowsGeneric.")
 	var sums pair
 	columnsLoop("channels", []string{"x"}, "sums", func(_, wide Register) {
 		sums = newPair()
@@ -239,7 +240,7 @@ func sumRows() {
 }
 
 func dotRows() {
-	begin("dotRows", "rows, n, stride int, x, y []float32, sums *[64]float64", "dotRowsAVX2 is dotRowsGeneric.")
+	begin("dotRows", "(rows, n, stride int, x, y []float32, sums *[128]float64)", "dotRowsAVX2 is dotRowsGeneric.")
 	var sums pair
 	columnsLoop("channels", []string{"x", "y"}, "sums", func(_, wide Register) {
 		sums = newPair()

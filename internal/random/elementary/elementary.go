@@ -43,7 +43,9 @@ func Log(x float64) float64 {
 	v := f / (2 + f)
 	w := v * v
 	p := 2.0 / 23
-	for _, c := range [...]float64{2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3} {
+	for _, c := range [...]float64{
+		2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3,
+	} {
 		p = float64(p*w) + c
 	}
 	p = float64(float64(p*w) * v)
@@ -76,7 +78,8 @@ func Exp(x float64) float64 {
 	return math.Ldexp(1+p, int(k))
 }
 
-// SinCos returns the sine and cosine of x radians, and NaN for |x| of 2^20 or more, where the reduction would lose bits.
+// SinCos returns the sine and cosine of x radians, and NaN for |x| of 2^20 or more, where the reduction would lose
+// bits.
 //
 // x = k pi/2 + r with |r| <= pi/4, pi/2 in three parts (Cody and Waite); the Taylor series end at r^17 and r^16, whose
 // next terms are under 2^-63.

@@ -1,0 +1,136 @@
+package kernel_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pupil/internal/kernel"
+)
+
+func TestSelect(t *testing.T) {
+	before := kernel.Name()
+	defer func() {
+		if err := kernel.Select(before); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := kernel.Select("generic"); err != nil || kernel.Name() != "generic" {
+		t.Errorf("Select(generic) gives %v, and the kernel %s", err, kernel.Name())
+	}
+	err := kernel.Select("sse")
+	if err == nil || !strings.Contains(err.Error(), `"sse"`) || !strings.Contains(err.Error(), "generic") {
+		t.Errorf("an unknown kernel gives %v", err)
+	}
+	if kernel.Name() != "generic" {
+		t.Errorf("a bad name chose %s", kernel.Name())
+	}
+	for _, name := range []string{"auto", ""} {
+		if err := kernel.Select(name); err != nil || !slices.Contains([]string{"generic", "avx2"}, kernel.Name()) {
+			t.Errorf("Select(%q) gives %v, and the kernel %s", name, err, kernel.Name())
+		}
+	}
+	best := kernel.Name()
+	if err := kernel.Select("avx2"); (err == nil) != (best == "avx2") {
+		t.Errorf("the best kernel is %s, and avx2 gives %v", best, err)
+	} else if err != nil && !strings.Contains(err.Error(), "avx2") {
+		t.Errorf("the error does not name the kernel: %v", err)
+	}
+}
+
+// TestShort holds that slices which are too short for their shape panic before anything is written.
+func TestShort(t *testing.T) {
+	var ws kernel.Workspace
+	g := kernel.Conv{N: 1, H: 4, W: 4, C: 8, K: 8, R: 3, S: 3, Stride: 1, Pad: 1}
+	seven, wide := g, g
+	seven.K, wide.Pad = 7, 2
+	v := func(n int) []float32 { return make([]float32, n) }
+	y := v(128)
+	for name, f := range map[string]func(){
+		"x of ConvForward": func() { kernel.ConvForward(g, v(127), v(576), y, &ws) },
+		"w of ConvForward": func() { kernel.ConvForward(g, v(128), v(575), y, &ws) },
+		"y of ConvForward": func() { kernel.ConvForward(g, v(128), v(576), y[:127], &ws) },
+		"dw":               func() { kernel.ConvBackwardWeights(g, v(128), v(128), v(575), &ws) },
+		"K of a depthwise": func() { kernel.DepthwiseForward(seven, v(128), v(72), y, &ws) },
+		"geometry": func() {
+			kernel.ConvForward(kernel.Conv{N: 1, H: 2, W: 2, C: 1, K: 1, R: 3, S: 3, Stride: 1}, y, y, y, &ws)
+		},
+		"lda":                 func() { kernel.Gemm(false, false, 2, 2, 4, v(8), 3, v(8), 2, false, y, 2, &ws) },
+		"a of Gemm":           func() { kernel.Gemm(false, false, 2, 2, 4, v(7), 4, v(8), 2, false, y, 2, &ws) },
+		"gamma":               func() { kernel.BatchNormForward(2, 2, v(4), v(1), v(2), 1e-5, 0, y, v(2), v(2), v(2)) },
+		"activation":          func() { kernel.ActForward(99, v(4), y) },
+		"dst of ToFixed32":    func() { kernel.ToFixed32(make([]int32, 1), v(2), 0, 1) },
+		"limit of ToFixed32":  func() { kernel.ToFixed32(make([]int32, 2), v(2), 0, -1) },
+		"exponent":            func() { kernel.FromFixed32(y, make([]int32, 2), 1001) },
+		"padding of a window": func() { kernel.MaxPoolForward(wide, v(128), v(1000), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if message, ok := recover().(string); !ok || !strings.HasPrefix(message, "kernel: ") {
+					t.Errorf("no panic that names the kernel: %v", message)
+				}
+				if slices.ContainsFunc(y, func(v float32) bool { return v != 0 }) {
+					t.Error("something was written")
+				}
+			}()
+			f()
+		})
+	}
+}
+
+// TestAllocations holds that nothing allocates once a Workspace has grown.
+func TestAllocations(t *testing.T) {
+	each(t, func(t *testing.T) {
+		var ws kernel.Workspace
+		for _, g := range []kernel.Conv{
+			{N: 2, H: 9, W: 9, C: 16, K: 16, R: 3, S: 3, Stride: 2, Pad: 1},
+			{N: 2, H: 9, W: 9, C: 3, K: 3, R: 3, S: 3, Stride: 1, Pad: 1},
+			{N: 2, H: 9, W: 9, C: 8, K: 8, R: 1, S: 1, Stride: 1, Pad: 0},
+		} {
+			oh, ow := g.Out()
+			rows, c := g.N*oh*ow, g.K
+			x, w, y := values(g.N*g.H*g.W*g.C, 1), values(g.R*g.S*g.C*g.K, 2), values(rows*c, 3)
+			dx, dw, z := make([]float32, len(x)), make([]float32, len(w)), make([]float32, len(y))
+			p := [6][]float32{}
+			for i := range p {
+				p[i] = values(max(c, g.N*c), uint64(i))
+			}
+			q, argmax := make([]int32, len(y)), make([]int32, len(y))
+			for name, f := range map[string]func(){
+				"ConvForward":              func() { kernel.ConvForward(g, x, w, z, &ws) },
+				"ConvBackwardData":         func() { kernel.ConvBackwardData(g, y, w, dx, &ws) },
+				"ConvBackwardWeights":      func() { kernel.ConvBackwardWeights(g, x, y, dw, &ws) },
+				"DepthwiseForward":         func() { kernel.DepthwiseForward(g, x, w, z, &ws) },
+				"DepthwiseBackwardData":    func() { kernel.DepthwiseBackwardData(g, y, w, dx, &ws) },
+				"DepthwiseBackwardWeights": func() { kernel.DepthwiseBackwardWeights(g, x, y, dw, &ws) },
+				"Gemm":                     func() { kernel.Gemm(true, true, c, c, c, w, c, w, c, false, z, c, &ws) },
+				"BatchNormForward": func() {
+					kernel.BatchNormForward(rows, c, y, p[0], p[1], 1e-5, kernel.ReLU6, z, p[2], p[3], p[4])
+				},
+				"BatchNormBackward": func() {
+					kernel.BatchNormBackward(rows, c, y, y, p[0], p[1], p[2], p[3], kernel.HardSwish, z, p[4], p[5])
+				},
+				"ScaleShift":            func() { kernel.ScaleShift(rows, c, y, p[0], p[1], kernel.ReLU, z) },
+				"ActForward":            func() { kernel.ActForward(kernel.ReLU, y, z) },
+				"ActBackward":           func() { kernel.ActBackward(kernel.ReLU, y, y, z) },
+				"Add":                   func() { kernel.Add(y, y, z) },
+				"AddBias":               func() { kernel.AddBias(rows, c, z, p[0]) },
+				"SumRows":               func() { kernel.SumRows(rows, c, y, p[5]) },
+				"GlobalAvgPoolForward":  func() { kernel.GlobalAvgPoolForward(g.N, oh*ow, c, y, p[5]) },
+				"GlobalAvgPoolBackward": func() { kernel.GlobalAvgPoolBackward(g.N, oh*ow, c, p[0], z) },
+				"ScaleChannels":         func() { kernel.ScaleChannels(g.N, oh*ow, c, y, p[0], z) },
+				"ScaleChannelsBackward": func() { kernel.ScaleChannelsBackward(g.N, oh*ow, c, y, p[0], y, z, p[5]) },
+				"MaxPoolForward":        func() { kernel.MaxPoolForward(g, x, z, argmax) },
+				"MaxPoolBackward":       func() { kernel.MaxPoolBackward(g, y, argmax, dx) },
+				"ToFixed32":             func() { kernel.ToFixed32(q, y, -20, 1<<24) },
+				"AddFixed32":            func() { kernel.AddFixed32(argmax[:0], q[:0]); kernel.AddFixed32(q, q) },
+				"FromFixed32":           func() { kernel.FromFixed32(z, q, -20) },
+			} {
+				clear(argmax)
+				if n := testing.AllocsPerRun(5, f); n != 0 {
+					t.Errorf("%s of %+v allocates %v times", name, g, n)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,244 @@
+package train_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"pupil/allreduce"
+	"pupil/allreduce/memlink"
+	"pupil/internal/random"
+	"pupil/loss"
+	"pupil/worker/feed"
+	"pupil/worker/nn"
+	"pupil/worker/optim"
+	"pupil/worker/train"
+)
+
+const (
+	classes = 5
+	size    = 16 // pixels
+	images  = 12 // of a step
+	lanes   = 3
+	lane    = images / lanes
+)
+
+// world is a small job: random images, a random teacher, a random student.
+type world struct {
+	student, teacher *nn.Network
+	teacherState     *nn.State
+	terms            []loss.Config
+	seed             uint64
+	steps            int
+	optimizer        optim.Config
+	schedule         optim.Schedule
+}
+
+func newWorld(t testing.TB, steps int) *world {
+	t.Helper()
+	w := &world{seed: 1, steps: steps, optimizer: optim.Config{Name: "sgd", Momentum: 0.5, WeightDecay: 0.01}}
+	w.schedule = optim.Schedule{Name: "cosine", Peak: 0.05, Warmup: 0.2, Final: 0.1, Steps: steps}
+	w.student = network(t, "mobilenet_v2_cifar", 0.25)
+	w.teacher = network(t, "resnet10_cifar", 0.125)
+	w.teacherState = w.teacher.NewState()
+	w.teacher.Init(w.teacherState, 99)
+	w.terms = []loss.Config{loss.DefaultConfig(loss.PriorMutualInformation)}
+	return w
+}
+
+func network(t testing.TB, name string, width float64) *nn.Network {
+	t.Helper()
+	n, err := nn.New(nn.Config{Architecture: name, Width: width, Outputs: classes, Size: size, Channels: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// state is the one before the first step.
+func (w *world) state(t testing.TB) *train.State {
+	t.Helper()
+	s := &train.State{Network: w.student, Model: w.student.NewState()}
+	w.student.Init(s.Model, w.seed)
+	var err error
+	for _, c := range w.terms {
+		if c.Name == loss.PriorMutualInformation {
+			if s.Prior, err = loss.NewPrior(c.Prior, classes, w.seed); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if s.Optimizer, err = optim.New(w.optimizer, len(s.Model.Params), w.groups()); err != nil {
+		t.Fatal(err)
+	}
+	s.Scaler = allreduce.NewScaler(len(w.student.Params())+len(w.student.Buffers()), lanes)
+	return s
+}
+
+func (w *world) groups() (groups []optim.Group) {
+	for _, p := range w.student.Params() {
+		groups = append(groups, optim.Group{Offset: p.Offset, Len: p.Len, Decay: p.Kind == nn.Weight})
+	}
+	return groups
+}
+
+// batch is a lane's part of a step: a function of both.
+func (w *world) batch(step, lane_ int) *feed.Batch {
+	const pixels = size * size
+	r := random.New(random.PurposeTest, w.seed, uint64(step), uint64(lane_))
+	b := &feed.Batch{
+		Step: step, Lane: lane_, Labels: make([]int, lane),
+		Student: make([]float32, lane*pixels), Teacher: make([]float32, lane*pixels),
+	}
+	for i := range b.Student {
+		b.Teacher[i] = float32(r.Normal())
+		b.Student[i] = b.Teacher[i] + 0.1*float32(r.Normal())
+	}
+	for i := range b.Labels {
+		b.Labels[i] = r.IntN(classes)
+	}
+	return b
+}
+
+// source hands out the world's batches, each lane's in order.
+type source struct {
+	world *world
+	mu    sync.Mutex
+	next  map[int]int
+	spoil func(b *feed.Batch) error
+}
+
+func (s *source) Next(_ context.Context, lane int) (*feed.Batch, error) {
+	s.mu.Lock()
+	step := s.next[lane]
+	s.next[lane]++
+	s.mu.Unlock()
+	b := s.world.batch(step, lane)
+	if s.spoil != nil {
+		if err := s.spoil(b); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// control counts steps and asks to stop after one of them.
+type control struct {
+	stopAfter int
+	mu        sync.Mutex
+	progress  []train.Progress
+}
+
+func (c *control) StopRequested() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopAfter > 0 && len(c.progress)+1 >= c.stopAfter
+}
+
+func (c *control) Committed(p train.Progress) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.progress = append(c.progress, p)
+}
+
+// memory keeps the newest checkpoint.
+type memory struct{ last *train.Snapshot }
+
+func (m *memory) Save(_ context.Context, s train.Snapshot) error {
+	m.last = &s
+	return nil
+}
+
+func (w *world) config(carried []int, threads, from int, reducer train.Reducer, c *control) train.Config {
+	next := make(map[int]int)
+	for _, l := range carried {
+		next[l] = from
+	}
+	return train.Config{
+		Seed: w.seed, Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
+		Epoch: func(int) int { return 0 }, Student: w.student, StudentOutput: nn.Logits,
+		Teacher: w.teacher, TeacherState: w.teacherState, TeacherOutput: nn.Logits,
+		Loss: w.terms, Classes: classes, Schedule: w.schedule,
+		Source: &source{world: w, next: next}, Reducer: reducer, Control: c,
+	}
+}
+
+// cluster trains with workers that carry the given lanes, connected in memory, and returns the workers' states. With
+// stopAfter the last rank asks to stop after that step.
+func (w *world) cluster(t testing.TB, plan [][]int, threads, stopAfter int, from *train.Snapshot) ([]*train.State, *memory) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	rings, stopRings := connect(ctx, t, len(plan))
+	defer stopRings()
+	states := make([]*train.State, len(plan))
+	saved := &memory{}
+	want := train.Finished
+	if stopAfter > 0 {
+		want = train.Stopped
+	}
+	var workers sync.WaitGroup
+	for rank, carried := range plan {
+		states[rank] = w.state(t)
+		if from != nil {
+			if err := states[rank].Restore(*from); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop := &control{}
+		if rank == len(plan)-1 {
+			stop.stopAfter = stopAfter
+		}
+		c := w.config(carried, threads, states[rank].Step, rings[rank], stop)
+		if rank == 0 {
+			c.Saver = saved
+		}
+		trainer, err := train.New(c, states[rank])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer trainer.Close()
+		workers.Go(func() {
+			outcome, err := trainer.Run(ctx)
+			if err != nil || outcome != want {
+				t.Errorf("rank %d: outcome %v, error %v; want outcome %v", rank, outcome, err, want)
+				cancel()
+			}
+		})
+	}
+	workers.Wait()
+	return states, saved
+}
+
+// connect starts rings of n ranks in memory.
+func connect(ctx context.Context, t testing.TB, n int) (rings []*allreduce.Ring, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for rank, link := range memlink.New(n) {
+		var l allreduce.Link
+		if n > 1 {
+			l = link
+		}
+		ring, err := allreduce.New(l, allreduce.Config{Job: "test", Generation: 1, Rank: rank, Size: n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { _ = ring.Run(ctx) }) // a failure shows in the calls
+		rings = append(rings, ring)
+	}
+	return rings, func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func digest(t testing.TB, s *train.State) string {
+	t.Helper()
+	d, err := s.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
