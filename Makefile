@@ -51,7 +51,7 @@ race: ## the tests of everything concurrent under the race detector (needs a C c
 
 .PHONY: e2e
 e2e: build ## the whole demo job and what a user does around it, with the built binaries
-	$(GO) test -count=1 -timeout 20m -tags e2e ./deploy/...
+	$(GO) test -count=1 -timeout 20m -tags e2e -run Demo -v ./internal/testcluster
 
 .PHONY: bench
 bench: ## benchmarks of the kernels, networks, ring and feed

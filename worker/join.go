@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 
@@ -16,6 +19,7 @@ import (
 
 func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
+	var withParent bool
 	cmd := &cobra.Command{
 		Use:   "join",
 		Short: "Join a coordinator, carry lanes of its job until that ends, and leave",
@@ -32,7 +36,16 @@ func joinCommand() *cobra.Command {
 			if err := c.Validate(); err != nil {
 				return usageError{err}
 			}
-			return agent.Run(cmd.Context(), c, &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger})
+			ctx := cmd.Context()
+			if withParent {
+				var cancel context.CancelCauseFunc
+				ctx, cancel = context.WithCancelCause(ctx)
+				go func() {
+					_, _ = io.Copy(io.Discard, cmd.InOrStdin())
+					cancel(errors.New("the process that started this worker has ended"))
+				}()
+			}
+			return agent.Run(ctx, c, &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger})
 		},
 	}
 	f := cmd.Flags()
@@ -41,6 +54,7 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.Password, "nats-password", "", "password of the broker")
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
+	f.BoolVar(&withParent, "end-with-stdin", false, "end when standard input is closed, as it is when the process that started this one ends")
 	return cmd
 }
 

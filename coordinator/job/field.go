@@ -109,8 +109,13 @@ func (b Bounds) String() string {
 	return "from " + low + " to " + high
 }
 
-// plain writes a bound without an exponent.
-func plain(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+// plain writes a bound without an exponent, when it is of a size that people write so.
+func plain(x float64) string {
+	if math.Abs(x) >= 1e12 {
+		return strings.Replace(strconv.FormatFloat(x, 'g', -1, 64), "e+", "e", 1)
+	}
+	return strconv.FormatFloat(x, 'f', -1, 64)
+}
 
 // Expects says in words what value the field takes, as in "a whole number from 28 to 512".
 func (f Field) Expects() string {

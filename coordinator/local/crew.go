@@ -31,7 +31,7 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 	env := []string{"PUPIL_NATS_USER=" + user, "PUPIL_NATS_PASSWORD=" + password}
 	for i := range e.config.Workers {
 		id := "worker-" + strconv.Itoa(i)
-		args := []string{"join", "--nats-url", broker.URL(), "--id", id, "--threads", strconv.Itoa(e.config.Threads)}
+		args := []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--id", id, "--threads", strconv.Itoa(e.config.Threads)}
 		p, err := startProcess(ctx, binary, id, filepath.Join(e.place.folder, logFolder), env, args)
 		if err != nil {
 			c.dismiss()

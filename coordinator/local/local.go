@@ -91,6 +91,10 @@ func (r *run) summary(ctx context.Context) (*Summary, error) {
 	return &s, nil
 }
 
+// silence is how long a worker or the coordinator may be silent. On one machine a death is seen at once, by the end of the
+// process, and a busy machine can hold up any process for seconds.
+const silence = 15 * time.Second
+
 // execution is one start of a run.
 type execution struct {
 	config  Config
@@ -111,6 +115,7 @@ func (e *execution) run(ctx context.Context, stop <-chan struct{}) (*Summary, er
 	}
 	defer log.Close()
 	c := control.DefaultConfig()
+	c.Timeout = silence
 	c.Broker, c.Log, c.Version, c.Logger = broker, log, e.config.Version, e.config.Logger
 	c.OnReport = func(r wire.Report) {
 		e.pace.add(time.Now(), r)

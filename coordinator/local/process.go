@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 type process struct {
 	id      string
 	cmd     *exec.Cmd
+	life    io.Closer // the worker's standard input: it ends when this is closed, as it is when this process is killed
 	logPath string
 	log     *os.File
 }
@@ -39,6 +41,10 @@ func startProcess(ctx context.Context, binary, id, logs string, env, args []stri
 	p.cmd.SysProcAttr = ownGroup()
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = grace
+	if p.life, err = p.cmd.StdinPipe(); err != nil {
+		p.log.Close()
+		return nil, err
+	}
 	if err := p.cmd.Start(); err != nil {
 		p.log.Close()
 		return nil, fmt.Errorf("start worker %s: %w; --worker-binary says where it is", id, err)
@@ -57,7 +63,7 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 
 // wait returns when the process has ended, with how it ended in words.
 func (p *process) wait() (how string, ok bool) {
-	err := p.cmd.Wait()
+	err := p.cmd.Wait() // closes life
 	p.log.Close()
 	var exit *exec.ExitError
 	switch {

@@ -43,7 +43,7 @@ func (g Conv) checkDense(function, in, filter, out string, x, w, y []float32) {
 func ConvForward(g Conv, x, w, y []float32, ws *Workspace) {
 	g.checkDense("ConvForward", "x", "w", "y", x, w, y)
 	l, x := g.forward(x, ws)
-	l.product(x, w, g.K, false, false, y, ws)
+	l.multiply(x, right{w, g.K, false}, g.K, false, y, ws)
 }
 
 // ConvBackwardData overwrites dx [N, H, W, C] by the gradient of ConvForward with respect to x, from the gradient dy
@@ -57,7 +57,7 @@ func ConvBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 	for a := range min(g.Stride, g.H) {
 		for b := range min(g.Stride, g.W) {
 			l := g.backward(a, b, ws)
-			l.product(dy, w, g.C, true, false, dx, ws)
+			l.multiply(dy, right{w, g.K, true}, g.C, false, dx, ws)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func ConvBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 func ConvBackwardWeights(g Conv, x, dy, dw []float32, ws *Workspace) {
 	g.checkDense("ConvBackwardWeights", "x", "dw", "dy", x, dw, dy)
 	l, x := g.forward(x, ws)
-	l.gradient(x, dy, g.K, false, dw, ws)
+	l.gradient(x, dy, g.K, dw, ws)
 }
 
 // forward describes the rows of the left matrix of a convolution: its output pixels. With few channels the image is

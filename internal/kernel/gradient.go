@@ -1,12 +1,12 @@
 package kernel
 
-// gradient computes the indirect matrix of x, transposed, times dy [pixels, cols], into dw (+= with accumulate): for
+// gradient computes the indirect matrix of x, transposed, times dy [pixels, cols], into dw: for
 // tap p, value c and column k the sum over output pixels goes to dw[p.filter + c*cols + k]. It is for lattices whose
 // output has no gaps.
-func (l *lattice) gradient(x, dy []float32, cols int, accumulate bool, dw []float32, ws *Workspace) {
+func (l *lattice) gradient(x, dy []float32, cols int, dw []float32, ws *Workspace) {
 	one := l.rows * l.cols
 	group, count := l.blocking(pixelBlock)
-	if l.images == 0 && !accumulate {
+	if l.images == 0 {
 		for _, p := range l.taps {
 			clear(dw[p.filter:][:l.depth*cols])
 		}
@@ -23,7 +23,7 @@ func (l *lattice) gradient(x, dy []float32, cols int, accumulate bool, dw []floa
 			pixels := dy[(image*one+from)*cols:][:b.count*cols]
 			for t, p := range l.taps {
 				left := transposedLeft{x[image*l.inImage:], ws.offsets[t*b.count:][:b.count], l.depth}
-				left.multiply(right{pixels, cols, false}, cols, accumulate || image+from > 0, dw[p.filter:], cols, ws)
+				left.multiply(right{pixels, cols, false}, cols, image+from > 0, dw[p.filter:], cols, ws)
 			}
 		}
 	}

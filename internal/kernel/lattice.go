@@ -95,24 +95,15 @@ func (l *lattice) pixel(m int) (image, row, col int) {
 	return m / one, m % one / l.cols, m % l.cols
 }
 
-// product computes the indirect matrix of x times the right matrix w, into y (+= with accumulate). The right matrix has
-// cols columns; for tap p, value k and column c it is w[p.filter + k*cols + c], or w[p.filter + c*depth + k] when it is
-// transposed.
-func (l *lattice) product(x, w []float32, cols int, transposed, accumulate bool, y []float32, ws *Workspace) {
-	ld := cols
-	if transposed {
-		ld = l.depth
-	}
-	l.multiply(x, right{w, ld, transposed}, cols, accumulate, y, ws)
-}
-
-// right is a right matrix, or for each tap the part of it that begins at tap.filter.
+// right is a right matrix: for tap p of the left one, value k and column c it is values[p.filter + k*ld + c], or
+// values[p.filter + c*ld + k] when it is transposed.
 type right struct {
 	values     []float32
 	ld         int
 	transposed bool
 }
 
+// multiply computes the indirect matrix of x times the cols columns of w, into y (+= with accumulate).
 func (l *lattice) multiply(x []float32, w right, cols int, accumulate bool, y []float32, ws *Workspace) {
 	depth := len(l.taps) * l.depth
 	rows := min(blockValues/max(l.depth, 1), tableEntries/max(len(l.taps), 1))

@@ -27,7 +27,7 @@ const demo = "deploy/examples/fashion.yaml"
 func short(t *testing.T, steps int, more ...string) []string {
 	t.Helper()
 	return append([]string{
-		"--set", "epochs=0", "--set", "steps=" + strconv.Itoa(steps), "--set", "batch=64", "--set", "student.width=0.25",
+		"--set", "steps=" + strconv.Itoa(steps), "--set", "batch=64", "--set", "student.width=0.25",
 		"--set", "dataset.test=", "--set", "checkpoint.every=5",
 		"--storage", filepath.Join(t.TempDir(), "run"),
 	}, more...)

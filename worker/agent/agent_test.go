@@ -117,6 +117,8 @@ func (c *coordinator) registered(t agent.Trainer) <-chan error {
 	m, msg := hear(c, always[wire.Register])
 	c.push = wire.PushSubject(m.Worker, m.Session)
 	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
+	_, msg = hear(c, always[wire.Heartbeat])
+	c.answer(msg, wire.Ack{})
 	return ended
 }
 
@@ -285,8 +287,11 @@ func TestAbort(t *testing.T) {
 			return agent.Outcome{}, errors.New("the disk is full")
 		}, "the disk is full"},
 		{"error of the ring", func(ctx context.Context, _ agent.Assignment, s agent.Session) (agent.Outcome, error) {
-			<-ctx.Done()
-			return agent.Outcome{}, s.Ring().Commit(context.WithoutCancel(ctx), 5)
+			for step := uint64(5); ; step++ {
+				if err := s.Ring().Commit(context.WithoutCancel(ctx), step); err != nil {
+					return agent.Outcome{}, err
+				}
+			}
 		}, "the coordinator ended generation 7: w1 was lost"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
