@@ -70,6 +70,11 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if level := cmd.Flags().Lookup("log-level"); !level.Changed { // the display tells what a user wants to know
+		if err := level.Value.Set("warn"); err != nil {
+			return err
+		}
+	}
 	logger, err := config.Logger(cmd)
 	if err != nil {
 		return usageError{err}
@@ -81,7 +86,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	ctx, stop := interrupts(cmd.Context())
 	summary, err := local.Run(ctx, local.Config{
-		Spec: spec, JobFile: file, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
+		Spec: spec, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
 		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {

@@ -21,6 +21,7 @@ import (
 )
 
 func TestFinish(t *testing.T) {
+	t.Parallel()
 	for n := 1; n <= 3; n++ {
 		t.Run(fmt.Sprintf("%d workers", n), func(t *testing.T) {
 			s := start(t, t.TempDir(), nil)
@@ -51,6 +52,7 @@ func TestFinish(t *testing.T) {
 
 // TestQueue carries two runs, one after the other, by workers of their own.
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 2)
 	s.submit("b", 1)
@@ -70,6 +72,7 @@ func TestQueue(t *testing.T) {
 }
 
 func TestStopAndResume(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 2)
 	reached, goOn := make(chan struct{}), make(chan struct{})
@@ -134,6 +137,7 @@ func child(url string) int {
 
 // TestKilledWorker kills a worker process in the middle of a run. Its connection's end is what tells of it.
 func TestKilledWorker(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 3)
 	_, password := s.broker.Worker()
@@ -162,6 +166,7 @@ func TestKilledWorker(t *testing.T) {
 
 // TestWorkerLost is told of a death by the process's parent, before and after the worker has joined.
 func TestWorkerLost(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 2)
 	if err := s.service.WorkerLost(t.Context(), "w7", "exit status 2"); err != nil {
@@ -193,6 +198,7 @@ func TestWorkerLost(t *testing.T) {
 
 // TestTrainerFails: the reason names the worker whose trainer failed, also to the others, whose ring broke only.
 func TestTrainerFails(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 3)
 	workers := s.works(3, &trainer{steps: 1 << 30, after: func(a agent.Assignment, step int) error {
@@ -234,8 +240,10 @@ func TestSignal(t *testing.T) {
 
 // TestRestart ends the coordinator in mid-run, in order or by taking its broker away, and begins again with its folder.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	for _, orderly := range []bool{true, false} {
 		t.Run(fmt.Sprintf("orderly %v", orderly), func(t *testing.T) {
+			t.Parallel()
 			folder := t.TempDir()
 			s := start(t, folder, func(c *control.Config) { c.Timeout = time.Second })
 			s.submit("a", 2)

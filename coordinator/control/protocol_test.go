@@ -141,6 +141,7 @@ func fast(c *control.Config) { c.Timeout = time.Second }
 
 // TestOrdersComeAgain: what a heartbeat shows not to have been heard is said again, the plan before what speaks of it.
 func TestOrdersComeAgain(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), fast)
 	s.submit("a", 1)
 	w := s.join("w0", "s1")
@@ -176,6 +177,7 @@ func TestOrdersComeAgain(t *testing.T) {
 
 // TestSilentWorker keeps its connection open, and says nothing.
 func TestSilentWorker(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), fast)
 	s.submit("a", 2)
 	silent, other := s.join("w0", "s1"), s.join("w1", "s2")
@@ -195,6 +197,7 @@ func TestSilentWorker(t *testing.T) {
 
 // TestConnectionComesBack: a connection that breaks and comes back in time does no harm.
 func TestConnectionComesBack(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 1)
 	w := s.join("w0", "s1")

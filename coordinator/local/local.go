@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"pupil/coordinator/cluster"
@@ -23,13 +25,14 @@ import (
 // Config says what to run, and how.
 type Config struct {
 	Spec         *job.Spec
-	JobFile      string // as the user named it, for the hint on how to go on
-	Storage      string // folder or file:// URL of the run; "": a new one below runs/
-	Resume       bool   // go on with the run in Storage, or with the newest one of the job
-	Workers      int    // processes; at least 1
-	Threads      int    // of each worker; at least 1
-	WorkerBinary string // "": beside this executable
-	Version      string // of this build
+	JobFile      string   // as the user named it, for the hint on how to go on
+	Overrides    []string // KEY=VALUE of --set, for the hint as well; they are in Spec already
+	Storage      string   // folder or file:// URL of the run; "": a new one below runs/
+	Resume       bool     // go on with the run in Storage, or with the newest one of the job
+	Workers      int      // processes; at least 1
+	Threads      int      // of each worker; at least 1
+	WorkerBinary string   // "": beside this executable
+	Version      string   // of this build
 	Display      Display
 	Logger       *slog.Logger
 }
@@ -254,8 +257,22 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 
 // hint is the command that goes on with the run.
 func (e *execution) hint() string {
-	return fmt.Sprintf("coordinator run %s --workers %d --storage %s --resume (and the same --set)",
-		e.config.JobFile, e.config.Workers, e.place.folder)
+	c := e.config
+	words := []string{"coordinator", "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--storage", quote(e.place.folder)}
+	for _, o := range c.Overrides {
+		words = append(words, "--set", quote(o))
+	}
+	return strings.Join(append(words, "--resume"), " ")
+}
+
+// quote makes a word safe for a shell.
+func quote(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("-_./:=,@%+", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // pace measures the training of this start.

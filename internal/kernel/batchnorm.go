@@ -24,9 +24,9 @@ type strip struct {
 // It writes mean and invStd [c], which the backward pass needs, and variance [c], unbiased as running statistics want
 // it: sum (x - mean)^2 / (rows - 1), with 0 for one row. (Ioffe and Szegedy, "Batch Normalization", 2015.)
 //
-// The sums are float64, taken in one pass of the differences to the first row. Since that is a sample itself, the
-// relative error of the variance stays under rows * 2^-52 whatever the mean is (Chan, Golub and LeVeque, "Algorithms
-// for Computing the Sample Variance", 1983).
+// The sums are float64, taken in one pass of the differences to the first row. Since that is a sample itself, the square
+// of its distance to the mean is at most rows times the variance, and little cancels however far the mean is from 0
+// (Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983).
 func BatchNormForward(
 	rows, c int, x, gamma, beta []float32, eps float32, act Activation, y, mean, invStd, variance []float32,
 ) {

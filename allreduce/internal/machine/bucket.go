@@ -176,8 +176,7 @@ func (m *Machine) receiveData(f frame.Frame) {
 	i := int(f.Chunk)
 	whole := f.Contributors == arc(0, m.c.Size, m.c.Size)
 	if b.state[i] == total || b.state[i] == contributed && !whole {
-		m.stats.Duplicates++
-		m.tooEarly(f.Attempt)
+		m.twice(b, f.Attempt)
 		return
 	}
 	m.moved(b)

@@ -121,6 +121,7 @@ type asker struct {
 	level   int
 	attempt uint16 // questions since the last progress
 	asked   bool   // ever
+	blamed  bool   // the last question is known to have come too early
 }
 
 // firstWait bounds the time until the first question; it is shorter for deadlines under 64 times as much.
@@ -145,7 +146,7 @@ func (m *Machine) restart(a *asker) {
 // again notes that a question was asked.
 func (m *Machine) again(a *asker, patience int) {
 	m.stats.Asked++
-	a.asked = true
+	a.asked, a.blamed = true, false
 	a.level++
 	a.at = m.now + m.wait(a.level, patience)
 }
@@ -156,9 +157,11 @@ func (m *Machine) moved(b *bucket) {
 	m.restart(&b.ask)
 }
 
-// tooEarly notes that a chunk came twice. If it was sent again on a question, that came too early.
-func (m *Machine) tooEarly(attempt uint16) {
-	if attempt > 0 {
+// twice notes that a chunk of a bucket came twice. If it was sent again because of a question, that came too early.
+func (m *Machine) twice(b *bucket, attempt uint16) {
+	m.stats.Duplicates++
+	if attempt > 0 && !b.ask.blamed {
+		b.ask.blamed = true
 		m.patience = min(m.patience+1, maxPatience)
 	}
 }

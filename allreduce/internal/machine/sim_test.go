@@ -238,7 +238,7 @@ func (s *sim) transfer(to int, message []byte) {
 	}
 	if hit(f.replay, &s.counts.replayed) {
 		i := s.rng.IntN(len(s.sent))
-		s.arrive(s.latency(), s.to[i], slices.Clone(s.sent[i]))
+		s.arrive(s.latency(), s.to[i], s.stale(s.sent[i]))
 	}
 	if hit(f.drop, &s.counts.dropped) {
 		return
@@ -259,6 +259,27 @@ func (s *sim) transfer(to int, message []byte) {
 		wait = s.latency()
 	}
 	s.arrive(wait, to, message)
+}
+
+// stale is a message of the past again, or what another generation or job would have sent in its place.
+func (s *sim) stale(message []byte) []byte {
+	f, err := frame.Decode(slices.Clone(message))
+	if err != nil {
+		panic(err)
+	}
+	switch s.rng.IntN(4) {
+	case 0:
+		f.Generation -= uint64(1 + s.rng.IntN(3))
+	case 1:
+		f.Job++
+	default:
+		return f.Buffer
+	}
+	for i := range f.Payload() {
+		f.Payload()[i] ^= byte(s.rng.Uint32())
+	}
+	f.Seal()
+	return f.Encode()
 }
 
 // latency is that of a message that others may overtake.
