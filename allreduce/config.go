@@ -38,7 +38,7 @@ type Config struct {
 	// Deadline ends a call that has seen no progress for so long with ErrDeadline, on every rank. So it must be longer
 	// than a rank may be behind the others, which includes what it computes between two calls. All other waiting
 	// derives from it: what does not come is asked for after Deadline/64 (at most 100 ms), then after twice as long, up
-	// to Deadline/32; on a network that is too slow for that, up to Deadline/8. 0: DefaultDeadline.
+	// to Deadline/32; on a network that is too slow for that, up to Deadline/16. 0: DefaultDeadline.
 	Deadline time.Duration
 
 	// ChunkBytes is the largest payload of a message, a multiple of 8. 256 KB to 1 MB are fast over NATS.

@@ -37,8 +37,9 @@ func machineConfig(c Config) machine.Config {
 	}
 }
 
-// run turns until the ring has failed. The outbox then holds what the other ranks must still be told.
-func (l *loop) run(ctx context.Context) {
+// run turns until the ring has failed or ctx has ended, and returns what Run must. The outbox then holds what the other
+// ranks must still be told.
+func (l *loop) run(ctx context.Context) error {
 	defer l.timer.Stop()
 	for l.m.Err() == nil {
 		select {
@@ -51,13 +52,12 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.r.failed:
 			l.m.Fail(l.r.cause)
 		case <-ctx.Done():
-			l.leave(ctx)
-			return
+			return l.leave(ctx)
 		}
 		l.flush()
 	}
 	l.r.fail(l.explain(l.m.Err()))
-	l.publish()
+	return l.r.cause
 }
 
 // tick lets the machine's time pass. Messages that came while this process was held up go first: they are progress.
@@ -109,18 +109,25 @@ func (l *loop) flush() {
 	l.publish()
 }
 
-func (l *loop) publish() { l.r.stats.Store(&Stats{Stats: l.m.Stats(), Held: l.m.Held()}) }
+func (l *loop) publish() {
+	s := l.m.Stats()
+	l.r.stats.Store(&Stats{
+		Sent: s.Sent, Received: s.Received, SentBytes: s.SentBytes, ReceivedBytes: s.ReceivedBytes,
+		Duplicates: s.Duplicates, Stale: s.Stale, Early: s.Early, Dropped: s.Dropped, Asked: s.Asked, Resent: s.Resent,
+		Held: l.m.Held(),
+	})
+}
 
-// leave ends the ring because its context has ended.
-func (l *loop) leave(ctx context.Context) {
-	cause := fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx))
-	if len(l.waiting) > 0 {
-		l.m.Fail(cause)
+// leave ends the ring because its context has ended. Only if calls wait do the other ranks need to know.
+func (l *loop) leave(ctx context.Context) error {
+	err := l.r.leave(ctx)
+	if len(l.waiting) > 0 || err != nil {
+		l.m.Fail(l.r.cause)
 	} else {
-		l.m.Leave(cause)
+		l.m.Leave(l.r.cause)
 	}
 	l.flush()
-	l.r.fail(cause)
+	return err
 }
 
 // explain adds the link's latest trouble to an error that it may have caused.

@@ -162,13 +162,14 @@ func (r *Ring) do(ctx context.Context, c *call) error {
 	case err := <-c.done:
 		return err
 	case <-r.failed:
-		select {
-		case err := <-c.done: // it had ended before the ring failed
-			return err
-		default:
-			return r.cause
-		}
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-c.done: // it had ended before
+		return err
+	case <-r.failed:
+		return r.cause
+	default:
 		return r.giveUp(ctx, c)
 	}
 }
@@ -192,12 +193,13 @@ func (r *Ring) Abort(cause error) {
 	r.fail(fmt.Errorf("%w: %w", ErrAborted, cause))
 }
 
-// fail sets the cause and wakes everyone. Only the first counts.
-func (r *Ring) fail(err error) {
+// fail sets the cause and wakes everyone, unless there was one before.
+func (r *Ring) fail(err error) (first bool) {
 	r.once.Do(func() {
-		r.cause = err
+		r.cause, first = err, true
 		close(r.failed)
 	})
+	return first
 }
 
 // Err is why the ring has failed, or nil.
@@ -221,25 +223,25 @@ func (r *Ring) Run(ctx context.Context) error {
 	if r.solo != nil {
 		select {
 		case <-ctx.Done():
-			r.fail(fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx)))
+			return r.leave(ctx)
 		case <-r.failed:
+			return r.cause
 		}
-		return r.result()
 	}
 	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	group.Go(func() { r.receive(receiving) })
 	group.Go(r.transmit)
-	newLoop(r).run(ctx)
+	err := newLoop(r).run(ctx)
 	stop()
 	r.outbox.close()
 	group.Wait()
-	return r.result()
+	return err
 }
 
-// result is what Run returns after the ring has failed.
-func (r *Ring) result() error {
-	if errors.Is(r.cause, ErrClosed) {
+// leave ends the calls because Run's context has ended, which is no error of Run unless the ring had failed before.
+func (r *Ring) leave(ctx context.Context) error {
+	if r.fail(fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx))) {
 		return nil
 	}
 	return r.cause
@@ -298,11 +300,18 @@ func (r *Ring) note(err error) (closed bool) {
 	return false
 }
 
-// Stats counts what a ring has seen and done.
+// Stats counts what a ring has seen and done since New.
 type Stats struct {
-	machine.Stats
-	Corrupt int64 // messages that were damaged
-	Held    int   // bytes of vectors and messages that are kept now
+	Sent, Received           int64 // messages; received ones whole
+	SentBytes, ReceivedBytes int64 // of these, with headers
+	Corrupt                  int64 // messages that were damaged
+	Duplicates               int64 // chunks that were there already
+	Stale                    int64 // messages of another job or generation, or of a step that is over
+	Early                    int64 // messages of a step or bucket not yet started here: kept
+	Dropped                  int64 // the same, but there was no room
+	Asked                    int64 // questions for what did not come
+	Resent                   int64 // chunks sent again because another rank asked
+	Held                     int   // bytes of vectors and messages that are kept now
 }
 
 // Stats returns the counters as of the last turn of the loop.

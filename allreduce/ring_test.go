@@ -92,7 +92,9 @@ func TestFaults(t *testing.T) {
 					}
 				}
 				g.Stop()
-				t.Logf("rank 0: %+v", g.Rings[0].Stats())
+				for rank, r := range g.Rings {
+					t.Logf("rank %d: %+v", rank, r.Stats())
+				}
 			})
 		})
 	}
@@ -225,7 +227,8 @@ func TestAlone(t *testing.T) {
 	if !slices.Equal(v, []int32{1, -2}) || w[0] != math.MinInt64 {
 		t.Errorf("sums %v, %v", v, w)
 	}
-	if err := r.ReduceInt32(t.Context(), 4, 3, v); err == nil || !strings.Contains(err.Error(), "step 5 is committed already") {
+	err = r.ReduceInt32(t.Context(), 4, 3, v)
+	if err == nil || !strings.Contains(err.Error(), "step 5 is committed already") {
 		t.Errorf("an old step: error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -299,7 +302,9 @@ func TestConfig(t *testing.T) {
 			"chunks of 262144 bytes need messages of 262208; the link takes 4096",
 			"4 ranks with 4 chunks of 262144 bytes under way can put 8390656 bytes at a rank; the link holds 100000",
 		}},
-		{narrow, allreduce.Config{Size: 4, ChunkBytes: 4032, Window: 4}, []string{"can put 131072 bytes at a rank; the link holds 100000"}},
+		{narrow, allreduce.Config{Size: 4, ChunkBytes: 4032, Window: 4}, []string{
+			"can put 131072 bytes at a rank; the link holds 100000",
+		}},
 	} {
 		_, err := allreduce.New(test.link, test.c)
 		if (err == nil) != (test.want == nil) {

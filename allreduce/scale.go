@@ -35,9 +35,9 @@ const (
 // 2^8 M <= Limit 2^e: a value of 2^8 M, 256 times what the whole sum had, does not saturate. A tensor that saturated
 // gets e + 4 or more and keeps it for 16 steps. A tensor whose sums were all zero keeps its exponent.
 //
-// Precision: a unit of q is 2^e < 2^9 M / Limit, about 2^-22 lanes M. A lane's rounding is off by half a unit at most, so
-// a sum over lanes by lanes/2 units: with 8 lanes a unit is under 2^-19 of M, and a sum is right to 2^-17 M (errors are
-// independent, so the typical error is sqrt(lanes/12) units, 2^-19 M). This is relative to the tensor's largest
+// Precision: a unit of q is 2^e < 2^9 M / Limit, about 2^-22 lanes M. A lane's rounding is off by half a unit at most,
+// so a sum over lanes by lanes/2 units: with 8 lanes a unit is under 2^-19 of M, and a sum is right to 2^-17 M (errors
+// are independent, so the typical error is sqrt(lanes/12) units, 2^-19 M). This is relative to the tensor's largest
 // value; a lane's value of less than half a unit becomes 0. Before the first Update a unit is under 2^-22 lanes, for
 // values up to 256 (see NewScaler and Expect).
 //
@@ -51,7 +51,8 @@ type Scaler struct {
 // noNeed is the need of a tensor whose sum was zero. It is below every exponent.
 const noNeed = MinExponent - 1
 
-// NewScaler returns the Scaler before the first step, for values of a lane up to 256; Expect says otherwise for a tensor.
+// NewScaler returns the Scaler before the first step, for values of a lane up to 256; Expect says otherwise for a
+// tensor.
 // lanes under 1 count as 1, more than 2^30 as 2^30.
 func NewScaler(tensors, lanes int) *Scaler {
 	s := &Scaler{lanes: min(max(lanes, 1), 1<<30), exponents: make([]int, max(tensors, 0))}
@@ -74,11 +75,12 @@ func (s *Scaler) Limit() int32 { return math.MaxInt32 / int32(max(s.lanes, 1)) }
 func (s *Scaler) Exponents() []int { return slices.Clone(s.exponents) }
 
 // Update takes what a step has reduced, by tensor: the largest magnitude of its sum in real units, and the number of
-// values of all lanes that saturated. It is a function of its arguments and the Scaler's state: all workers that give it
-// the same get the same exponents. The error tells of a wrong number of tensors; the state is then as it was.
+// values of all lanes that saturated. It is a function of its arguments and the Scaler's state: all workers that give
+// it the same get the same exponents. The error tells of a wrong number of tensors; the state is then as it was.
 func (s *Scaler) Update(largest []float64, saturated []int) error {
 	if len(largest) != len(s.exponents) || len(saturated) != len(s.exponents) {
-		return fmt.Errorf("scaler: %d magnitudes and %d counts for %d tensors", len(largest), len(saturated), len(s.exponents))
+		return fmt.Errorf("scaler: %d magnitudes and %d counts for %d tensors",
+			len(largest), len(saturated), len(s.exponents))
 	}
 	step := make([]int, len(s.exponents))
 	for i, x := range largest {
@@ -135,8 +137,8 @@ func (s *Scaler) MarshalJSON() ([]byte, error) {
 	return json.Marshal(scalerState{s.lanes, append([]int{}, s.exponents...), append([][]int{}, s.needs...)})
 }
 
-// UnmarshalJSON sets the whole state. A Scaler that has tensors refuses a state of other tensors or lanes, and is then as
-// it was.
+// UnmarshalJSON sets the whole state. A Scaler that has tensors refuses a state of other tensors or lanes, and is then
+// as it was.
 func (s *Scaler) UnmarshalJSON(data []byte) error {
 	var x scalerState
 	if err := json.Unmarshal(data, &x); err != nil {

@@ -134,7 +134,8 @@ func (l *Link) poll() ([]byte, error) {
 	case l.dropped > 0:
 		n := l.dropped
 		l.dropped = 0
-		return nil, fmt.Errorf("%d messages were dropped: %d bytes are waiting, of at most %d", n, l.pending, l.limits.Pending)
+		return nil, fmt.Errorf("%d messages were dropped: %d bytes are waiting, of at most %d",
+			n, l.pending, l.limits.Pending)
 	case len(l.queue) == 0:
 		return nil, nil
 	}

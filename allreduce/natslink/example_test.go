@@ -24,7 +24,8 @@ func Example() {
 	defer s.Shutdown()
 
 	worker := func(ctx context.Context, rank int) error {
-		nc, err := nats.Connect(s.ClientURL(), nats.ReconnectBufSize(-1), nats.ReconnectWait(100*time.Millisecond), nats.MaxReconnects(-1))
+		nc, err := nats.Connect(s.ClientURL(), nats.ReconnectBufSize(-1), nats.ReconnectWait(100*time.Millisecond),
+			nats.MaxReconnects(-1))
 		if err != nil {
 			return err
 		}

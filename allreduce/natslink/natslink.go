@@ -8,6 +8,8 @@
 //   - nats.ReconnectBufSize(-1): while the connection is lost, Send fails at once instead of piling up old messages;
 //   - nats.ReconnectWait of 100 ms or so, nats.ReconnectJitter no longer than that, nats.MaxReconnects(-1): the ring's
 //     deadline says when waiting is over;
+//   - nats.FlusherTimeout no longer than the ring's deadline, since a write to a stuck server holds up Run's return;
+//   - nats.ErrorHandler, since the client's own prints what Receive returns anyway;
 //   - nothing for pending limits: New sets those of its subscription, from Config.PendingBytes.
 //
 // The server needs max_payload of at least the ring's ChunkBytes + allreduce.HeaderSize (its default of 1 MB is enough
@@ -162,7 +164,8 @@ func (l *Link) Receive(ctx context.Context) ([]byte, error) {
 				l.limits.Pending, dropped)
 		case s, ok := <-l.status:
 			if !ok || s == nats.CLOSED {
-				return nil, fmt.Errorf("%w: the connection to NATS is closed (last error: %v)", allreduce.ErrLinkClosed, l.conn.LastError())
+				return nil, fmt.Errorf("%w: the connection to NATS is closed (last error: %v)",
+					allreduce.ErrLinkClosed, l.conn.LastError())
 			}
 			return nil, fmt.Errorf("the connection to NATS was lost: %v", l.conn.LastError())
 		case <-l.closed:

@@ -17,7 +17,8 @@ import (
 func broker(t testing.TB, change func(*server.Options)) *server.Server {
 	t.Helper()
 	o := &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPending: 512 << 20, WriteDeadline: 30 * time.Second,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		MaxPending: 512 << 20, WriteDeadline: 30 * time.Second,
 	}
 	if change != nil {
 		change(o)
@@ -40,7 +41,7 @@ func broker(t testing.TB, change func(*server.Options)) *server.Server {
 func connect(t testing.TB, s *server.Server) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(s.ClientURL(), nats.ReconnectBufSize(-1), nats.ReconnectWait(20*time.Millisecond),
-		nats.ReconnectJitter(0, 0), nats.MaxReconnects(-1))
+		nats.ReconnectJitter(0, 0), nats.MaxReconnects(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,8 @@ func open(t testing.TB, size int) []allreduce.Link {
 	s := broker(t, nil)
 	var links []allreduce.Link
 	for rank := range size {
-		links = append(links, link(t, connect(t, s), natslink.Config{Prefix: "pupil.ring.test", Generation: 3, Rank: rank, Size: size}))
+		c := natslink.Config{Prefix: "pupil.ring.test", Generation: 3, Rank: rank, Size: size}
+		links = append(links, link(t, connect(t, s), c))
 	}
 	return links
 }
@@ -88,7 +90,8 @@ func TestConfig(t *testing.T) {
 		{natslink.Config{Prefix: "a", Size: 2, Rank: 2}, "rank is 2"},
 		{natslink.Config{Prefix: "a", Size: 2, PendingBytes: -1}, "pending bytes is -1"},
 	} {
-		if err := test.c.Validate(); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+		err := test.c.Validate()
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: error %v, want %q", test.c, err, test.want)
 		}
 	}

@@ -42,7 +42,9 @@ func TestLimits(t *testing.T) {
 		t.Errorf("limits %+v; want %+v", l.Limits(), want)
 	}
 	_, err := allreduce.New(l, allreduce.Config{Size: 4})
-	for _, want := range []string{"messages of 262208; the link takes 100000", "8390656 bytes at a rank; the link holds 5000000"} {
+	for _, want := range []string{
+		"messages of 262208; the link takes 100000", "8390656 bytes at a rank; the link holds 5000000",
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
 		}

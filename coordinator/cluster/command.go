@@ -25,6 +25,19 @@ var (
 	ErrRefused = errors.New("refused") // it cannot be done now
 )
 
+// refusal is an error that reads as its text alone.
+type refusal struct {
+	kind error
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.kind }
+
+func refuse(kind error, format string, args ...any) error {
+	return &refusal{kind: kind, text: fmt.Sprintf(format, args...)}
+}
+
 // Apply applies a command that was proposed at the given time. With an error the state is as before.
 func (s *State) Apply(at time.Time, c Command) error {
 	at = at.UTC().Round(0)

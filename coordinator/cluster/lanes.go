@@ -10,9 +10,9 @@ import (
 const maxLanes = 1 << 16
 
 // planLanes spreads the lanes 0..lanes-1 over the workers, which come in the order of their ranks: each carries
-// lanes/len(workers) of them, or one more; with more workers than lanes, one or none. As few lanes as can be change their
-// carrier from those of the previous plan: a worker keeps what it had up to its share, and those that had the most get
-// the larger shares. Lanes without a carrier go to the workers in order, so that a first plan has ranges.
+// lanes/len(workers) of them, or one more; with more workers than lanes, one or none. As few lanes as can be change
+// their carrier from those of the previous plan: a worker keeps what it had up to its share, and those that had the
+// most get the larger shares. Lanes without a carrier go to the workers in order, so that a first plan has ranges.
 func planLanes(lanes int, workers []string, previous []Member) []Member {
 	had := make([][]int, len(workers))
 	for _, m := range previous {

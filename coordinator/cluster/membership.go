@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -20,7 +19,7 @@ func (Join) kind() string { return "join" }
 
 func (c Join) apply(s *State, at time.Time) error {
 	if c.Worker == "" || c.Session == "" {
-		return fmt.Errorf("%w: a worker needs an id and a session", ErrRefused)
+		return refuse(ErrRefused, "a worker needs an id and a session")
 	}
 	i, found := s.findWorker(c.Worker)
 	if found {
@@ -28,7 +27,7 @@ func (c Join) apply(s *State, at time.Time) error {
 		if w.Session == c.Session {
 			return nil
 		}
-		return fmt.Errorf("%w: the worker id %s belongs to process %d on %s, which lives", ErrRefused, w.ID, w.PID, w.Host)
+		return refuse(ErrRefused, "the worker id %s belongs to process %d on %s, which lives", w.ID, w.PID, w.Host)
 	}
 	s.Workers = slices.Insert(s.Workers, i, Worker{
 		ID: c.Worker, Session: c.Session, Host: c.Host, PID: c.PID, Threads: c.Threads, Kernel: c.Kernel, Joined: at,
@@ -37,8 +36,8 @@ func (c Join) apply(s *State, at time.Time) error {
 	return nil
 }
 
-// Lost says that a worker is gone. With Session "" it is whatever process has the id; then it may also be one that never
-// came to join, which counts against a run that waits for workers.
+// Lost says that a worker is gone. With Session "" it is whatever process has the id; then it may also be one that
+// never came to join, which counts against a run that waits for workers.
 type Lost struct {
 	Worker  string `json:"worker"`
 	Session string `json:"session"`
@@ -57,9 +56,9 @@ func (c Lost) apply(s *State, at time.Time) error {
 		s.event(at, r.Run, c.Worker, "lost before it joined: %s", c.Reason)
 		return nil
 	case found == nil:
-		return fmt.Errorf("%w: worker %s", ErrUnknown, c.Worker)
+		return refuse(ErrUnknown, "there is no worker %s", c.Worker)
 	case c.Session != "" && c.Session != found.Session:
-		return fmt.Errorf("%w: session %s of worker %s is over", ErrStale, c.Session, c.Worker)
+		return refuse(ErrStale, "session %s of worker %s is over", c.Session, c.Worker)
 	}
 	w := *found
 	if w.Run == "" && waiting {
@@ -81,10 +80,10 @@ func (Leave) kind() string { return "leave" }
 func (c Leave) apply(s *State, at time.Time) error {
 	w := s.Worker(c.Worker)
 	if w == nil {
-		return fmt.Errorf("%w: worker %s", ErrUnknown, c.Worker)
+		return refuse(ErrUnknown, "there is no worker %s", c.Worker)
 	}
 	if c.Session != w.Session {
-		return fmt.Errorf("%w: session %s of worker %s is over", ErrStale, c.Session, c.Worker)
+		return refuse(ErrStale, "session %s of worker %s is over", c.Session, c.Worker)
 	}
 	s.remove(*w, "it left before its part was done")
 	s.event(at, "", c.Worker, "left")

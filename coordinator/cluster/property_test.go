@@ -212,7 +212,8 @@ func (w *world) check() {
 	for _, worker := range s.Workers {
 		o := s.Order(worker.ID)
 		over := worker.Run != "" && (s.Run(worker.Run).Phase.Over() || s.Run(worker.Run).Plan.Generation != worker.Generation)
-		if (o.Instruction == cluster.Rest) != (worker.Run == "" || worker.Done && !over) || o.Instruction == cluster.Abort && o.Reason == "" {
+		rests := worker.Run == "" || worker.Done && !over
+		if (o.Instruction == cluster.Rest) != rests || o.Instruction == cluster.Abort && o.Reason == "" {
 			w.fatalf("worker %+v has the order %+v", worker, o)
 		}
 		if o.Instruction == cluster.Train && s.Run(o.Run).Plan.Rank(worker.ID) < 0 {

@@ -18,8 +18,8 @@ func (c Submit) apply(s *State, at time.Time) error {
 		return err
 	}
 	if r := s.Run(c.Run); r != nil {
-		return fmt.Errorf("%w: there is a run %s, which is %s; resume it, or give the new run another name",
-			ErrRefused, c.Run, r.Phase)
+		return refuse(ErrRefused, "there is a run %s, which is %s; resume it, or give the new run another name",
+			c.Run, r.Phase)
 	}
 	s.Runs = append(s.Runs, Run{Submission: c.Submission, Phase: Waiting, Submitted: at, Since: at})
 	s.event(at, c.Run, "", "submitted")
@@ -29,21 +29,21 @@ func (c Submit) apply(s *State, at time.Time) error {
 func (c Submission) check() error {
 	switch {
 	case c.Run == "":
-		return fmt.Errorf("%w: the run has no name", ErrRefused)
+		return refuse(ErrRefused, "the run has no name")
 	case c.Spec == nil:
-		return fmt.Errorf("%w: run %s has no spec", ErrRefused, c.Run)
+		return refuse(ErrRefused, "run %s has no spec", c.Run)
 	case c.Spec.Lanes < 1 || c.Spec.Lanes > maxLanes:
-		return fmt.Errorf("%w: run %s has %d lanes; it must have 1 to %d", ErrRefused, c.Run, c.Spec.Lanes, maxLanes)
+		return refuse(ErrRefused, "run %s has %d lanes; it must have 1 to %d", c.Run, c.Spec.Lanes, maxLanes)
 	case c.MinWorkers < 1:
-		return fmt.Errorf("%w: run %s asks for %d workers; it needs at least 1", ErrRefused, c.Run, c.MinWorkers)
+		return refuse(ErrRefused, "run %s asks for %d workers; it needs at least 1", c.Run, c.MinWorkers)
 	case c.Restore < -1:
-		return fmt.Errorf("%w: run %s cannot begin from step %d", ErrRefused, c.Run, c.Restore)
+		return refuse(ErrRefused, "run %s cannot begin from step %d", c.Run, c.Restore)
 	}
 	return nil
 }
 
-// Resume lets a run that was stopped, has failed or waits begin again from a checkpoint. The job must be the same, by its
-// digest; where things lie, the storage and the number of workers may have changed.
+// Resume lets a run that was stopped, has failed or waits begin again from a checkpoint. The job must be the same, by
+// its digest; where things lie, the storage and the number of workers may have changed.
 type Resume struct {
 	Submission
 }
@@ -57,14 +57,14 @@ func (c Resume) apply(s *State, at time.Time) error {
 	r := s.Run(c.Run)
 	switch {
 	case r == nil:
-		return fmt.Errorf("%w: there is no run %s to resume", ErrUnknown, c.Run)
+		return refuse(ErrUnknown, "there is no run %s to resume", c.Run)
 	case r.Phase == Running || r.Phase == Stopping:
-		return fmt.Errorf("%w: run %s is %s already", ErrRefused, c.Run, r.Phase)
+		return refuse(ErrRefused, "run %s is %s already", c.Run, r.Phase)
 	case r.Phase == Finished:
-		return fmt.Errorf("%w: run %s has finished; there is nothing to resume", ErrRefused, c.Run)
+		return refuse(ErrRefused, "run %s has finished; there is nothing to resume", c.Run)
 	case r.Digest != c.Digest || r.Spec.Lanes != c.Spec.Lanes:
-		return fmt.Errorf("%w: run %s was submitted with another job (digest %.12s, now %.12s); "+
-			"resume with the job it was made with, or give the new run another name", ErrRefused, c.Run, r.Digest, c.Digest)
+		return refuse(ErrRefused, "run %s was submitted with another job (digest %.12s, now %.12s); "+
+			"resume with the job it was made with, or give the new run another name", c.Run, r.Digest, c.Digest)
 	}
 	next := *r
 	next.Submission = c.Submission
@@ -100,19 +100,19 @@ func (c Planned) apply(s *State, at time.Time) error {
 	r := s.Active()
 	switch {
 	case r == nil || r.Run != c.Run:
-		return fmt.Errorf("%w: it is not the turn of run %s", ErrRefused, c.Run)
+		return refuse(ErrRefused, "it is not the turn of run %s", c.Run)
 	case r.Phase != Waiting:
-		return fmt.Errorf("%w: run %s is %s", ErrRefused, c.Run, r.Phase)
+		return refuse(ErrRefused, "run %s is %s", c.Run, r.Phase)
 	case c.Plan.Generation != s.Generation+1:
-		return fmt.Errorf("%w: a plan of generation %d, when %d is due", ErrStale, c.Plan.Generation, s.Generation+1)
+		return refuse(ErrStale, "a plan of generation %d, when %d is due", c.Plan.Generation, s.Generation+1)
 	}
 	for _, m := range c.Plan.Members {
 		if w := s.Worker(m.Worker); w == nil || w.Run != "" {
-			return fmt.Errorf("%w: worker %s is not free", ErrRefused, m.Worker)
+			return refuse(ErrRefused, "worker %s is not free", m.Worker)
 		}
 	}
 	if err := checkLanes(r.Spec.Lanes, c.Plan.Members); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return refuse(ErrRefused, "%v", err)
 	}
 	s.Generation = c.Plan.Generation
 	plan := c.Plan
@@ -143,7 +143,7 @@ func (c Committed) apply(s *State, _ time.Time) error {
 		return err
 	}
 	if r.Phase.Over() {
-		return fmt.Errorf("%w: run %s is %s", ErrStale, c.Run, r.Phase)
+		return refuse(ErrStale, "run %s is %s", c.Run, r.Phase)
 	}
 	r.commit(c.Step)
 	return nil
@@ -169,7 +169,7 @@ func (c Checkpointed) apply(s *State, at time.Time) error {
 		return err
 	}
 	if c.Step < 0 {
-		return fmt.Errorf("%w: a checkpoint of step %d", ErrRefused, c.Step)
+		return refuse(ErrRefused, "a checkpoint of step %d", c.Step)
 	}
 	r.commit(c.Step)
 	i, found := slices.BinarySearch(r.Checkpoints, c.Step)
@@ -204,9 +204,9 @@ func (c Ended) apply(s *State, at time.Time) error {
 	}
 	switch {
 	case r.Plan.Rank(c.Worker) < 0:
-		return fmt.Errorf("%w: worker %s is no member of generation %d", ErrStale, c.Worker, c.Generation)
+		return refuse(ErrStale, "worker %s is no member of generation %d", c.Worker, c.Generation)
 	case !c.Outcome.Over():
-		return fmt.Errorf("%w: a part cannot end as %q", ErrRefused, c.Outcome)
+		return refuse(ErrRefused, "a part cannot end as %q", c.Outcome)
 	case r.ending(c.Worker) != nil:
 		return nil
 	}
@@ -235,9 +235,9 @@ func (c StopRequested) apply(s *State, at time.Time) error {
 	r := s.Run(c.Run)
 	switch {
 	case r == nil:
-		return fmt.Errorf("%w: run %s", ErrUnknown, c.Run)
+		return refuse(ErrUnknown, "there is no run %s", c.Run)
 	case r.Phase.Over():
-		return fmt.Errorf("%w: run %s is %s", ErrRefused, c.Run, r.Phase)
+		return refuse(ErrRefused, "run %s is %s", c.Run, r.Phase)
 	case r.StopAsked:
 		return nil
 	}
@@ -267,13 +267,13 @@ func (c Concluded) apply(s *State, at time.Time) error {
 	r := s.Run(c.Run)
 	switch {
 	case r == nil:
-		return fmt.Errorf("%w: run %s", ErrUnknown, c.Run)
+		return refuse(ErrUnknown, "there is no run %s", c.Run)
 	case r.generation() != c.Generation:
-		return fmt.Errorf("%w: generation %d of run %s is over", ErrStale, c.Generation, c.Run)
+		return refuse(ErrStale, "generation %d of run %s is over", c.Generation, c.Run)
 	case r.Phase.Over():
-		return fmt.Errorf("%w: run %s is %s", ErrRefused, c.Run, r.Phase)
+		return refuse(ErrRefused, "run %s is %s", c.Run, r.Phase)
 	case !c.Phase.Over():
-		return fmt.Errorf("%w: a run cannot end as %q", ErrRefused, c.Phase)
+		return refuse(ErrRefused, "a run cannot end as %q", c.Phase)
 	}
 	r.enter(c.Phase, c.Reason, at)
 	r.Weights, r.EndedStep = c.Weights, c.Step
@@ -289,10 +289,10 @@ func (c Concluded) apply(s *State, at time.Time) error {
 func (s *State) current(run string, generation uint64) (*Run, error) {
 	r := s.Run(run)
 	if r == nil {
-		return nil, fmt.Errorf("%w: run %s", ErrUnknown, run)
+		return nil, refuse(ErrUnknown, "there is no run %s", run)
 	}
 	if generation == 0 || r.generation() != generation {
-		return nil, fmt.Errorf("%w: generation %d of run %s is over", ErrStale, generation, run)
+		return nil, refuse(ErrStale, "generation %d of run %s is over", generation, run)
 	}
 	return r, nil
 }

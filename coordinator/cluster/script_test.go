@@ -17,8 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the tests find into testdata")
 
-// TestScripts runs testdata/*.txt. A script is blocks of lines: what happens, "----", what is to be seen, an empty line.
-// See script.do for the words.
+// TestScripts runs testdata/*.txt. A script is blocks of lines: what happens, "----", what is to be seen, an empty
+// line. See script.do and script.command for the words.
 func TestScripts(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(paths) == 0 {
@@ -78,43 +78,49 @@ func (s *script) run(text string) string {
 	return out.String()
 }
 
-// do does what a line says. Every line but tick, decide, state, orders and events is a command; its arguments are
-// key=value or, in order, those that the case shows.
-func (s *script) do(words []string) string {
-	word, rest := words[0], words[1:]
-	arg := map[string]string{}
-	var plain []string
-	for _, w := range rest {
+// line is what a line of a script says: a word, arguments by place and arguments by name.
+type line struct {
+	word  string
+	plain []string
+	named map[string]string
+}
+
+func parseLine(words []string) line {
+	l := line{word: words[0], named: map[string]string{}}
+	for _, w := range words[1:] {
 		if k, v, ok := strings.Cut(w, "="); ok {
-			arg[k] = v
+			l.named[k] = v
 		} else {
-			plain = append(plain, w)
+			l.plain = append(l.plain, w)
 		}
 	}
-	first := strings.Join(plain[:min(1, len(plain))], "")
-	others := strings.Join(plain[min(1, len(plain)):], " ")
-	number := func(key string, missing int) int {
-		if n, err := strconv.Atoi(arg[key]); err == nil {
-			return n
-		}
-		return missing
+	return l
+}
+
+// first is the first argument by place; rest are the others.
+func (l line) first() string { return strings.Join(l.plain[:min(1, len(l.plain))], "") }
+func (l line) rest() string  { return strings.Join(l.plain[min(1, len(l.plain)):], " ") }
+
+func (l line) text(key, missing string) string {
+	if v := l.named[key]; v != "" {
+		return v
 	}
-	session := arg["session"]
-	if session == "" {
-		session = first + "-1"
+	return missing
+}
+
+func (l line) number(key string, missing int) int {
+	if n, err := strconv.Atoi(l.named[key]); err == nil {
+		return n
 	}
-	run := "a"
-	if arg["run"] != "" {
-		run = arg["run"]
-	}
-	generation := uint64(number("gen", int(s.state.Generation)))
-	submission := cluster.Submission{
-		Run: first, Spec: &job.Spec{Name: first, Lanes: number("lanes", 4)}, Digest: "digest" + arg["digest"],
-		Storage: "mem://", MinWorkers: number("min", 1), Restore: number("restore", -1),
-	}
-	switch word {
+	return missing
+}
+
+// do does what a line says, and returns what is to be seen.
+func (s *script) do(words []string) string {
+	l := parseLine(words)
+	switch l.word {
 	case "tick":
-		d, err := time.ParseDuration(first)
+		d, err := time.ParseDuration(l.first())
 		s.now = s.now.Add(d)
 		if err != nil {
 			return err.Error() + "\n"
@@ -128,36 +134,51 @@ func (s *script) do(words []string) string {
 		return s.orders()
 	case "events":
 		return s.events()
-	case "submit":
-		return s.apply(cluster.Submit{Submission: submission})
-	case "resume":
-		return s.apply(cluster.Resume{Submission: submission})
-	case "join":
-		kernel := "avx2"
-		if arg["kernel"] != "" {
-			kernel = arg["kernel"]
-		}
-		return s.apply(cluster.Join{Worker: first, Session: session, Host: "h", PID: 7, Threads: 1, Kernel: kernel})
-	case "lost":
-		return s.apply(cluster.Lost{Worker: first, Session: arg["session"], Reason: others})
-	case "leave":
-		return s.apply(cluster.Leave{Worker: first, Session: session})
-	case "committed":
-		return s.apply(cluster.Committed{Run: run, Generation: generation, Step: number("step", 0)})
-	case "checkpointed":
-		return s.apply(cluster.Checkpointed{Run: run, Generation: generation, Step: number("step", 0)})
-	case "ended":
-		outcome, text, _ := strings.Cut(others, " ")
-		return s.apply(cluster.Ended{
-			Worker: first, Run: run, Generation: generation, Outcome: cluster.Phase(outcome), Error: text,
-			Step: number("step", 0), Weights: arg["weights"],
-		})
-	case "stop":
-		return s.apply(cluster.StopRequested{Run: first, Reason: others})
-	case "restarted":
-		return s.apply(cluster.Restarted{})
 	}
-	return "unknown word " + word + "\n"
+	c := s.command(l)
+	if c == nil {
+		return "unknown word " + l.word + "\n"
+	}
+	return s.apply(c)
+}
+
+// command is the command of a line. Where nothing else is said, it is about run a and the newest generation.
+func (s *script) command(l line) cluster.Command {
+	first, run, session := l.first(), l.text("run", "a"), l.text("session", l.first()+"-1")
+	generation, step := uint64(l.number("gen", int(s.state.Generation))), l.number("step", 0)
+	submission := cluster.Submission{
+		Run: first, Spec: &job.Spec{Name: first, Lanes: l.number("lanes", 4)}, Digest: "digest" + l.named["digest"],
+		Storage: "mem://", MinWorkers: l.number("min", 1), Restore: l.number("restore", -1),
+	}
+	switch l.word {
+	case "submit":
+		return cluster.Submit{Submission: submission}
+	case "resume":
+		return cluster.Resume{Submission: submission}
+	case "join":
+		return cluster.Join{
+			Worker: first, Session: session, Host: "h", PID: 7, Threads: 1, Kernel: l.text("kernel", "avx2"),
+		}
+	case "lost":
+		return cluster.Lost{Worker: first, Session: l.named["session"], Reason: l.rest()}
+	case "leave":
+		return cluster.Leave{Worker: first, Session: session}
+	case "committed":
+		return cluster.Committed{Run: run, Generation: generation, Step: step}
+	case "checkpointed":
+		return cluster.Checkpointed{Run: run, Generation: generation, Step: step}
+	case "ended":
+		outcome, text, _ := strings.Cut(l.rest(), " ")
+		return cluster.Ended{
+			Worker: first, Run: run, Generation: generation, Outcome: cluster.Phase(outcome), Error: text,
+			Step: step, Weights: l.named["weights"],
+		}
+	case "stop":
+		return cluster.StopRequested{Run: first, Reason: l.rest()}
+	case "restarted":
+		return cluster.Restarted{}
+	}
+	return nil
 }
 
 func (s *script) apply(c cluster.Command) string {

@@ -38,7 +38,8 @@ stop b asked to`, "\n") {
 
 const golden = "testdata/snapshot.json"
 
-// TestSnapshotFormat holds the format to that of the file: states written by older builds of this version stay readable.
+// TestSnapshotFormat holds the format to that of the file: states written by older builds of this version stay
+// readable.
 func TestSnapshotFormat(t *testing.T) {
 	state := goldenState()
 	data, err := state.Encode()
@@ -67,7 +68,8 @@ func TestSnapshotFormat(t *testing.T) {
 		t.Errorf("%s is read as\n%+v, want\n%+v", golden, read, state)
 	}
 	if a, b := withoutSpecs(t, data), withoutSpecs(t, old); !reflect.DeepEqual(a, b) {
-		t.Errorf("the format has changed: raise the version, or run with -update when it only grew; it is\n%s", indented.Bytes())
+		t.Errorf("the format has changed: raise the version, or run with -update when it only grew; it is\n%s",
+			indented.Bytes())
 	}
 }
 

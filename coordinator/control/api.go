@@ -17,9 +17,9 @@ func (s *Service) Submit(ctx context.Context, sub cluster.Submission) error {
 	return s.call(ctx, func() error { return s.apply(cluster.Submit{Submission: sub}) })
 }
 
-// Resume lets a run that has stopped or failed begin again, in a new generation, from the checkpoint of step sub.Restore
-// (-1: from the beginning). The job must be the same; where things lie, the storage and the number of workers may differ
-// from what was submitted.
+// Resume lets a run that has stopped or failed begin again, in a new generation, from the checkpoint of step
+// sub.Restore (-1: from the beginning). The job must be the same; where things lie, the storage and the number of
+// workers may differ from what was submitted.
 func (s *Service) Resume(ctx context.Context, sub cluster.Submission) error {
 	if err := checkSubmission(sub); err != nil {
 		return err
@@ -39,7 +39,8 @@ func checkSubmission(sub cluster.Submission) error {
 	for i := range all.Lanes {
 		all.Lanes[i] = i
 	}
-	r := cluster.Run{Submission: sub, Plan: &cluster.Plan{Generation: 1, Restore: sub.Restore, Members: []cluster.Member{all}}}
+	p := cluster.Plan{Generation: 1, Restore: sub.Restore, Members: []cluster.Member{all}}
+	r := cluster.Run{Submission: sub, Plan: &p}
 	if _, err := wire.Encode(plan(&r, 0, time.Second)); err != nil {
 		return fmt.Errorf("run %s: %w", sub.Run, err)
 	}
@@ -58,8 +59,8 @@ func (s *Service) Stop(ctx context.Context, reason string) error {
 	})
 }
 
-// WorkerLost tells what a worker's parent process has seen: the process is gone. It is faster than a lease. A worker that
-// has left is no matter; one that never came counts against a run that waits for workers.
+// WorkerLost tells what a worker's parent process has seen: the process is gone. It is faster than a lease. A worker
+// that has left is no matter; one that never came counts against a run that waits for workers.
 func (s *Service) WorkerLost(ctx context.Context, worker, reason string) error {
 	return s.call(ctx, func() error {
 		if err := s.lose(worker, "", wire.Clip(reason)); err != nil && s.fatal != nil {

@@ -21,7 +21,7 @@ type BrokerOptions struct {
 	Port       int          // default: one that is free
 	MaxPayload int32        // largest message, in bytes; default 8 MiB
 	Logger     *slog.Logger // of the server's warnings and errors; nil: none
-	MaxPending int64        // bytes that may wait for a slow connection; default 1 GiB; see DESIGN section 6 for what the ring needs
+	MaxPending int64        // bytes that may wait for a slow connection; default 1 GiB; see allreduce.Config
 }
 
 // Broker is a NATS server within this process. Workers connect with credentials that are drawn at each start and that

@@ -16,7 +16,7 @@ type Config struct {
 	Broker         *Broker           // required; the caller closes it after Run
 	Log            *raftlog.Log      // required; the caller closes it after Run
 	Version        string            // required: of this build; workers of another one are refused
-	Timeout        time.Duration     // a worker that is silent for so long is lost; default 3s; heartbeats come 6 times as often
+	Timeout        time.Duration     // a worker that is silent for so long is lost; default 3s; see Leases above
 	RingDeadline   time.Duration     // an all-reduce without progress for so long is an error; default 2m
 	CommitInterval time.Duration     // how often at most progress is written to the log; default 250ms
 	Decide         cluster.Config    // times of decisions
@@ -59,4 +59,4 @@ func (c Config) Validate() error {
 }
 
 // interval is the time between a worker's heartbeats.
-func (c Config) interval() time.Duration { return c.Timeout / 6 }
+func (c Config) interval() time.Duration { return min(c.Timeout/6, time.Second/2) }

@@ -13,14 +13,15 @@
 //
 // # Leases
 //
-// A worker sends a heartbeat every sixth of Config.Timeout, and is lost when none has come for Timeout. When the broker
-// sees its connection close, it has one interval to come back: the broker tells of that at once, also when the process
-// was killed. The coordinator's own pauses, such as a laptop's sleep, are not held against workers.
+// A worker sends a heartbeat every sixth of Config.Timeout, but at least twice a second, and is lost when none has
+// come for Timeout. When the broker sees its connection close, it has one interval to come back: the broker tells of
+// that at once, also when the process was killed. The coordinator's own pauses, such as a laptop's sleep, are not held
+// against workers.
 //
 // # Orders
 //
-// A worker's order follows from the state (cluster.State.Order). It is pushed when it changes, and again when a heartbeat
-// shows that the worker has not heard it. So neither a lost message nor a repeated one does harm.
+// A worker's order follows from the state (cluster.State.Order). It is pushed when it changes, and again when a
+// heartbeat shows that the worker has not heard it. So neither a lost message nor a repeated one does harm.
 //
 // # Progress
 //

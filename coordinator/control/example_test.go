@@ -49,7 +49,8 @@ func example() error {
 	served := make(chan error, 1)
 	go func() { served <- service.Run(ctx) }()
 	err = service.Submit(ctx, cluster.Submission{
-		Run: "digits", Spec: &job.Spec{Name: "digits", Lanes: lanes}, Storage: "file:///runs/digits", MinWorkers: 2, Restore: -1,
+		Run: "digits", Spec: &job.Spec{Name: "digits", Lanes: lanes}, Storage: "file:///runs/digits",
+		MinWorkers: 2, Restore: -1,
 	})
 	if err != nil {
 		return err

@@ -166,7 +166,7 @@ func (s *Service) expire(now time.Time) {
 		if l.closed != "" {
 			reason = fmt.Sprintf("its connection closed (%s)", l.closed)
 		}
-		s.lose(id, l.session, reason)
+		_ = s.lose(id, l.session, reason) // refused only if it has gone already
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -55,7 +56,9 @@ func (s *site) join(id, session string) *raw {
 }
 
 func (w *raw) registration() wire.Register {
-	return wire.Register{Worker: w.id, Session: w.session, Host: "h", PID: 1, Threads: 1, Build: version, Kernel: "generic"}
+	return wire.Register{
+		Worker: w.id, Session: w.session, Host: "h", PID: 1, Threads: 1, Build: version, Kernel: "generic",
+	}
 }
 
 // ask sends a message and returns the answer.
@@ -230,9 +233,12 @@ func TestStrangeMessages(t *testing.T) {
 	old := w.registration()
 	old.Session = "s0"
 	refused(t, w.ask(wire.RegisterSubject, old), "belongs to process 1 on h, which lives")
-	refused(t, w.ask(wire.WorkerSubject("w0", "s0"), wire.Leave{Worker: "w0", Session: "s0"}), "stale")
-	refused(t, w.ask(wire.WorkerSubject("w5", "s0"), wire.Leave{Worker: "w5", Session: "s0"}), "unknown")
-	for generation, text := range map[uint64]string{0: "stale", 2: "stale"} {
+	leave := wire.Leave{Worker: "w0", Session: "s0"}
+	refused(t, w.ask(wire.WorkerSubject("w0", "s0"), leave), "session s0 of worker w0 is over")
+	leave.Worker = "w5"
+	refused(t, w.ask(wire.WorkerSubject("w5", "s0"), leave), "there is no worker w5")
+	for _, generation := range []uint64{0, 2} {
+		text := fmt.Sprintf("generation %d of run a is over", generation)
 		late := wire.RunSubject("a", generation)
 		refused(t, w.ask(late, wire.CheckpointSaved{Worker: "w0", Run: "a", Generation: generation, Step: 3}), text)
 		refused(t, w.ask(late, wire.Ended{Worker: "w0", Run: "a", Generation: generation, Outcome: wire.Finished}), text)

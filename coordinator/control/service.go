@@ -72,8 +72,8 @@ func New(c Config) (*Service, error) {
 	return s, nil
 }
 
-// Run serves until ctx ends, which is no error, or the log or the broker fails. It returns after all its goroutines have
-// ended. Workers that carry a run are told to let go of it. A service runs once.
+// Run serves until ctx ends, which is no error, or the log or the broker fails. It returns after all its goroutines
+// have ended. Workers that carry a run are told to let go of it. A service runs once.
 func (s *Service) Run(ctx context.Context) error {
 	if !s.started.CompareAndSwap(false, true) {
 		return errors.New("control: the service has run already")
@@ -89,7 +89,8 @@ func (s *Service) Run(ctx context.Context) error {
 	defer closeAll()
 
 	s.lastTick = time.Now()
-	s.apply(cluster.Restarted{}) // whatever workers the log knows, they have not registered with this process
+	// Whatever workers the log knows, they have not registered with this process. A failure is fatal, which the loop sees.
+	_ = s.apply(cluster.Restarted{})
 	s.settle()
 	ticker := time.NewTicker(s.config.interval() / 2)
 	defer ticker.Stop()
@@ -214,14 +215,11 @@ func (s *Service) tick(now time.Time) {
 	}
 }
 
-// farewell tells the workers that carry a run that nobody looks after it any more.
+// farewell tells the workers that nobody looks after them any more.
 func (s *Service) farewell() {
 	s.flushProgress()
-	for id, l := range s.leases {
-		w := s.state.Worker(id)
-		if w != nil && w.Run != "" {
-			s.push(l.subject, wire.Abort{Generation: w.Generation, Reason: "the coordinator is ending"})
-		}
+	for _, l := range s.leases {
+		s.push(l.subject, wire.Abort{Reason: "it was ended"})
 	}
 	if err := s.nc.FlushTimeout(s.config.Timeout); err != nil {
 		s.logger.Warn("the workers may not have heard that the coordinator is ending", "err", err)

@@ -111,7 +111,8 @@ const lanes = 4
 
 func submission(run string, workers int) cluster.Submission {
 	return cluster.Submission{
-		Run: run, Spec: &job.Spec{Name: run, Lanes: lanes}, Digest: "d", Storage: "file:///nowhere", MinWorkers: workers, Restore: -1,
+		Run: run, Spec: &job.Spec{Name: run, Lanes: lanes}, Digest: "d", Storage: "file:///nowhere",
+		MinWorkers: workers, Restore: -1,
 	}
 }
 

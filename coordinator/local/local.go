@@ -177,39 +177,10 @@ func (e *execution) submit(ctx context.Context, log *raftlog.Log) error {
 	sub := cluster.Submission{
 		Run: e.place.name, Spec: c.Spec, Digest: c.Spec.Digest(), Storage: e.place.url, MinWorkers: c.Workers, Restore: restore,
 	}
-	known := log.State().Run(sub.Run)
-	if known == nil {
+	if log.State().Run(sub.Run) == nil {
 		return e.service.Submit(ctx, sub)
 	}
-	if !known.Phase.Over() {
-		if err := e.abandon(ctx, known); err != nil {
-			return err
-		}
-	}
-	return e.service.Resume(ctx, sub)
-}
-
-// abandon ends what the log still takes for a living run: its coordinator was killed, and its workers went with it.
-func (e *execution) abandon(ctx context.Context, r *cluster.Run) error {
-	const reason = "its coordinator was killed"
-	if r.Plan != nil {
-		for _, m := range r.Plan.Members {
-			if err := e.service.WorkerLost(ctx, m.Worker, reason); err != nil {
-				return err
-			}
-		}
-	}
-	if err := e.service.Stop(ctx, reason); err != nil {
-		return err
-	}
-	watch, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for s := range e.service.Watch(watch) {
-		if s.Phase.Over() {
-			return nil
-		}
-	}
-	return context.Cause(ctx)
+	return e.service.Resume(ctx, sub) // a run under way has failed: its coordinator, the one before this, is gone
 }
 
 // restoreStep is the newest whole checkpoint, or -1.

@@ -1,4 +1,5 @@
-// Package raftlog keeps the cluster's state durable: a raft log of commands, snapshots, and the state that they lead to.
+// Package raftlog keeps the cluster's state durable: a raft log of commands, snapshots, and the state that they lead
+// to.
 //
 // A Log is a group of one node in a folder:
 //

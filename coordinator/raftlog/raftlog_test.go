@@ -255,8 +255,8 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// TestKill kills a process that writes, several times at some point of its writing, and finds all that it was told to be
-// written, and no more than one command besides.
+// TestKill kills a process that writes, several times at some point of its writing, and finds all that it was told to
+// be written, and no more than one command besides.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	told := 0

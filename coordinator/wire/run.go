@@ -109,7 +109,8 @@ type Stop struct {
 func (Stop) kind() string      { return "stop" }
 func (m Stop) validate() error { return checkReason(m.Reason) }
 
-// Abort ends a worker's part at once: the generation is over.
+// Abort ends a worker's part at once: the generation is over. Generation 0 ends the worker, whatever it does: the
+// coordinator is ending.
 type Abort struct {
 	Generation uint64 `json:"generation"`
 	Reason     string `json:"reason"`
@@ -170,8 +171,8 @@ func (m Report) validate() error {
 	)
 }
 
-// Finite returns the report without its infinite values and NaN, which JSON cannot hold: numbers become 0, health values
-// are left out, and NonFinite names them all. m and its map stay as they are.
+// Finite returns the report without its infinite values and NaN, which JSON cannot hold: numbers become 0, health
+// values are left out, and NonFinite names them all. m and its map stay as they are.
 func (m Report) Finite() Report {
 	var bad []string
 	for _, x := range []struct {

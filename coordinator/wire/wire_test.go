@@ -78,7 +78,10 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nothing", ``, "unexpected end"},
 		{"no object", `7`, "cannot unmarshal"},
 		{"no version", `{"kind":"ack","body":{}}`, "another version of the protocol: 0"},
-		{"later version", `{"version":2,"kind":"ack","body":{},"more":1}`, "another version of the protocol: 2; this build speaks 1"},
+		{
+			"later version", `{"version":2,"kind":"ack","body":{},"more":1}`,
+			"another version of the protocol: 2; this build speaks 1",
+		},
 		{"unknown kind", `{"version":1,"kind":"dance","body":{}}`, "decode dance: unknown kind"},
 		{"unknown envelope field", `{"version":1,"kind":"ack","body":{},"more":1}`, `unknown field "more"`},
 		{"unknown field", leave(`{"worker":"w","session":"s","why":1}`), `decode leave: json: unknown field "why"`},

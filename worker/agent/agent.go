@@ -101,9 +101,11 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 		return err
 	}
 	defer a.nc.Close()
-	orders := make(chan *nats.Msg, 256)
-	if _, err := a.nc.ChanSubscribe(wire.PushSubject(c.ID, a.session), orders); err != nil {
-		return fmt.Errorf("subscribe to orders: %w", err)
+	orders, answers := make(chan *nats.Msg, 256), make(chan *nats.Msg, 256)
+	_, err1 := a.nc.ChanSubscribe(wire.PushSubject(c.ID, a.session), orders)
+	_, err2 := a.nc.ChanSubscribe(a.answers(), answers)
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("subscribe to what the coordinator says: %w", err)
 	}
 	if err := a.register(ctx); err != nil {
 		return fmt.Errorf("join the coordinator at %s: %w", c.URL, err)
@@ -112,7 +114,7 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 
 	var wg sync.WaitGroup
 	living, end := context.WithCancel(ctx)
-	wg.Go(func() { a.heartbeats(living) })
+	wg.Go(func() { a.heartbeats(living, answers) })
 	wg.Go(func() { a.takeOrders(living, orders) })
 	known, err := a.serve(ctx, t)
 	end() // before the goodbye: a heartbeat after it would be refused
@@ -163,7 +165,7 @@ func (a *agent) connect() error {
 // register asks to be taken in until that is granted, refused for good, or the time is up.
 func (a *agent) register(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, a.config.JoinTimeout,
-		fmt.Errorf("%w: no answer for %s", ErrCoordinatorGone, a.config.JoinTimeout))
+		fmt.Errorf("it did not take worker %s in within %s", a.config.ID, a.config.JoinTimeout))
 	defer cancel()
 	host, err := os.Hostname()
 	if err != nil {
@@ -173,7 +175,7 @@ func (a *agent) register(ctx context.Context) error {
 		Worker: a.config.ID, Session: a.session, Host: host, PID: os.Getpid(),
 		Threads: a.config.Threads, Build: a.config.Version, Kernel: a.config.Kernel,
 	}
-	r, err := request[wire.Registered](ctx, a.nc, wire.RegisterSubject, m, time.Second)
+	r, err := request[wire.Registered](ctx, a.nc, wire.RegisterSubject, m, time.Second/2)
 	if err != nil {
 		return err
 	}
@@ -209,8 +211,8 @@ func (a *agent) serve(ctx context.Context, t Trainer) (known bool, err error) {
 	return true, err
 }
 
-// lastWords returns a context for what the coordinator is told also when ctx has ended, by a signal: as long as it lives,
-// and for the timeout at most.
+// lastWords returns a context for what the coordinator is told also when ctx has ended, by a signal: as long as it
+// lives, and for the timeout at most.
 func (a *agent) lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	stop := context.AfterFunc(ctx, func() {

@@ -157,11 +157,9 @@ func block(ctx context.Context, _ agent.Assignment, _ agent.Session) (agent.Outc
 	return agent.Outcome{}, fmt.Errorf("step 6: %w", context.Cause(ctx))
 }
 
-// TestConversation follows a worker from its registration to its goodbye, with answers that are late or missing.
-func TestConversation(t *testing.T) {
-	c := newCoordinator(t)
-	stopped := make(chan agent.Assignment, 1)
-	ended := c.run(t.Context(), train(func(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
+// stopper makes one step, waits until it is asked to stop, and says what it was assigned.
+func stopper(stopped chan<- agent.Assignment) train {
+	return func(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
 		if err := s.Ring().Commit(ctx, 5); err != nil {
 			return agent.Outcome{}, err
 		}
@@ -173,7 +171,32 @@ func TestConversation(t *testing.T) {
 		}
 		stopped <- a
 		return agent.Outcome{Kind: wire.Stopped, Step: 6, WeightsSHA256: "ab"}, nil
-	}))
+	}
+}
+
+// sendNonsense sends orders that make no sense to a worker without a plan, and change nothing.
+func (c *coordinator) sendNonsense() {
+	c.t.Helper()
+	for _, m := range []wire.Message{
+		wire.Ack{}, wire.Stop{Generation: 7, Reason: "early"}, wire.Abort{Generation: 7, Reason: "early"},
+		wire.Dismiss{Generation: 7},
+	} {
+		c.send(c.push, m)
+	}
+	if err := c.nc.Publish(c.push, []byte("{")); err != nil {
+		c.t.Fatal(err)
+	}
+	other := plan()
+	other.Members = []wire.Member{{ID: "w.1", Lanes: []int{0, 1}}}
+	c.send(c.push, other)
+}
+
+// TestConversation follows a worker from its registration to its goodbye, with answers that are late or missing.
+func TestConversation(t *testing.T) {
+	c := newCoordinator(t)
+	stopped := make(chan agent.Assignment, 1)
+	stop := stopper(stopped)
+	ended := c.run(t.Context(), stop)
 	m, msg := hear(c, always[wire.Register])
 	if m.Worker != "w.0" || m.PID != os.Getpid() || m.Threads != 2 || m.Build != "v" || m.Kernel != "generic" {
 		t.Errorf("registration %+v", m)
@@ -187,18 +210,7 @@ func TestConversation(t *testing.T) {
 	c.answer(msg, wire.Registered{Interval: 20 * time.Millisecond, Timeout: time.Minute})
 	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Idle && m.Generation == 0 })
 
-	// Orders that make no sense to it change nothing.
-	for _, m := range []wire.Message{
-		wire.Ack{}, wire.Stop{Generation: 7, Reason: "early"}, wire.Abort{Generation: 7, Reason: "early"}, wire.Dismiss{Generation: 7},
-	} {
-		c.send(c.push, m)
-	}
-	if err := c.nc.Publish(c.push, []byte("{")); err != nil {
-		t.Fatal(err)
-	}
-	other := plan()
-	other.Members = []wire.Member{{ID: "w.1", Lanes: []int{0, 1}}}
-	c.send(c.push, other)
+	c.sendNonsense()
 	c.send(c.push, plan())
 	c.send(c.push, plan())
 	later := plan()
@@ -248,6 +260,7 @@ func TestCoordinatorGone(t *testing.T) {
 		c.answer(msg, wire.Refused{Reason: "who are you"})
 	}
 	end := func(c *coordinator) { c.end() }
+	says := func(c *coordinator) { c.send(c.push, wire.Abort{Reason: "it was ended"}) }
 	for _, c := range []struct {
 		name string
 		how  func(*coordinator)
@@ -256,6 +269,7 @@ func TestCoordinatorGone(t *testing.T) {
 		{"silent", silent, "it has not answered for 300ms"},
 		{"refuses", refuse, "who are you"},
 		{"ended", end, ""},
+		{"says so", says, "it was ended"},
 	} {
 		for _, training := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s training=%v", c.name, training), func(t *testing.T) {

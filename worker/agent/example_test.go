@@ -35,7 +35,8 @@ func (t sum) Train(ctx context.Context, a agent.Assignment, s agent.Session) (ag
 }
 
 func ExampleRun() {
-	err := agent.Run(context.Background(), agent.Config{URL: "nats://127.0.0.1:1", ID: "w0", Kernel: "generic"}, sum{steps: 10})
+	c := agent.Config{URL: "nats://127.0.0.1:1", ID: "w0", Kernel: "generic"}
+	err := agent.Run(context.Background(), c, sum{steps: 10})
 	fmt.Println(err)
 	// Output:
 	// worker: version is missing

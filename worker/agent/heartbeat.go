@@ -12,31 +12,39 @@ import (
 )
 
 // request sends a message until it is answered, refused for good, or ctx ends. A try may take so long as patience.
-func request[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, m wire.Message, patience time.Duration) (T, error) {
+func request[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, m wire.Message,
+	patience time.Duration,
+) (T, error) {
 	var none T
 	data, err := wire.Encode(m)
 	if err != nil {
 		return none, err
 	}
+	var refused *wire.Refused // the newest, which says more than a try without an answer
 	for {
 		next := time.NewTimer(patience)
 		answer, err := try[T](ctx, nc, subject, data, patience)
-		var refused *wire.Refused
-		if err == nil || errors.Is(err, nats.ErrConnectionClosed) || errors.As(err, &refused) && !refused.Retry {
+		isRefused := errors.As(err, &refused)
+		if err == nil || errors.Is(err, nats.ErrConnectionClosed) || isRefused && !refused.Retry {
 			next.Stop()
 			return answer, err
 		}
 		select {
 		case <-ctx.Done():
 			next.Stop()
-			return none, errors.Join(context.Cause(ctx), err)
+			if refused != nil {
+				err = refused
+			}
+			return none, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		case <-next.C:
 		}
 	}
 }
 
 // try sends an encoded message once.
-func try[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, data []byte, patience time.Duration) (T, error) {
+func try[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, data []byte,
+	patience time.Duration,
+) (T, error) {
 	var none T
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -48,41 +56,54 @@ func try[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, dat
 }
 
 // heartbeats tells the coordinator every interval that the worker lives, and ends everything when the coordinator does
-// not answer for the timeout, or does not know the worker.
-func (a *agent) heartbeats(ctx context.Context) {
+// not answer for the timeout, or does not know the worker. It does not wait for an answer before it sends the next.
+func (a *agent) heartbeats(ctx context.Context, answers <-chan *nats.Msg) {
+	const fewest = 3 // unanswered heartbeats: this process may have stood still for longer than the timeout
 	ticker := time.NewTicker(a.interval)
 	defer ticker.Stop()
-	subject := wire.WorkerSubject(a.config.ID, a.session)
-	heard := time.Now()
+	heard, unanswered := time.Now(), 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case msg := <-answers:
+			_, err := wire.As[wire.Ack](msg.Data)
+			var refused *wire.Refused
+			if errors.As(err, &refused) {
+				a.gone(fmt.Errorf("%w for this worker: %w", ErrCoordinatorGone, err))
+				return
+			}
+			if err == nil {
+				heard, unanswered = time.Now(), 0
+			}
+			continue
 		case <-ticker.C:
 		case <-a.beatNow:
 		}
-		a.mu.Lock()
-		m := a.beat
-		a.mu.Unlock()
-		data, err := wire.Encode(m)
-		if err == nil {
-			_, err = try[wire.Ack](ctx, a.nc, subject, data, a.interval)
+		if unanswered >= fewest && time.Since(heard) > a.timeout {
+			a.gone(fmt.Errorf("%w: it has not answered for %s", ErrCoordinatorGone, a.timeout))
+			return
 		}
-		var refused *wire.Refused
-		switch {
-		case err == nil:
-			heard = time.Now()
-		case ctx.Err() != nil:
-			return
-		case errors.As(err, &refused):
-			a.gone(fmt.Errorf("%w for this worker: %w", ErrCoordinatorGone, err))
-			return
-		case time.Since(heard) > a.timeout:
-			a.gone(fmt.Errorf("%w: it has not answered for %s (%w)", ErrCoordinatorGone, a.timeout, err))
-			return
+		unanswered++
+		if err := a.sendHeartbeat(); err != nil {
+			a.logger.Debug("could not send a heartbeat", "err", err)
 		}
 	}
 }
+
+func (a *agent) sendHeartbeat() error {
+	a.mu.Lock()
+	m := a.beat
+	a.mu.Unlock()
+	data, err := wire.Encode(m)
+	if err != nil {
+		return err
+	}
+	return a.nc.PublishRequest(wire.WorkerSubject(a.config.ID, a.session), a.answers(), data)
+}
+
+// answers is the subject of the answers to heartbeats.
+func (a *agent) answers() string { return wire.InboxPrefix + "." + a.session }
 
 // wake asks for a heartbeat at once.
 func (a *agent) wake() {
@@ -100,8 +121,8 @@ func (a *agent) setActivity(v wire.Activity) {
 	a.wake()
 }
 
-// takeOrders follows what the coordinator pushes. Orders of other generations than the plan's, and those that were heard
-// before, change nothing.
+// takeOrders follows what the coordinator pushes. Orders of other generations than the plan's, and those that were
+// heard before, change nothing.
 func (a *agent) takeOrders(ctx context.Context, orders <-chan *nats.Msg) {
 	for {
 		select {
@@ -138,7 +159,9 @@ func (a *agent) follow(ctx context.Context, m wire.Message) {
 			a.wake()
 		}
 	case wire.Abort:
-		if p != nil && m.Generation == p.plan.Generation {
+		if m.Generation == 0 {
+			a.gone(fmt.Errorf("%w: %s", ErrCoordinatorGone, m.Reason))
+		} else if p != nil && m.Generation == p.plan.Generation {
 			p.abandon(&AbortError{Generation: m.Generation, Reason: m.Reason})
 		}
 	case wire.Dismiss:

@@ -71,11 +71,13 @@ func (p *part) train(t Trainer) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("open the ring: %w", err)
 	}
 	m := p.plan
-	p.agent.logger.Info("training", "job", m.Run, "generation", m.Generation, "rank", m.Rank, "lanes", m.Members[m.Rank].Lanes)
-	return t.Train(p.ctx, Assignment{Plan: m, Lanes: m.Members[m.Rank].Lanes, Size: len(m.Members)}, p)
+	lanes := m.Members[m.Rank].Lanes
+	p.agent.logger.Info("training", "job", m.Run, "generation", m.Generation, "rank", m.Rank, "lanes", lanes)
+	return t.Train(p.ctx, Assignment{Plan: m, Lanes: lanes, Size: len(m.Members)}, p)
 }
 
-// openRing starts the ring of the generation. The training ends with the ring, and the ring with the training's context.
+// openRing starts the ring of the generation. The training ends with the ring, and the ring with the training's
+// context.
 func (p *part) openRing() error {
 	c := allreduce.Config{
 		Job: p.plan.RingPrefix, Generation: p.plan.Generation, Rank: p.plan.Rank, Size: len(p.plan.Members),
@@ -123,8 +125,8 @@ func (p *part) close() {
 	p.cancel(nil)
 }
 
-// cause finds what lies behind the trainer's error. An error of the ring, or of the context, follows from something else,
-// often on another worker: then the coordinator is given a moment to tell of that.
+// cause finds what lies behind the trainer's error. An error of the ring, or of the context, follows from something
+// else, often on another worker: then the coordinator is given a moment to tell of that.
 func (p *part) cause(err error) error {
 	ended := context.Cause(p.ctx)
 	follows := errors.Is(err, context.Canceled) || ended != nil && errors.Is(err, ended)

@@ -123,7 +123,8 @@ func Checksum(data []byte) uint32 { return crc32.Checksum(data, table) }
 func (f *Frame) Seal() { f.PayloadCRC = Checksum(f.Payload()) }
 
 // Encode writes the header into the first HeaderSize bytes of the buffer and returns the buffer, the whole message.
-// The payload is left alone: several frames may share one buffer as long as they are encoded and sent one after another.
+// The payload is left alone: several frames may share one buffer as long as they are encoded and sent one after
+// another.
 func (f Frame) Encode() []byte {
 	b := f.Buffer
 	_ = b[HeaderSize-1]

@@ -90,7 +90,8 @@ func TestFields(t *testing.T) {
 	} {
 		f := sample()
 		test.change(&f)
-		if _, err := frame.Decode(f.Encode()); !errors.Is(err, frame.ErrCorrupt) || !strings.Contains(err.Error(), test.want) {
+		_, err := frame.Decode(f.Encode())
+		if !errors.Is(err, frame.ErrCorrupt) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("error %v; want %q", err, test.want)
 		}
 	}

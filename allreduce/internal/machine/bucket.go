@@ -83,8 +83,8 @@ func arc(origin, n, size int) uint64 {
 }
 
 // Start begins the sum of a vector over all ranks. data holds its elements in little-endian order and belongs to the
-// machine from now on; it holds the sums when the completion comes. The error is one of this call alone, unless Err says
-// otherwise.
+// machine from now on; it holds the sums when the completion comes. The error is one of this call alone, unless Err
+// says otherwise.
 func (m *Machine) Start(now time.Duration, step uint64, id uint32, t frame.DType, data []byte) error {
 	m.now = now
 	if m.err != nil {
@@ -163,7 +163,8 @@ func (m *Machine) receiveData(f frame.Frame) {
 	b := m.buckets[f.Bucket]
 	if b == nil {
 		if m.commit != nil {
-			m.mismatch("rank %d reduces bucket %d of step %d, which this rank committed without that bucket", f.Sender, f.Bucket, f.Step)
+			m.mismatch("rank %d reduces bucket %d of step %d, which this rank committed without that bucket",
+				f.Sender, f.Bucket, f.Step)
 			return
 		}
 		m.keepEarly(f)
@@ -174,11 +175,13 @@ func (m *Machine) receiveData(f frame.Frame) {
 		return
 	}
 	i := int(f.Chunk)
-	whole := f.Contributors == arc(0, m.c.Size, m.c.Size)
+	whole := f.Contributors == m.everyone()
 	if b.state[i] == total || b.state[i] == contributed && !whole {
-		m.twice(b, f.Attempt)
+		m.stats.Duplicates++
+		m.learn(b, f.Attempt, true)
 		return
 	}
+	m.learn(b, f.Attempt, false)
 	m.moved(b)
 	if whole {
 		m.receiveTotal(b, i, f)
@@ -189,28 +192,32 @@ func (m *Machine) receiveData(f frame.Frame) {
 
 // checkData tells whether a chunk is what the sender, at its place in the ring, must send.
 func (m *Machine) checkData(b *bucket, f frame.Frame) error {
-	want := func(ok bool, format string, args ...any) error {
-		if ok {
-			return nil
-		}
-		return fmt.Errorf("%w: step %d, bucket %d: "+format, append([]any{ErrMismatch, f.Step, f.Bucket}, args...)...)
+	i, elements := int(f.Chunk), len(b.data)/b.dtype.Size()
+	var what string
+	switch {
+	case f.DType != b.dtype || int(f.Total) != elements:
+		what = fmt.Sprintf("rank %d sums %d elements of %s, this rank %d of %s", f.Sender, f.Total, f.DType,
+			elements, b.dtype)
+	case i >= len(b.state) || len(f.Payload()) != len(b.chunk(i)) || int(f.Origin) != b.origin(i, m.c.Size):
+		what = fmt.Sprintf("rank %d cuts the vector into other chunks; give every rank the same ChunkBytes", f.Sender)
+	case int(f.Sender) != m.previous() || !m.canBe(b, f):
+		what = fmt.Sprintf("rank %d sent chunk %d with the inputs of ranks %b, which cannot be", f.Sender, i, f.Contributors)
+	default:
+		return nil
 	}
-	elements := len(b.data) / b.dtype.Size()
-	if err := want(f.DType == b.dtype && int(f.Total) == elements, "rank %d sums %d elements of %s, this rank %d of %s",
-		f.Sender, f.Total, f.DType, elements, b.dtype); err != nil {
-		return err
-	}
-	i := int(f.Chunk)
-	if err := want(i < len(b.state) && len(f.Payload()) == len(b.chunk(i)) && int(f.Origin) == b.origin(i, m.c.Size),
-		"rank %d cuts the vector into other chunks; give every rank the same ChunkBytes", f.Sender); err != nil {
-		return err
+	return fmt.Errorf("%w: step %d, bucket %d: %s", ErrMismatch, f.Step, f.Bucket, what)
+}
+
+// canBe tells whether a chunk's contributors are all ranks, this one too, or those from the origin up to this one.
+func (m *Machine) canBe(b *bucket, f frame.Frame) bool {
+	if f.Contributors == m.everyone() {
+		return b.state[f.Chunk] != untouched
 	}
 	place := (m.c.Rank - int(f.Origin) + m.c.Size) % m.c.Size
-	whole := f.Contributors == arc(0, m.c.Size, m.c.Size)
-	right := whole && b.state[i] != untouched || !whole && place > 0 && f.Contributors == arc(int(f.Origin), place, m.c.Size)
-	return want(right && int(f.Sender) == m.previous(), "rank %d sent chunk %d with the inputs of ranks %b, which cannot be",
-		f.Sender, i, f.Contributors)
+	return place > 0 && f.Contributors == arc(int(f.Origin), place, m.c.Size)
 }
+
+func (m *Machine) everyone() uint64 { return arc(0, m.c.Size, m.c.Size) }
 
 // contribute adds this rank's input to a partial sum.
 func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {

@@ -1,6 +1,6 @@
-// Package machine is the ring's protocol as a step machine: messages, calls and the time go in; messages and completions
-// come out. It has no I/O, no clock and no goroutine, so a test can drive whole rings of it through any schedule of
-// faults. docs/protocol.md describes the protocol.
+// Package machine is the ring's protocol as a step machine: messages, calls and the time go in; messages and
+// completions come out. It has no I/O, no clock and no goroutine, so a test can drive whole rings of it through any
+// schedule of faults. docs/protocol.md describes the protocol.
 //
 // # Use
 //

@@ -64,7 +64,7 @@ type Machine struct {
 	c        Config
 	now      time.Duration
 	progress time.Duration // of the last sign of progress in any bucket
-	patience int           // how often waiting was doubled since asking too early; see asker
+	patience int           // how often the first wait is doubled; see learn
 	err      error
 	out      Output
 	stats    Stats

@@ -10,7 +10,8 @@ import (
 
 var seed = flag.Int("seed", -1, "run only the schedule of this seed")
 
-// Any schedule of faults ends with right sums, or with an error on every rank; never with a wrong sum, never not at all.
+// Any schedule of faults ends with right sums, or with an error on every rank; never with a wrong sum, and never not at
+// all.
 func TestSchedules(t *testing.T) {
 	tests := []struct {
 		name      string

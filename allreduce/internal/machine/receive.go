@@ -31,7 +31,8 @@ func (m *Machine) handle(f frame.Frame) {
 	case m.committed && f.Step <= m.last:
 		m.handlePast(f)
 	case m.open && f.Step < m.step:
-		m.mismatch("rank %d is at step %d, this rank at step %d; a generation begins at the same step on all", f.Sender, f.Step, m.step)
+		m.mismatch("rank %d is at step %d, this rank at step %d; a generation begins at the same step on all",
+			f.Sender, f.Step, m.step)
 	case !m.open || f.Step > m.step:
 		m.keepEarly(f)
 	default:
@@ -111,57 +112,4 @@ func (m *Machine) isEarly(f frame.Frame) bool {
 		return !m.open || f.Step > m.step
 	}
 	return f.Kind == frame.Data && m.buckets[f.Bucket] == nil && m.commit == nil
-}
-
-// asker says when to ask again for what does not come. Waiting is doubled after every question without progress, up to
-// Deadline/32: a question costs next to nothing when there is no answer yet. When answers show that questions came too
-// early, as on a slow network, the first wait is doubled too (Machine.patience), up to Deadline/8.
-type asker struct {
-	at      time.Duration
-	level   int
-	attempt uint16 // questions since the last progress
-	asked   bool   // ever
-	blamed  bool   // the last question is known to have come too early
-}
-
-// firstWait bounds the time until the first question; it is shorter for deadlines under 64 times as much.
-const firstWait = 100 * time.Millisecond
-
-// maxPatience bounds the doublings of the first wait.
-const maxPatience = 6
-
-// wait is the time until the next question, after level questions without progress.
-func (m *Machine) wait(level, patience int) time.Duration {
-	first := min(m.c.Deadline/64, firstWait)
-	slow := min(first<<patience, m.c.Deadline/8)
-	return max(slow, min(first<<min(level, 16), m.c.Deadline/32))
-}
-
-// restart makes an asker wait from now on.
-func (m *Machine) restart(a *asker) {
-	a.level, a.attempt = 0, 0
-	a.at = m.now + m.wait(0, m.patience)
-}
-
-// again notes that a question was asked.
-func (m *Machine) again(a *asker, patience int) {
-	m.stats.Asked++
-	a.asked, a.blamed = true, false
-	a.level++
-	a.at = m.now + m.wait(a.level, patience)
-}
-
-// moved notes progress of a bucket.
-func (m *Machine) moved(b *bucket) {
-	m.progress = m.now
-	m.restart(&b.ask)
-}
-
-// twice notes that a chunk of a bucket came twice. If it was sent again because of a question, that came too early.
-func (m *Machine) twice(b *bucket, attempt uint16) {
-	m.stats.Duplicates++
-	if attempt > 0 && !b.ask.blamed {
-		b.ask.blamed = true
-		m.patience = min(m.patience+1, maxPatience)
-	}
 }

@@ -124,7 +124,10 @@ func (s *script) do(f []string) error {
 }
 
 func (s *script) ring(size int, options []string) error {
-	c := machine.Config{Job: 1, Generation: 1, Size: size, Deadline: 640 * time.Millisecond, ChunkBytes: 8, Window: 1, EarlyBytes: 1 << 20}
+	c := machine.Config{
+		Job: 1, Generation: 1, Size: size, Deadline: 640 * time.Millisecond,
+		ChunkBytes: 8, Window: 1, EarlyBytes: 1 << 20,
+	}
 	for _, o := range options {
 		k, v, _ := strings.Cut(o, "=")
 		n, err := strconv.Atoi(v)
