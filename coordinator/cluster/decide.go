@@ -183,8 +183,11 @@ func (s *State) free(r *Run) []string {
 		return math.MaxInt
 	}
 	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
-	return ids
+	return ids[:min(len(ids), maxMembers)]
 }
+
+// maxMembers is the largest ring (allreduce.MaxSize); more workers wait for another run.
+const maxMembers = 64
 
 // kernels returns two of the workers whose kernels differ, or nil.
 func (s *State) kernels(ids []string) (a, b *Worker) {

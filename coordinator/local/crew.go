@@ -40,7 +40,7 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 		e.config.Display.Notice(fmt.Sprintf("%s started (pid %d)", id, p.cmd.Process.Pid))
 		c.wait.Go(func() {
 			how, _ := p.wait()
-			reason := fmt.Sprintf("%s (pid %d) %s; what it wrote: %s", id, p.cmd.Process.Pid, how, p.logPath)
+			reason := fmt.Sprintf("its process (pid %d) %s; what it wrote: %s", p.cmd.Process.Pid, how, p.logPath)
 			// After the run's end nobody minds; a service that has ended neither.
 			_ = e.service.WorkerLost(context.WithoutCancel(ctx), id, reason)
 		})

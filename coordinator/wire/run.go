@@ -14,7 +14,7 @@ import (
 
 // Limits of a plan.
 const (
-	MaxMembers = 1 << 12
+	MaxMembers = 64 // of a ring, see package allreduce
 	MaxLanes   = 1 << 16
 )
 

@@ -132,7 +132,8 @@ func (a *agent) connect() error {
 		nats.UserInfo(a.config.User, a.config.Password),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
 		nats.CustomInboxPrefix(wire.InboxPrefix),
-		nats.ReconnectBufSize(-1), // what is sent without a connection fails at once; the sender tries again
+		nats.FlusherTimeout(a.config.JoinTimeout), // a write that is stuck does not hold up the end for longer
+		nats.ReconnectBufSize(-1),                 // what is sent without a connection fails at once; the sender tries again
 		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(600),
 		nats.NoCallbacksAfterClientClose(),
 		nats.ReconnectHandler(func(*nats.Conn) {
