@@ -162,23 +162,28 @@ func TestBadInput(t *testing.T) {
 	}{
 		{
 			"student NaN", func(b *loss.Batch) { b.Student[5*classes+1] = math.NaN() },
-			loss.ErrNonFinite, []string{"sample 2", "student", "feature 1 is NaN"},
+			loss.ErrNonFinite,
+			[]string{"sample 2", "student", "feature 1 is NaN"},
 		},
 		{
 			"student Inf", func(b *loss.Batch) { b.Student[5*classes] = math.Inf(1) },
-			loss.ErrNonFinite, []string{"sample 2", "student", "feature 0 is +Inf"},
+			loss.ErrNonFinite,
+			[]string{"sample 2", "student", "feature 0 is +Inf"},
 		},
 		{
 			"teacher -Inf", func(b *loss.Batch) { b.Teacher[5*classes+3] = math.Inf(-1) },
-			loss.ErrNonFinite, []string{"sample 2", "teacher", "feature 3 is -Inf"},
+			loss.ErrNonFinite,
+			[]string{"sample 2", "teacher", "feature 3 is -Inf"},
 		},
 		{
 			"label too large", func(b *loss.Batch) { b.Labels[5] = classes },
-			loss.ErrLabel, []string{"sample 2", "label 4"},
+			loss.ErrLabel,
+			[]string{"sample 2", "label 4"},
 		},
 		{
 			"label under -1", func(b *loss.Batch) { b.Labels[5] = -2 },
-			loss.ErrLabel, []string{"sample 2", "label -2"},
+			loss.ErrLabel,
+			[]string{"sample 2", "label -2"},
 		},
 	}
 	for _, test := range tests {

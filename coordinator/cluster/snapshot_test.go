@@ -157,9 +157,17 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzDecodeCommand(f *testing.F) {
 	for _, c := range []cluster.Command{
-		cluster.Submit{}, cluster.Resume{}, cluster.Join{Worker: "w"}, cluster.Lost{}, cluster.Leave{},
+		cluster.Submit{},
+		cluster.Resume{},
+		cluster.Join{Worker: "w"},
+		cluster.Lost{},
+		cluster.Leave{},
 		cluster.Planned{Plan: cluster.Plan{Generation: 1, Members: []cluster.Member{{Worker: "w0", Lanes: []int{0, 1, 2}}}}},
-		cluster.Committed{}, cluster.Checkpointed{}, cluster.Ended{}, cluster.StopRequested{}, cluster.Concluded{},
+		cluster.Committed{},
+		cluster.Checkpointed{},
+		cluster.Ended{},
+		cluster.StopRequested{},
+		cluster.Concluded{},
 		cluster.Restarted{},
 	} {
 		data, err := cluster.EncodeCommand(time.Unix(1e9, 0), c)

@@ -72,7 +72,16 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	if err != nil || summary.Outcome != string(cluster.Finished) {
 		return summary, err
 	}
-	if err := e.evaluate(ctx, summary); err != nil {
+	evaluating, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-evaluating.Done():
+		}
+	}()
+	if err := e.evaluate(evaluating, summary); err != nil {
 		return nil, err
 	}
 	return summary, place.put(ctx, summaryName, summary)

@@ -178,7 +178,9 @@ func stopper(stopped chan<- agent.Assignment) train {
 func (c *coordinator) sendNonsense() {
 	c.t.Helper()
 	for _, m := range []wire.Message{
-		wire.Ack{}, wire.Stop{Generation: 7, Reason: "early"}, wire.Abort{Generation: 7, Reason: "early"},
+		wire.Ack{},
+		wire.Stop{Generation: 7, Reason: "early"},
+		wire.Abort{Generation: 7, Reason: "early"},
 		wire.Dismiss{Generation: 7},
 	} {
 		c.send(c.push, m)

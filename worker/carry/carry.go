@@ -77,14 +77,14 @@ func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a a
 		return 0, err
 	}
 	trainer, err := train.New(train.Config{
-		Seed: a.Spec.Seed, Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Carried: a.Lanes, Threads: t.Threads, Steps: j.Steps,
+		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Carried: a.Lanes, Threads: t.Threads, Steps: j.Steps,
 		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
 		Student: j.Student, StudentOutput: j.StudentOutput,
 		Teacher: j.Teacher, TeacherState: j.TeacherState, TeacherOutput: j.TeacherOutput,
 		Loss: j.Loss, Classes: j.Classes, Schedule: j.Schedule(),
 		Collapse:       train.Collapse{UsedClasses: a.Spec.Collapse.UsedClasses, Patience: a.Spec.Collapse.Patience},
 		CheckpointStep: a.Spec.Checkpoint.Every,
-		Source:         source, Reducer: s.Ring(), Saver: save, Control: &control{session: s, rank: a.Rank}, Logger: t.Logger,
+		Source:         source, Reducer: s.Ring(), Saver: save, Control: &control{session: s, rank: a.Rank},
 	}, state)
 	if err != nil {
 		return 0, err

@@ -248,12 +248,14 @@ func view(v job.View, s job.Student, n *nn.Normalize) (*augment.Pipeline, error)
 	})
 }
 
-// Plain is the pipeline without augmentation for a network that wants images normalised so: the largest centred square.
+// Plain is the pipeline without augmentation for a network: the largest centred square, normalised as its config says.
 func Plain(c nn.ModelConfig) (*augment.Pipeline, error) {
 	square := augment.Crop{Scale: [2]float64{1, 1}, Ratio: [2]float64{1, 1}}
-	return augment.New(augment.Config{
-		Size: c.Size, Channels: c.Channels, Crop: square, Mean: c.Normalize.Mean, Std: c.Normalize.Std,
-	})
+	p := augment.Config{Size: c.Size, Channels: c.Channels, Crop: square}
+	if c.Normalize != nil {
+		p.Mean, p.Std = c.Normalize.Mean, c.Normalize.Std
+	}
+	return augment.New(p)
 }
 
 // State returns the state before the first step: random weights and prior, from the job's seed.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pupil/coordinator/job"
 	"pupil/storage"
 	"pupil/storage/dataset"
 	"pupil/worker/feed"
@@ -39,7 +40,10 @@ func Evaluate(ctx context.Context, j *setup.Job, folder storage.Bucket, threads 
 		return &Report{}, nil
 	}
 	e := evaluation{job: j, test: test, threads: threads}
-	r := &Report{Images: test.Manifest().Count}
+	r := &Report{Images: test.Count()}
+	if len(test.Manifest().Classes) == 0 || len(j.Data.Manifest().Classes) == 0 {
+		return r, nil // nothing to compare with
+	}
 	if j.Teacher != nil {
 		if r.KNN.Teacher, _, err = e.measure(ctx, j.Teacher, j.TeacherState, j.TeacherConfig); err != nil {
 			return nil, fmt.Errorf("evaluate the teacher: %w", err)
@@ -68,13 +72,17 @@ type evaluation struct {
 	threads int
 }
 
+func (e *evaluation) source(d *dataset.Dataset) Source {
+	return Source{Data: d, SkipBroken: e.job.Spec.Dataset.Broken == job.BrokenSkip, Threads: e.threads}
+}
+
 // measure returns the k-NN accuracy, and that of the logits when they stand for the dataset's classes.
 func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig) (knn, top *float64, err error) {
-	training, err := Extract(ctx, n, s, c, e.job.Data, e.threads)
+	training, err := Extract(ctx, n, s, c, e.source(e.job.Data))
 	if err != nil {
 		return nil, nil, err
 	}
-	test, err := Extract(ctx, n, s, c, e.test, e.threads)
+	test, err := Extract(ctx, n, s, c, e.source(e.test))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,37 +101,46 @@ func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c 
 // extractBatch is how many images go through a network at once.
 const extractBatch = 50
 
+// Source is where images come from, and how.
+type Source struct {
+	Data       *dataset.Dataset
+	SkipBroken bool // an image that cannot be decoded is left out; else it is an error
+	Threads    int  // batches that are computed at the same time
+}
+
 // Extract computes the features of all images of a dataset, without augmentation. The result does not depend on threads.
-func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, d *dataset.Dataset, threads int) (Features, error) {
+func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, from Source) (Features, error) {
 	view, err := setup.Plain(c)
 	if err != nil {
 		return Features{}, err
 	}
-	count := d.Manifest().Count
+	count := from.Data.Count()
 	f := Features{Width: n.Features(), Values: make([]float32, count*n.Features()), Labels: make([]int, count)}
 	if c.Outputs > 0 {
 		f.Top = make([]int, count)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	batches := make(chan imageBatch)
+	used := 0 // images; less than count when broken ones are left out
 	group.Go(func() error {
 		defer close(batches)
-		first := 0
-		for b, err := range feed.Evaluation(ctx, feed.EvaluationConfig{Data: d, View: view, Batch: extractBatch, Workers: threads}) {
+		for b, err := range feed.Evaluation(ctx, feed.EvaluationConfig{
+			Data: from.Data, View: view, Batch: extractBatch, SkipBroken: from.SkipBroken, Workers: from.Threads,
+		}) {
 			if err != nil {
 				return err
 			}
-			copy(f.Labels[first:], b.Labels)
+			copy(f.Labels[used:], b.Labels)
 			select {
-			case batches <- imageBatch{first, b.Count, slices.Clone(b.Images)}:
+			case batches <- imageBatch{used, b.Count, slices.Clone(b.Images)}:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			first += b.Count
+			used += b.Count
 		}
 		return nil
 	})
-	for range max(1, threads) {
+	for range max(1, from.Threads) {
 		group.Go(func() error {
 			network, err := n.NewInference(s, extractBatch)
 			if err != nil {
@@ -138,7 +155,19 @@ func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, 
 			return nil
 		})
 	}
-	return f, group.Wait()
+	if err := group.Wait(); err != nil {
+		return Features{}, err
+	}
+	return f.first(used), nil
+}
+
+// first are the features of the first n images.
+func (f Features) first(n int) Features {
+	f.Values, f.Labels = f.Values[:n*f.Width], f.Labels[:n]
+	if f.Top != nil {
+		f.Top = f.Top[:n]
+	}
+	return f
 }
 
 // imageBatch are count images of a dataset from number first; the rest of the batch is zeros.

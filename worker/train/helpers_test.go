@@ -156,7 +156,7 @@ func (w *world) config(carried []int, threads, from int, reducer train.Reducer, 
 		next[l] = from
 	}
 	return train.Config{
-		Seed: w.seed, Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
+		Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
 		Epoch: func(int) int { return 0 }, Student: w.student, StudentOutput: nn.Logits,
 		Teacher: w.teacher, TeacherState: w.teacherState, TeacherOutput: nn.Logits,
 		Loss: w.terms, Classes: classes, Schedule: w.schedule,

@@ -12,7 +12,6 @@ package train
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"pupil/loss"
 	"pupil/storage/safetensors"
@@ -81,7 +80,6 @@ type Times struct {
 
 // Config is a worker's part of a job.
 type Config struct {
-	Seed    uint64
 	Batch   int   // images a step, over all lanes of the job
 	Lanes   int   // of the job
 	Carried []int // the lanes that this worker carries; may be empty
@@ -104,7 +102,6 @@ type Config struct {
 	Reducer Reducer
 	Saver   Saver // nil: another worker saves
 	Control Control
-	Logger  *slog.Logger
 }
 
 // Collapse says when a student that merges its classes stops the job.
