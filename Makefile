@@ -30,7 +30,7 @@ test: ## all tests but the long ones
 
 .PHONY: check
 check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems, races
-	@test -z "$$(git ls-files '*.go' | xargs $(GOFUMPT) -l | tee /dev/stderr)" || { echo 'run: make format'; exit 1; }
+	@found=$$(git ls-files '*.go' | xargs $(GOFUMPT) -l); test -z "$$found" || { echo "not formatted: $$found; run make format"; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 	$(GO) mod tidy -diff
