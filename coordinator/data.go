@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pupil/internal/config"
 	"pupil/storage/dataset"
 	"pupil/storage/location"
 )
@@ -27,17 +28,17 @@ func importCommand() *cobra.Command {
 		Long: "Import reads an IDX file of grey images and one of labels, and writes shards (tar files with an index) and a\n" +
 			"manifest with their SHA-256 into DEST, a folder or a URL. The same input gives the same bytes.",
 		Example: "  coordinator data import train-images-idx3-ubyte.gz fashion/train --per-class 600",
-		Args:    exactly(2, "a file of images and a destination"),
+		Args:    config.Args(2, "a file of images and a destination"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if perClass < 0 || shardSize < 1 {
-				return usageError{fmt.Errorf("--per-class is %d and --shard-size %d; they must be at least 0 and 1", perClass, shardSize)}
+				return config.Usagef("--per-class is %d and --shard-size %d; they must be at least 0 and 1", perClass, shardSize)
 			}
 			if labels == "" {
 				labels = labelsBeside(args[0])
 			}
 			url, err := location.FromPath(args[1])
 			if err != nil {
-				return usageError{err}
+				return config.Usage(err)
 			}
 			dst, err := location.Open(cmd.Context(), url)
 			if err != nil {

@@ -41,7 +41,7 @@ func runCommand() *cobra.Command {
 		Example: "  coordinator run deploy/examples/fashion.yaml --workers 2\n" +
 			"  coordinator run job.yaml --workers 4 --set steps=40 --set seed=3 --json\n" +
 			"  coordinator run job.yaml --workers 3 --storage runs/one --resume",
-		Args: exactly(1, "one job file"),
+		Args: config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runJob(cmd, args[0], f) },
 	}
 	flags := cmd.Flags()
@@ -58,17 +58,17 @@ func runCommand() *cobra.Command {
 func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	const most = 64
 	if f.workers < 1 || f.workers > most {
-		return usageError{fmt.Errorf("--workers is %d; it must be 1 to %d", f.workers, most)}
+		return config.Usagef("--workers is %d; it must be 1 to %d", f.workers, most)
 	}
 	if f.threads < 0 {
-		return usageError{fmt.Errorf("--threads is %d; it must not be negative", f.threads)}
+		return config.Usagef("--threads is %d; it must not be negative", f.threads)
 	}
 	if f.threads == 0 {
 		f.threads = max(1, runtime.NumCPU()/f.workers)
 	}
 	spec, err := job.LoadWith(file, f.set)
 	if err != nil {
-		return usageError{err}
+		return config.Usage(err)
 	}
 	if level := cmd.Flags().Lookup("log-level"); !level.Changed { // the display tells what a user wants to know
 		if err := level.Value.Set("warn"); err != nil {
@@ -77,7 +77,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	logger, err := config.Logger(cmd)
 	if err != nil {
-		return usageError{err}
+		return config.Usage(err)
 	}
 	messages := cmd.ErrOrStderr()
 	display := local.NewDisplay(messages, isTerminal(messages))
@@ -90,7 +90,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {
-		return usageError{err}
+		return config.Usage(err)
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/coordinator/job"
+	"pupil/internal/config"
 )
 
 func validateCommand() *cobra.Command {
@@ -16,11 +17,11 @@ func validateCommand() *cobra.Command {
 		Use:     "validate JOB.yaml",
 		Short:   "Check a job file; list all its faults with their lines",
 		Example: "  coordinator validate deploy/examples/fashion.yaml\n  coordinator validate job.yaml --set lanes=16 --json",
-		Args:    exactly(1, "one job file"),
+		Args:    config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := job.LoadWith(args[0], overrides)
 			if err != nil {
-				return usageError{err}
+				return config.Usage(err)
 			}
 			for _, w := range spec.Warnings() {
 				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/coordinator/wire"
+	"pupil/internal/config"
 	"pupil/storage"
 	"pupil/storage/location"
 	"pupil/worker/setup"
@@ -23,18 +24,18 @@ func evalCommand() *cobra.Command {
 		Long: "Eval computes the k-nearest-neighbour accuracy of pooled features on the held-out images of the run's job: of\n" +
 			"the teacher, of the student before its first step, and of the trained student. RUN is the folder or URL of a run.",
 		Example: "  worker eval runs/fashion-20260102-150405 --json",
-		Args:    exactly(1, "the folder of a run"),
+		Args:    config.Args(1, "the folder of a run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if threads < 1 {
-				return usageError{fmt.Errorf("--threads is %d; it must be at least 1", threads)}
+				return config.Usagef("--threads is %d; it must be at least 1", threads)
 			}
 			url, err := location.FromPath(args[0])
 			if err != nil {
-				return usageError{err}
+				return config.Usage(err)
 			}
 			run, err := location.Open(cmd.Context(), url)
 			if err != nil {
-				return usageError{err}
+				return config.Usage(err)
 			}
 			data, err := storage.ReadAll(cmd.Context(), run, wire.RecordName, 16<<20)
 			if err != nil {

@@ -26,15 +26,15 @@ func joinCommand() *cobra.Command {
 		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it. The broker's user\n" +
 			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.",
 		Example: "  worker join --nats-url nats://10.0.0.1:4222 --threads 4",
-		Args:    exactly(0, "no arguments"),
+		Args:    config.Args(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := config.Logger(cmd)
 			if err != nil {
-				return usageError{err}
+				return config.Usage(err)
 			}
 			c.Kernel, c.Logger = kernel.Name(), logger
 			if err := c.Validate(); err != nil {
-				return usageError{err}
+				return config.Usage(err)
 			}
 			ctx := cmd.Context()
 			if withParent {
