@@ -70,7 +70,9 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	if err != nil {
 		return config.Usage(err)
 	}
-	if level := cmd.Flags().Lookup("log-level"); !level.Changed { // the display tells what a user wants to know
+	level := cmd.Flags().Lookup("log-level")
+	given := level.Value.String()
+	if !level.Changed { // the display tells what a user wants to know; the workers' logs are files
 		if err := level.Value.Set("warn"); err != nil {
 			return err
 		}
@@ -81,12 +83,13 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	messages := cmd.ErrOrStderr()
 	display := local.NewDisplay(messages, isTerminal(messages))
+	defer display.Close()
 	for _, w := range spec.Warnings() {
 		display.Notice("warning: " + w)
 	}
 	ctx, stop := interrupts(cmd.Context())
 	summary, err := local.Run(ctx, local.Config{
-		Spec: spec, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
+		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
 		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {
@@ -94,6 +97,9 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	if err != nil {
 		return err
+	}
+	if summary.Steps == 0 && summary.Resume != "" {
+		return fmt.Errorf("stopped before the first step; begin again with: %s", summary.Resume)
 	}
 	if f.json {
 		e := json.NewEncoder(cmd.OutOrStdout())
@@ -118,6 +124,7 @@ func interrupts(parent context.Context) (ctx context.Context, stop <-chan struct
 		<-signals
 		close(first)
 		<-signals
+		signal.Stop(signals) // a third one ends the program, whatever holds it up
 		cancel()
 	}()
 	return ctx, first

@@ -10,6 +10,9 @@ var (
 	ErrNonFinite = errors.New("features are not finite")
 	ErrLabel     = errors.New("label out of range")
 	ErrBatch     = errors.New("batch has the wrong shape")
+
+	// ErrElsewhere says that it was another lane whose input is bad.
+	ErrElsewhere = errors.New("in another lane")
 )
 
 // Lane evaluates a Loss for one lane of the global batch. It is not for concurrent use; the lanes of a batch are
@@ -62,7 +65,7 @@ func (l *Loss) Lane(n int) *Lane {
 //
 // If any lane's batch holds a value that is not finite, a label out of range or slices of a wrong length, every lane
 // returns an error that wraps ErrNonFinite, ErrLabel or ErrBatch after the first Reduce; that of the lane in question
-// says where. An error of Reduce is wrapped. The prior is then as it was, and the step can be tried again.
+// says where, those of the others wrap ErrElsewhere too. An error of Reduce is wrapped. The prior is then as it was, and the step can be tried again.
 func (l *Lane) Evaluate(b Batch, prior *Prior, progress float64, reduce Reduce) (*Result, error) {
 	if err := l.loss.checkShared(prior, progress); err != nil {
 		return nil, err
@@ -158,6 +161,11 @@ func (l *Lane) checkLabels(labels []int) error {
 	return err
 }
 
+// elsewhere is the error of a lane that is not at fault.
+func elsewhere(format string, count int64, fault error) error {
+	return fmt.Errorf("%w: "+format, ErrElsewhere, count, fault)
+}
+
 // agree returns an error in every lane if there was a fault in any, this lane's own if it has one.
 func (l *Lane) agree(fault error) error {
 	at := l.loss.layout
@@ -165,11 +173,11 @@ func (l *Lane) agree(fault error) error {
 	case fault != nil:
 		return fault
 	case l.sums[at.badBatches] != 0:
-		return fmt.Errorf("in %d other lanes: %w", l.sums[at.badBatches], ErrBatch)
+		return elsewhere("%d lanes: %w", l.sums[at.badBatches], ErrBatch)
 	case l.sums[at.nonFinite] != 0:
-		return fmt.Errorf("%d values in other lanes: %w", l.sums[at.nonFinite], ErrNonFinite)
+		return elsewhere("%d values: %w", l.sums[at.nonFinite], ErrNonFinite)
 	case l.sums[at.badLabels] != 0:
-		return fmt.Errorf("%d labels in other lanes: %w", l.sums[at.badLabels], ErrLabel)
+		return elsewhere("%d labels: %w", l.sums[at.badLabels], ErrLabel)
 	case l.sums[at.samples] != int64(l.loss.samples):
 		return fmt.Errorf("the lanes hold %d samples, the global batch has %d: %w",
 			l.sums[at.samples], l.loss.samples, ErrBatch)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 func evalCommand() *cobra.Command {
 	var threads int
 	var asJSON bool
+	var life func(*cobra.Command) context.Context
 	cmd := &cobra.Command{
 		Use:   "eval RUN",
 		Short: "Measure a finished run's student, and its teacher, on the held-out images",
@@ -26,6 +28,7 @@ func evalCommand() *cobra.Command {
 		Example: "  worker eval runs/fashion-20260102-150405 --json",
 		Args:    config.Args(1, "the folder of a run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := life(cmd)
 			if threads < 1 {
 				return config.Usagef("--threads is %d; it must be at least 1", threads)
 			}
@@ -33,11 +36,11 @@ func evalCommand() *cobra.Command {
 			if err != nil {
 				return config.Usage(err)
 			}
-			run, err := location.Open(cmd.Context(), url)
+			run, err := location.Open(ctx, url)
 			if err != nil {
 				return config.Usage(err)
 			}
-			data, err := storage.ReadAll(cmd.Context(), run, wire.RecordName, 16<<20)
+			data, err := storage.ReadAll(ctx, run, wire.RecordName, 16<<20)
 			if err != nil {
 				return fmt.Errorf("%s is no run: %w", args[0], err)
 			}
@@ -45,11 +48,11 @@ func evalCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%s in %s: %w", wire.RecordName, args[0], err)
 			}
-			j, err := setup.Open(cmd.Context(), record.Spec)
+			j, err := setup.Open(ctx, record.Spec)
 			if err != nil {
 				return err
 			}
-			report, err := student.Evaluate(cmd.Context(), j, storage.Prefix(run, wire.StudentFolder), threads)
+			report, err := student.Evaluate(ctx, j, storage.Prefix(run, wire.StudentFolder), threads)
 			if err != nil {
 				return err
 			}
@@ -72,6 +75,7 @@ func evalCommand() *cobra.Command {
 			return nil
 		},
 	}
+	life = endWithStdin(cmd)
 	cmd.Flags().IntVar(&threads, "threads", runtime.NumCPU(), "batches that are computed at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

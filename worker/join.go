@@ -19,7 +19,7 @@ import (
 
 func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
-	var withParent bool
+	var life func(*cobra.Command) context.Context
 	cmd := &cobra.Command{
 		Use:   "join",
 		Short: "Join a coordinator, carry lanes of its job until that ends, and leave",
@@ -36,25 +36,16 @@ func joinCommand() *cobra.Command {
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
 			}
-			ctx := cmd.Context()
-			if withParent {
-				var cancel context.CancelCauseFunc
-				ctx, cancel = context.WithCancelCause(ctx)
-				go func() {
-					_, _ = io.Copy(io.Discard, cmd.InOrStdin())
-					cancel(errors.New("the process that started this worker has ended"))
-				}()
-			}
-			return agent.Run(ctx, c, &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger})
+			return agent.Run(life(cmd), c, &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger})
 		},
 	}
+	life = endWithStdin(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.URL, "nats-url", "nats://127.0.0.1:4222", "the coordinator's broker")
 	f.StringVar(&c.User, "nats-user", "", "user of the broker")
 	f.StringVar(&c.Password, "nats-password", "", "password of the broker")
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
-	f.BoolVar(&withParent, "end-with-stdin", false, "end when standard input is closed, as it is when the process that started this one ends")
 	return cmd
 }
 
@@ -65,4 +56,20 @@ func defaultID() string {
 		host = "worker"
 	}
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// endWithStdin adds a flag that ties a command to the process that started it, and returns the context to run in.
+func endWithStdin(cmd *cobra.Command) func(*cobra.Command) context.Context {
+	tied := cmd.Flags().Bool("end-with-stdin", false, "end when standard input is closed, as when the process that started this one ends")
+	return func(cmd *cobra.Command) context.Context {
+		if !*tied {
+			return cmd.Context()
+		}
+		ctx, cancel := context.WithCancelCause(cmd.Context())
+		go func() {
+			_, _ = io.Copy(io.Discard, cmd.InOrStdin())
+			cancel(errors.New("the process that started this one has ended"))
+		}()
+		return ctx
+	}
 }

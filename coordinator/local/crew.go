@@ -32,6 +32,9 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 	for i := range e.config.Workers {
 		id := "worker-" + strconv.Itoa(i)
 		args := []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--id", id, "--threads", strconv.Itoa(e.config.Threads)}
+		if e.config.LogLevel != "" {
+			args = append(args, "--log-level", e.config.LogLevel)
+		}
 		p, err := startProcess(ctx, binary, id, filepath.Join(e.place.folder, logFolder), env, args)
 		if err != nil {
 			c.dismiss()
@@ -72,12 +75,19 @@ func (e *execution) evaluate(ctx context.Context, s *Summary) error {
 		return err
 	}
 	var out, messages bytes.Buffer
-	cmd := exec.CommandContext(ctx, binary, "eval", e.place.folder, "--json",
+	cmd := exec.CommandContext(ctx, binary, "eval", e.place.folder, "--json", "--end-with-stdin",
 		"--threads", strconv.Itoa(e.config.Workers*e.config.Threads))
 	cmd.Env = workerEnvironment()
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	cmd.SysProcAttr = ownGroup()
-	if err := cmd.Run(); err != nil {
+	life, err := cmd.StdinPipe() // as for a worker: it ends with this process
+	if err != nil {
+		return err
+	}
+	defer life.Close()
+	if err := cmd.Run(); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("training is done, but the evaluation was interrupted; make it with: %s", e.hint())
+	} else if err != nil {
 		return fmt.Errorf("training is done, but the evaluation failed: %w: %s\ntry it again with: %s", err,
 			bytes.TrimSpace(messages.Bytes()), e.hint())
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -15,7 +16,7 @@ import (
 // NewDisplay shows a run on w: one live line on a terminal, else plain lines.
 func NewDisplay(w io.Writer, terminal bool) Display {
 	if terminal {
-		return &bar{out: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))}
+		return newBar(w)
 	}
 	return &lines{out: w, now: time.Now}
 }
@@ -78,46 +79,67 @@ func (l *lines) Close() {
 	l.closed = true
 }
 
-// bar is the display of a terminal: notices scroll above one live line.
+// bar is the display of a terminal: notices scroll above one live line. Its lock is never held during a call of mpb, whose
+// goroutines call back for the text.
 type bar struct {
-	mu    sync.Mutex
+	plain io.Writer
 	out   *mpb.Progress
-	bar   *mpb.Bar
+
+	text atomic.Value // string
+
+	mu    sync.Mutex
+	live  *mpb.Bar
 	speed estimate
-	text  string
 	done  bool
+}
+
+func newBar(w io.Writer, options ...mpb.ContainerOption) *bar {
+	b := &bar{plain: w, out: mpb.New(append(options, mpb.WithOutput(w), mpb.WithWidth(40))...)}
+	b.text.Store("")
+	return b
 }
 
 func (b *bar) Notice(text string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	done := b.done
+	b.mu.Unlock()
+	if done {
+		fmt.Fprintln(b.plain, text)
+		return
+	}
 	fmt.Fprintln(b.out, text)
 }
 
+// Progress has one caller.
 func (b *bar) Progress(r wire.Report) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.done {
+	rate, left := b.speed.add(r)
+	live, done := b.live, b.done
+	b.mu.Unlock()
+	if done {
 		return
 	}
-	rate, left := b.speed.add(r)
-	b.text = line(r, rate, left)
-	if b.bar == nil {
-		b.bar = b.out.AddBar(int64(r.Total), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.text
+	b.text.Store(line(r, rate, left))
+	if live == nil {
+		live = b.out.AddBar(int64(r.Total), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			return b.text.Load().(string)
 		})))
+		b.mu.Lock()
+		b.live = live
+		b.mu.Unlock()
 	}
-	b.bar.SetCurrent(int64(r.Step))
+	live.SetCurrent(int64(r.Step))
 }
 
 // Close leaves the line as it is and ends its updates.
 func (b *bar) Close() {
 	b.mu.Lock()
+	live, done := b.live, b.done
 	b.done = true
-	live := b.bar
 	b.mu.Unlock()
+	if done {
+		return
+	}
 	if live != nil {
 		live.Abort(false)
 	}

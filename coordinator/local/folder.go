@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	neturl "net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +22,7 @@ import (
 // The names in a run's storage, beside checkpoints/.
 const (
 	summaryName = "summary.json" // written when the job has ended well
+	trainedName = "trained.json" // the same before the evaluation
 	raftFolder  = "raft"         // the coordinator's durable log
 	logFolder   = "logs"         // what the workers wrote
 )
@@ -56,14 +59,15 @@ func open(ctx context.Context, c Config, now time.Time) (*run, error) {
 	if err != nil {
 		return nil, refuse("--storage: %w", err)
 	}
-	folder, ok := strings.CutPrefix(url, "file://")
-	if !ok {
+	address, err := neturl.Parse(url)
+	if err != nil || address.Scheme != "file" {
 		return nil, refuse("--storage: %s is not a folder; a local run keeps its state in a folder (a path or file:///...)", url)
 	}
 	b, err := location.Open(ctx, url)
 	if err != nil {
 		return nil, refuse("--storage: %w", err)
 	}
+	folder := filepath.FromSlash(address.Path)
 	r := &run{name: c.Spec.Name, url: url, folder: folder, bucket: b}
 	have, err := r.record(ctx)
 	switch {
@@ -97,6 +101,8 @@ func defaultFolder(name string, resume bool, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ours := regexp.MustCompile(`^` + regexp.QuoteMeta(name) + `-\d{8}-\d{6}(-\d+)?$`) // not those of a job with a longer name
+	found = slices.DeleteFunc(found, func(path string) bool { return !ours.MatchString(filepath.Base(filepath.Dir(path))) })
 	if len(found) == 0 {
 		return "", refuse("there is no run of job %s below %s to resume; start one without --resume, or say where it is with --storage",
 			name, parent)
@@ -147,6 +153,10 @@ func sameJob(folder string, have, want *job.Spec) error {
 	differ, err := differences(have, want)
 	if err != nil {
 		return err
+	}
+	if len(differ) == 0 { // the keys' meaning has changed
+		return refuse("the run in %s was started by a build that reads this job otherwise (see version in %s); resume it with that one, "+
+			"or start a new run", folder, wire.RecordName)
 	}
 	return refuse("the run in %s was started with another job (%s); resume it with the same job file and --set, or start a new run",
 		folder, strings.Join(differ, "; "))

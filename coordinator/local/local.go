@@ -25,6 +25,8 @@ import (
 // Config says what to run, and how.
 type Config struct {
 	Spec         *job.Spec
+	Program      string   // as the user called it, for the hint on how to go on
+	LogLevel     string   // of the workers
 	JobFile      string   // as the user named it, for the hint on how to go on
 	Overrides    []string // KEY=VALUE of --set, for the hint as well; they are in Spec already
 	Storage      string   // folder or file:// URL of the run; "": a new one below runs/
@@ -62,7 +64,7 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	if err != nil {
 		return nil, err
 	}
-	if done, err := place.summary(ctx); done != nil || err != nil {
+	if done, err := place.summary(ctx, summaryName); done != nil || err != nil {
 		return done, err
 	}
 	c.Display.Notice("run folder: " + place.folder)
@@ -71,6 +73,10 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	c.Display.Close()
 	if err != nil || summary.Outcome != string(cluster.Finished) {
 		return summary, err
+	}
+	// The evaluation can be interrupted, and is then made by --resume.
+	if err := place.put(ctx, trainedName, summary); err != nil {
+		return nil, err
 	}
 	evaluating, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -88,8 +94,8 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 }
 
 // summary returns what a finished run has reached, or nil.
-func (r *run) summary(ctx context.Context) (*Summary, error) {
-	data, err := storage.ReadAll(ctx, r.bucket, summaryName, 1<<20)
+func (r *run) summary(ctx context.Context, name string) (*Summary, error) {
+	data, err := storage.ReadAll(ctx, r.bucket, name, 1<<20)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
 	}
@@ -98,7 +104,7 @@ func (r *run) summary(ctx context.Context) (*Summary, error) {
 	}
 	var s Summary
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%s in %s: %w", summaryName, r.folder, err)
+		return nil, fmt.Errorf("%s in %s: %w", name, r.folder, err)
 	}
 	return &s, nil
 }
@@ -146,8 +152,9 @@ func (e *execution) run(ctx context.Context, stop <-chan struct{}) (*Summary, er
 
 // carry starts the workers, submits the run and waits for its end.
 func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raftlog.Log, stop <-chan struct{}) (*Summary, error) {
-	if err := e.submit(ctx, log); err != nil {
-		return nil, err
+	finished, err := e.submit(ctx, log)
+	if finished != nil || err != nil {
+		return finished, err
 	}
 	crew, err := startCrew(ctx, e, broker)
 	if err != nil {
@@ -160,8 +167,11 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 	for {
 		select {
 		case s, open := <-changes:
-			if !open {
+			if !open && ctx.Err() != nil {
 				return nil, fmt.Errorf("interrupted; go on with: %s", e.hint())
+			}
+			if !open {
+				return nil, fmt.Errorf("the coordinator ended; go on with: %s", e.hint())
 			}
 			if s.Phase.Over() {
 				return e.conclude(s)
@@ -176,20 +186,35 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 	}
 }
 
-// submit gives the run to the coordinator: a new one, or one that its log knows already.
-func (e *execution) submit(ctx context.Context, log *raftlog.Log) error {
+// submit gives the run to the coordinator: a new one, or one that its log knows already. Of one whose training has
+// finished it returns the summary; only the evaluation is missing.
+func (e *execution) submit(ctx context.Context, log *raftlog.Log) (finished *Summary, err error) {
 	restore, err := e.restoreStep(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c := e.config
 	sub := cluster.Submission{
 		Run: e.place.name, Spec: c.Spec, Digest: c.Spec.Digest(), Storage: e.place.url, MinWorkers: c.Workers, Restore: restore,
 	}
 	if log.State().Run(sub.Run) == nil {
-		return e.service.Submit(ctx, sub)
+		return nil, e.service.Submit(ctx, sub)
 	}
-	return e.service.Resume(ctx, sub) // a run under way has failed: its coordinator, the one before this, is gone
+	// A run that was under way has failed, since its coordinator is gone; or finished, if all its workers had said so.
+	err = e.service.Resume(ctx, sub)
+	if known := log.State().Run(sub.Run); known.Phase == cluster.Finished {
+		return e.finished(ctx, known)
+	}
+	return nil, err
+}
+
+// finished is the summary of a run whose training ended in an earlier start.
+func (e *execution) finished(ctx context.Context, r *cluster.Run) (*Summary, error) {
+	e.config.Display.Notice("training is done already")
+	if s, err := e.place.summary(ctx, trainedName); s != nil || err != nil {
+		return s, err
+	}
+	return e.conclude(control.Status{Phase: r.Phase, Step: r.EndedStep, Total: r.EndedStep, Weights: r.Weights})
 }
 
 // restoreStep is the newest whole checkpoint, or -1.
@@ -226,6 +251,9 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 	if last := e.pace.last; last != nil {
 		out.Loss, out.MutualInformation, out.TotalSteps = last.Loss, last.MutualInformation, last.Total
 	}
+	if out.TotalSteps == 0 { // no worker has told
+		out.TotalSteps = c.Spec.Steps
+	}
 	if len(s.Workers) > 0 {
 		out.Kernel = s.Workers[0].Kernel
 	}
@@ -238,7 +266,13 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 // hint is the command that goes on with the run.
 func (e *execution) hint() string {
 	c := e.config
-	words := []string{"coordinator", "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--storage", quote(e.place.folder)}
+	words := []string{
+		quote(c.Program), "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--threads", strconv.Itoa(c.Threads),
+		"--storage", quote(e.place.folder),
+	}
+	if c.WorkerBinary != "" {
+		words = append(words, "--worker-binary", quote(c.WorkerBinary))
+	}
 	for _, o := range c.Overrides {
 		words = append(words, "--set", quote(o))
 	}

@@ -3,11 +3,16 @@ package local
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/vbauerster/mpb/v8"
 
 	"pupil/coordinator/job"
 	"pupil/coordinator/wire"
@@ -61,6 +66,19 @@ func TestFolder(t *testing.T) {
 	if err != nil || again.folder != b.folder {
 		t.Errorf("--resume without --storage opens %+v, error %v; want the newest run", again, err)
 	}
+	longer := filepath.Join("runs", "some-2-20270102-150405")
+	if err := os.Rename(b.folder, longer); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := open(ctx, Config{Spec: spec(t), Resume: true}, now); err != nil || other.folder != a.folder {
+		t.Errorf("with a newer run of job some-2, --resume opens %+v, error %v; want that of job some", other, err)
+	}
+	spaced := filepath.Join(t.TempDir(), "my run \u00f6")
+	if r, err := open(ctx, Config{Spec: spec(t), Storage: spaced}, now); err != nil || r.folder != spaced {
+		t.Errorf("a folder with a space opens as %+v, error %v", r, err)
+	} else if _, err := os.Stat(filepath.Join(spaced, wire.RecordName)); err != nil {
+		t.Error(err)
+	}
 	if _, err := open(ctx, Config{Spec: spec(t), Storage: a.folder}, now); !errors.Is(err, ErrUsage) {
 		t.Errorf("a run over another one: %v", err)
 	}
@@ -101,6 +119,37 @@ func TestLines(t *testing.T) {
 	if want := "step 500 of 1000  200 images/s  loss 1.2500  mutual information 0.500  ETA 4m10s"; got[11] != want {
 		t.Errorf("line 11 is %q, want %q", got[11], want)
 	}
+}
+
+// The live line must take reports while it draws and while others give notice.
+func TestBarUnderLoad(t *testing.T) {
+	ticks := make(chan any)
+	b := newBar(io.Discard, mpb.WithAutoRefresh(), mpb.WithManualRefresh(ticks))
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		for {
+			select {
+			case ticks <- time.Now():
+			case <-stop:
+				return
+			}
+		}
+	})
+	others.Go(func() {
+		for i := range 200 {
+			b.Notice(strconv.Itoa(i))
+		}
+	})
+	for step := range 5000 {
+		b.Progress(wire.Report{Step: step + 1, Total: 5000, Images: 1, Seconds: 1})
+	}
+	close(stop)
+	others.Wait()
+	b.Close()
+	b.Close()
+	b.Notice("after the end")
+	b.Progress(wire.Report{Step: 1, Total: 1})
 }
 
 func TestPace(t *testing.T) {

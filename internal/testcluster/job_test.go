@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pupil/internal/kernel"
 	"pupil/internal/testcluster"
 )
 
@@ -134,6 +135,55 @@ func TestCoordinatorKilled(t *testing.T) {
 	if resumed.WeightsSHA256 != want.WeightsSHA256 {
 		t.Errorf("resumed: weights %.16s, want %.16s", resumed.WeightsSHA256, want.WeightsSHA256)
 	}
+}
+
+// TestInterruptedEvaluation stops the evaluation that follows the training; --resume makes it, and trains no more.
+func TestInterruptedEvaluation(t *testing.T) {
+	args := append(short(t, 3, "--workers", "2"), "--set", "dataset.test=fashion-mnist/test")
+	job := testcluster.Start(t, demo, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := job.WaitFor(ctx, "evaluating"); err != nil {
+		t.Fatal(err)
+	}
+	if err := job.Cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if _, messages, code := job.Wait(t); code != 1 {
+		t.Errorf("exit code %d, want 1\n%s", code, messages)
+	} else {
+		expect(t, messages, "evaluation was interrupted.*--resume")
+	}
+	s := testcluster.Run(t, demo, append(args, "--resume")...)
+	if s.Steps != 3 || s.KNN.Student == nil || s.Loss == 0 || len(s.WeightsSHA256) != 64 {
+		t.Errorf("resumed: %+v", s)
+	}
+}
+
+// TestOtherKernels resumes with kernels that give other bits, which is refused.
+func TestOtherKernels(t *testing.T) {
+	args := short(t, 6, "--workers", "1")
+	t.Setenv("PUPIL_KERNEL", "generic")
+	job := testcluster.Start(t, demo, args...)
+	waitForStep(t, job, 2)
+	if err := job.Cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if s, messages, _ := job.Wait(t); s.Outcome != "stopped" {
+		t.Fatalf("summary %+v\n%s", s, messages)
+	}
+	t.Setenv("PUPIL_KERNEL", "auto")
+	_, messages, code := testcluster.Start(t, demo, append(args, "--resume")...).Wait(t)
+	if kernel.Name() == "generic" { // this machine has no others
+		if code != 0 {
+			t.Errorf("exit code %d\n%s", code, messages)
+		}
+		return
+	}
+	if code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	expect(t, messages, "made with generic kernels.*PUPIL_KERNEL")
 }
 
 func TestWrongUse(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"pupil/allreduce"
 	"pupil/allreduce/natslink"
 	"pupil/coordinator/wire"
+	"pupil/loss"
 )
 
 // part is the plan's part that this worker carries. It is a Session.
@@ -130,7 +131,9 @@ func (p *part) close() {
 func (p *part) cause(err error) error {
 	ended := context.Cause(p.ctx)
 	follows := errors.Is(err, context.Canceled) || ended != nil && errors.Is(err, ended)
-	for _, e := range []error{allreduce.ErrAborted, allreduce.ErrDeadline, allreduce.ErrMismatch, allreduce.ErrClosed} {
+	for _, e := range []error{
+		allreduce.ErrAborted, allreduce.ErrDeadline, allreduce.ErrMismatch, allreduce.ErrClosed, loss.ErrElsewhere,
+	} {
 		follows = follows || errors.Is(err, e)
 	}
 	if !follows {

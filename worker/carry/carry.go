@@ -49,7 +49,7 @@ func (t *Trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session
 		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Name(), CodeVersion: t.Version,
 	}
 	if a.RestoreStep >= 0 {
-		if err := restore(ctx, run, state, a.RestoreStep, identity); err != nil {
+		if err := t.restore(ctx, run, state, a.RestoreStep, identity); err != nil {
 			return agent.Outcome{}, err
 		}
 		t.Logger.Info("restored", "step", state.Step)
@@ -108,7 +108,7 @@ func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a a
 var errEnded = errors.New("training has ended")
 
 // restore puts a checkpoint into state, after a check that it belongs to the same job, data and teacher.
-func restore(ctx context.Context, run storage.Bucket, state *train.State, step int, want checkpoint.Manifest) error {
+func (t *Trainer) restore(ctx context.Context, run storage.Bucket, state *train.State, step int, want checkpoint.Manifest) error {
 	m, parts, err := checkpoint.Load(ctx, run, step)
 	if err != nil {
 		return fmt.Errorf("restore step %d: %w", step, err)
@@ -120,6 +120,13 @@ func restore(ctx context.Context, run storage.Bucket, state *train.State, step i
 			return fmt.Errorf("restore step %d: the checkpoint was made with another %s (digest %.12s, now %.12s); "+
 				"resume with the one it was made with, or start a new run", step, x.what, x.have, x.want)
 		}
+	}
+	if m.Kernel != want.Kernel {
+		return fmt.Errorf("restore step %d: the checkpoint was made with %s kernels and this worker computes with %s, which gives "+
+			"other bits; start it with --kernel %s (or PUPIL_KERNEL)", step, m.Kernel, want.Kernel, m.Kernel)
+	}
+	if m.CodeVersion != want.CodeVersion {
+		t.Logger.Warn("the checkpoint was made by another build, the result may differ", "then", m.CodeVersion, "now", want.CodeVersion)
 	}
 	if err := state.Restore(train.Snapshot{Step: m.Step, Parts: parts, Meta: m.Meta}); err != nil {
 		return fmt.Errorf("restore step %d: %w", step, err)

@@ -36,7 +36,7 @@ func (a *adamw) Step(params, gradients []float32, step int, rate float64) {
 	for _, group := range a.groups {
 		keep := float32(1)
 		if group.Decay {
-			keep = float32(1 - rate*a.decay)
+			keep = float32(1 - float64(rate*a.decay))
 		}
 		p := params[group.Offset:][:group.Len]
 		g := gradients[group.Offset:][:group.Len]

@@ -1,7 +1,7 @@
 // Package optim updates a network's weights: optimisers and the schedule of their learning rate.
 //
 // Weights, gradients and moments are flat float32 vectors in the network's parameter order. An update is elementwise
-// and rounds every product, so it gives the same bits wherever it runs and however it is cut among threads.
+// and rounds every product, so it gives the same bits however it is cut among threads.
 package optim
 
 import (

@@ -22,5 +22,6 @@ func (s Schedule) Rate(step int) float64 {
 		return s.Peak
 	}
 	done := float64(step-warm) / float64(s.Steps-warm)
-	return s.Peak * (s.Final + (1-s.Final)*0.5*(1+math.Cos(math.Pi*done)))
+	fall := 0.5 * (1 + math.Cos(math.Pi*done))
+	return s.Peak * (s.Final + float64((1-s.Final)*fall))
 }

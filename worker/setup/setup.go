@@ -164,6 +164,9 @@ func classNames(j *Job, m dataset.Manifest, outputs int) []string {
 
 func (j *Job) checkWidths(m dataset.Manifest) error {
 	if j.Teacher != nil {
+		if j.TeacherOutput == nn.Logits && j.TeacherConfig.Outputs == 0 {
+			return fmt.Errorf("teacher.features is logits, but the teacher in %s has no classifier; use pooled", j.Spec.Teacher.Model)
+		}
 		width := j.TeacherConfig.Outputs
 		if j.TeacherOutput == nn.Pooled {
 			width = j.Teacher.Features()
@@ -200,8 +203,8 @@ func (j *Job) buildViews() (err error) {
 		if j.TeacherConfig.Normalize != nil {
 			student = j.TeacherConfig.Normalize
 		}
-		teacher := choose(s.Views.Teacher.Normalize, student)
-		if j.TeacherView, err = view(s.Views.Teacher, s.Student, teacher); err != nil {
+		j.TeacherConfig.Normalize = choose(s.Views.Teacher.Normalize, student)
+		if j.TeacherView, err = view(s.Views.Teacher, s.Student, j.TeacherConfig.Normalize); err != nil {
 			return fmt.Errorf("views.teacher: %w", err)
 		}
 	}

@@ -91,7 +91,7 @@ func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c 
 	if err != nil {
 		return nil, nil, err
 	}
-	if classes := e.test.Manifest().Classes; len(classes) > 0 && len(classes) == c.Outputs {
+	if classes := e.test.Manifest().Classes; len(classes) > 0 && slices.Equal(classes, c.Classes) {
 		share := test.Accuracy()
 		top = &share
 	}

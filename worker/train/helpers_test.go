@@ -33,6 +33,7 @@ type world struct {
 	steps            int
 	optimizer        optim.Config
 	schedule         optim.Schedule
+	batches          int64 // that the student has seen before
 }
 
 func newWorld(t testing.TB, steps int) *world {
@@ -61,6 +62,7 @@ func (w *world) state(t testing.TB) *train.State {
 	t.Helper()
 	s := &train.State{Network: w.student, Model: w.student.NewState()}
 	w.student.Init(s.Model, w.seed)
+	s.Model.Batches = w.batches
 	var err error
 	for _, c := range w.terms {
 		if c.Name == loss.PriorMutualInformation {

@@ -71,9 +71,20 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 		Gradients: l.gradients, Statistics: l.statistics, OnGradient: l.onGradient,
 	})
 	if err != nil {
+		l.close()
 		return nil, fmt.Errorf("student: %w", err)
 	}
 	return l, nil
+}
+
+// close releases the lane's graphs.
+func (l *lane) close() {
+	if l.training != nil {
+		l.training.Close()
+	}
+	if l.teacher != nil {
+		l.teacher.Close()
+	}
 }
 
 // step computes one batch and gives its gradients to the exchange.

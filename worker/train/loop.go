@@ -68,7 +68,7 @@ func New(c Config, state *State) (*Trainer, error) {
 // Close releases the lanes' graphs.
 func (t *Trainer) Close() {
 	for _, l := range t.lanes {
-		l.training.Close()
+		l.close()
 	}
 }
 
@@ -182,6 +182,15 @@ func (t *Trainer) update(result *loss.Result, rate float64) (saturated int, err 
 	s.Optimizer.Step(s.Model.Params, t.gradients, s.Step, rate)
 	t.config.Student.UpdateRunning(s.Model.Buffers, t.statistics)
 	s.Model.Batches++
+	for _, x := range []struct {
+		what   string
+		values []float32
+	}{{"weight", s.Model.Params}, {"running statistic", s.Model.Buffers}} {
+		if k := nonFinite(x.values); k >= 0 {
+			return 0, fmt.Errorf("%w: %s %d after the update; lower optimizer.learning_rate, or look at the images",
+				errNonFinite, x.what, k)
+		}
+	}
 	if result.Prior != nil {
 		s.Prior = result.Prior
 	}

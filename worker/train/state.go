@@ -75,7 +75,6 @@ func (s *State) Restore(snap Snapshot) error {
 	if err := s.Network.Import(s.Model, student); err != nil {
 		return fmt.Errorf("part %q: %w", PartStudent, err)
 	}
-	s.Model.Batches = int64(m.Step)
 	moments, ok := snap.Parts[PartOptimizer]
 	if !ok {
 		return fmt.Errorf("the checkpoint has no part %q", PartOptimizer)

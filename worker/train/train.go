@@ -43,7 +43,7 @@ type Saver interface {
 type Control interface {
 	// StopRequested says that the job shall stop after a step. One worker that hears it is enough.
 	StopRequested() bool
-	// Committed tells of a step after its update.
+	// Committed tells of a step after its update. The progress, and what it points to, is valid during the call.
 	Committed(p Progress)
 }
 
@@ -65,7 +65,7 @@ type Progress struct {
 	Health       loss.Health
 	Images       int // of the global batch
 	Skipped      int // broken images that were replaced, on all workers
-	Saturated    int // gradient values that left the fixed-point range, on all workers
+	Saturated    int // values of gradients and batch statistics that left the fixed-point range, on all workers
 	Times        Times
 }
 

@@ -67,6 +67,8 @@ func mixture() loss.Config {
 // Stopped after any step, restored and carried on by other workers: the same bits.
 func TestResume(t *testing.T) {
 	w := newWorld(t, 5)
+	w.batches = 1000 // the student was trained before
+	w.optimizer = optim.Config{Name: "adamw", WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
 	states, _ := w.cluster(t, [][]int{{0, 1, 2}}, 1, 0, nil)
 	want := digest(t, states[0])
 	for stop := 1; stop < w.steps; stop++ {
@@ -111,19 +113,20 @@ func TestLaneError(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(b *feed.Batch) error
 		want  error
+		where string
 	}{
 		"source": {func(b *feed.Batch) error {
 			if b.Step == 1 && b.Lane == 2 {
 				return broken
 			}
 			return nil
-		}, broken},
+		}, broken, "step 2"},
 		"features": {func(b *feed.Batch) error {
 			if b.Step == 1 && b.Lane == 1 {
 				b.Student[3] = float32(math.NaN())
 			}
 			return nil
-		}, loss.ErrNonFinite},
+		}, loss.ErrNonFinite, "step 2: lane 1: sample 0 of this lane: the student's feature"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 3)
@@ -134,14 +137,15 @@ func TestLaneError(t *testing.T) {
 			config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
 			config.Source.(*source).spoil = c.spoil
 			state := w.state(t)
+			config.Threads = 3
 			trainer, err := train.New(config, state)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer trainer.Close()
 			_, err = trainer.Run(ctx)
-			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "step 2") {
-				t.Errorf("Run returned %v; want %v at step 2", err, c.want)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.where) {
+				t.Errorf("Run returned %v; want %v with %q", err, c.want, c.where)
 			}
 			if state.Step != 1 {
 				t.Errorf("the state is after step %d, want 1", state.Step)
@@ -175,6 +179,40 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// A learning rate that throws the weights out of range ends the job before they are saved.
+func TestOverflow(t *testing.T) {
+	w := newWorld(t, 3)
+	w.schedule = optim.Schedule{Name: "constant", Peak: 1e39, Steps: 3}
+	rings, stop := connect(t.Context(), t, 1)
+	defer stop()
+	saved := &memory{}
+	config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
+	config.Saver, config.CheckpointStep = saved, 1
+	trainer, err := train.New(config, w.state(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trainer.Close()
+	if _, err := trainer.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "learning_rate") {
+		t.Errorf("Run returned %v", err)
+	}
+	if saved.last != nil {
+		for name, f := range saved.last.Parts {
+			for _, x := range f.Tensors {
+				values, err := x.Float64()
+				if err != nil {
+					continue // a counter
+				}
+				for _, v := range values {
+					if math.IsNaN(v) || math.IsInf(v, 0) {
+						t.Fatalf("%v is in the checkpoint's part %s", v, name)
+					}
+				}
+			}
+		}
+	}
+}
+
 // A student that uses one class is stopped after the patience is used up.
 func TestCollapse(t *testing.T) {
 	w := newWorld(t, 10)
@@ -194,7 +232,6 @@ func TestCollapse(t *testing.T) {
 	defer stop()
 	config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
 	config.Collapse = train.Collapse{UsedClasses: 1, Patience: 3}
-	w.teacherState.Params[len(w.teacherState.Params)-1] += 0.01 // as it is: a random teacher uses several classes
 	trainer, err := train.New(config, state)
 	if err != nil {
 		t.Fatal(err)
