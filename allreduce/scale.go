@@ -18,6 +18,10 @@ const (
 	headroom = 8
 	// widening is added to the exponent of a tensor that saturated: its range grows by 2^4 at once.
 	widening = 4
+	// narrowing is taken from the exponent of a tensor whose sums were all zero, which may have been too small for it, down to
+	// a range of lowestRange.
+	narrowing   = 8
+	lowestRange = 0x1p-12
 	// history is the number of steps over which the largest magnitude counts.
 	history = 16
 	// initialRange is the largest magnitude that a lane's value is expected to have before anything is known.
@@ -33,7 +37,8 @@ const (
 //
 // With M the largest magnitude of the tensor's sum in the last 16 steps, e is the smallest integer for which
 // 2^8 M <= Limit 2^e: a value of 2^8 M, 256 times what the whole sum had, does not saturate. A tensor that saturated
-// gets e + 4 or more and keeps it for 16 steps. A tensor whose sums were all zero keeps its exponent.
+// gets e + 4 or more and keeps it for 16 steps. A tensor whose sums were zero in all of these steps may have values that are
+// too small for its unit: its exponent falls by 8 a step, until values up to 2^-12 do not saturate.
 //
 // Precision: a unit of q is 2^e < 2^9 M / Limit, about 2^-22 lanes M. A lane's rounding is off by half a unit at most,
 // so a sum over lanes by lanes/2 units: with 8 lanes a unit is under 2^-19 of M, and a sum is right to 2^-17 M (errors
@@ -99,8 +104,10 @@ func (s *Scaler) Update(largest []float64, saturated []int) error {
 		for _, n := range s.needs {
 			need = max(need, n[i])
 		}
-		if need > noNeed {
+		if lowest := exponentFor(lowestRange, 0, s.Limit()); need > noNeed {
 			s.exponents[i] = need
+		} else if s.exponents[i] > lowest {
+			s.exponents[i] = max(s.exponents[i]-narrowing, lowest)
 		}
 	}
 	return nil

@@ -60,14 +60,40 @@ func TestScalerHistory(t *testing.T) {
 	if e := update(t, s, 1.0/1024, 0); e != high-10 {
 		t.Errorf("16 steps after the largest: exponent %d, want %d", e, high-10)
 	}
-	for range 20 {
+	for range 15 {
 		update(t, s, 0, 0)
 	}
-	if e := update(t, s, 0, 0); e != high-10 {
-		t.Errorf("sums of zero: exponent %d, want %d kept", e, high-10)
+	if e := s.Exponents()[0]; e != high-10 {
+		t.Errorf("15 sums of zero: exponent %d, want %d kept", e, high-10)
+	}
+	for range 5 {
+		update(t, s, 0, 0)
+	}
+	const lowest = -39 // 2^-12 <= (2^28 - 1) 2^-39
+	if e := update(t, s, 0, 0); e != lowest {
+		t.Errorf("sums of zero: exponent %d, want %d", e, lowest)
 	}
 	if e := update(t, s, 4, 0); e != high+2 {
 		t.Errorf("growth: exponent %d, want %d", e, high+2)
+	}
+}
+
+// Gradients that are too small for the first unit are seen after a few steps, not never.
+func TestScalerFindsSmallValues(t *testing.T) {
+	for _, x := range []float64{1e-6, 1e-8, 1e-10} {
+		s := allreduce.NewScaler(1, 8)
+		for step := 1; ; step++ {
+			e := s.Exponents()[0]
+			sum := math.Ldexp(8*math.RoundToEven(math.Ldexp(x, -e)), e) // of 8 lanes that have x each
+			if sum > 0 {
+				break
+			}
+			if step == 4 {
+				t.Errorf("values of %g still round to 0 in step %d, with exponent %d", x, step, e)
+				break
+			}
+			update(t, s, sum, 0)
+		}
 	}
 }
 
