@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"pupil/coordinator/cluster"
@@ -261,54 +259,4 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 		out.Resume = e.hint()
 	}
 	return out, nil
-}
-
-// hint is the command that goes on with the run.
-func (e *execution) hint() string {
-	c := e.config
-	words := []string{
-		quote(c.Program), "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--threads", strconv.Itoa(c.Threads),
-		"--storage", quote(e.place.folder),
-	}
-	if c.WorkerBinary != "" {
-		words = append(words, "--worker-binary", quote(c.WorkerBinary))
-	}
-	for _, o := range c.Overrides {
-		words = append(words, "--set", quote(o))
-	}
-	return strings.Join(append(words, "--resume"), " ")
-}
-
-// quote makes a word safe for a shell.
-func quote(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("-_./:=,@%+", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// pace measures the training of this start.
-type pace struct {
-	first, latest time.Time
-	images        int // after the first report
-	last          *wire.Report
-}
-
-func (p *pace) add(now time.Time, r wire.Report) {
-	if p.last == nil {
-		p.first = now.Add(-time.Duration(r.Seconds * float64(time.Second)))
-	}
-	p.images += r.Images
-	p.latest, p.last = now, &r
-}
-
-func (p *pace) seconds() float64 { return p.latest.Sub(p.first).Seconds() }
-
-func (p *pace) imagesPerSecond() float64 {
-	if s := p.seconds(); s > 0 {
-		return float64(p.images) / s
-	}
-	return 0
 }

@@ -52,6 +52,21 @@ func TestExample(t *testing.T) {
 	}
 }
 
+func TestExamplesAreValid(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(example), "*.yaml"))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("examples %v, error %v", files, err)
+	}
+	for _, f := range files {
+		spec, err := job.Load(f)
+		if err != nil {
+			t.Error(err)
+		} else if w := spec.Warnings(); len(w) > 0 {
+			t.Errorf("%s: warnings %q", f, w)
+		}
+	}
+}
+
 func TestVariants(t *testing.T) {
 	supervised, err := open(t, "teacher=null", "loss=[{name: cross_entropy}]")
 	if err != nil {

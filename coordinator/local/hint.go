@@ -1,0 +1,32 @@
+package local
+
+import (
+	"strconv"
+	"strings"
+)
+
+// hint is the command that goes on with the run.
+func (e *execution) hint() string {
+	c := e.config
+	words := []string{
+		quote(c.Program), "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--threads", strconv.Itoa(c.Threads),
+		"--storage", quote(e.place.folder),
+	}
+	if c.WorkerBinary != "" {
+		words = append(words, "--worker-binary", quote(c.WorkerBinary))
+	}
+	for _, o := range c.Overrides {
+		words = append(words, "--set", quote(o))
+	}
+	return strings.Join(append(words, "--resume"), " ")
+}
+
+// quote makes a word safe for a shell.
+func quote(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("-_./:=,@%+", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,31 @@
+package local
+
+import (
+	"time"
+
+	"pupil/coordinator/wire"
+)
+
+// pace measures the training of this start.
+type pace struct {
+	first, latest time.Time
+	images        int // after the first report
+	last          *wire.Report
+}
+
+func (p *pace) add(now time.Time, r wire.Report) {
+	if p.last == nil {
+		p.first = now.Add(-time.Duration(r.Seconds * float64(time.Second)))
+	}
+	p.images += r.Images
+	p.latest, p.last = now, &r
+}
+
+func (p *pace) seconds() float64 { return p.latest.Sub(p.first).Seconds() }
+
+func (p *pace) imagesPerSecond() float64 {
+	if s := p.seconds(); s > 0 {
+		return float64(p.images) / s
+	}
+	return 0
+}
