@@ -159,6 +159,9 @@ func printSummary(w io.Writer, s *local.Summary) {
 			row(m.name, fmt.Sprintf("%.1f%%", 100**m.value))
 		}
 	}
+	if s.SkippedImages > 0 {
+		row("broken images that were replaced", s.SkippedImages)
+	}
 	row("SHA-256 of the weights", s.WeightsSHA256)
 	row("run folder", s.Folder)
 	if s.Student != "" {

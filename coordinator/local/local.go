@@ -243,6 +243,7 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 	out := &Summary{
 		Job: c.Spec.Name, Outcome: string(s.Phase), Steps: s.Step, TotalSteps: s.Total, Workers: c.Workers, Threads: c.Threads,
 		Seconds: e.pace.seconds(), ImagesPerSecond: e.pace.imagesPerSecond(),
+		SkippedImages: e.pace.skipped, SaturatedValues: e.pace.saturated,
 		WeightsSHA256: s.Weights, JobDigest: c.Spec.Digest(), Version: c.Version,
 		Folder: e.place.folder, Ended: time.Now().UTC(),
 	}

@@ -159,7 +159,10 @@ func TestPace(t *testing.T) {
 	}
 	start := time.Unix(100, 0)
 	for i := range 5 {
-		p.add(start.Add(time.Duration(i+1)*time.Second), wire.Report{Images: 10, Seconds: 1})
+		p.add(start.Add(time.Duration(i+1)*time.Second), wire.Report{Images: 10, Seconds: 1, Health: map[string]float64{"skipped": 2, "saturated": 3}})
+	}
+	if p.skipped != 10 || p.saturated != 15 {
+		t.Errorf("%d skipped, %d saturated; want 10 and 15", p.skipped, p.saturated)
 	}
 	if p.seconds() != 5 || p.imagesPerSecond() != 10 {
 		t.Errorf("%v s, %v images/s; want 5 and 10", p.seconds(), p.imagesPerSecond())

@@ -10,6 +10,8 @@ import (
 type pace struct {
 	first, latest time.Time
 	images        int // after the first report
+	skipped       int // broken images that were replaced
+	saturated     int // values that left the fixed-point range
 	last          *wire.Report
 }
 
@@ -18,6 +20,8 @@ func (p *pace) add(now time.Time, r wire.Report) {
 		p.first = now.Add(-time.Duration(r.Seconds * float64(time.Second)))
 	}
 	p.images += r.Images
+	p.skipped += int(r.Health["skipped"])
+	p.saturated += int(r.Health["saturated"])
 	p.latest, p.last = now, &r
 }
 

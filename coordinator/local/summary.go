@@ -12,6 +12,8 @@ type Summary struct {
 	Threads           int      `json:"threads"`           // of each worker
 	Seconds           float64  `json:"seconds"`           // of training, in this start
 	ImagesPerSecond   float64  `json:"images_per_second"` // of training, in this start
+	SkippedImages     int      `json:"skipped_images"`    // broken ones that were replaced, in this start (dataset.broken: skip)
+	SaturatedValues   int      `json:"saturated_values"`  // of gradients and statistics, beyond the fixed-point range, in this start
 	Loss              float64  `json:"loss"`              // of the last step
 	MutualInformation float64  `json:"mutual_information"`
 	Accuracy          *float64 `json:"accuracy"` // top-1 of the student's logits on the held-out images, where they are the classes
