@@ -1,11 +1,7 @@
 package loss
 
 // For the tests of the numbers that everything else rests on.
-var (
-	Exp      = exp
-	Log      = log
-	NewFixed = newFixed
-)
+var NewFixed = newFixed
 
 func (f fixed) Count(v float64) int64           { return f.count(v) }
 func (f fixed) Value(q int64) float64           { return f.value(q) }

@@ -1,5 +1,7 @@
 package loss
 
+import "pupil/internal/random/elementary"
+
 // Health says how a student is doing, from the global batch: what a user watches beside the loss. It is about the
 // softmaxes of the prior mutual information, or else of the first term with a teacher, or else of the first term.
 // Entropies are in nats.
@@ -34,7 +36,7 @@ type Health struct {
 // health fills Result.Health.
 func (l *Lane) health() {
 	c, at := l.loss.classes, l.loss.layout
-	h := Health{LogClasses: log(float64(c)), UsedClasses: used(l.sums[at.studentCounts:][:c])}
+	h := Health{LogClasses: elementary.Log(float64(c)), UsedClasses: used(l.sums[at.studentCounts:][:c])}
 	if l.joint != nil {
 		h.MutualInformation = l.joint.information()
 		h.StudentEntropy = entropy(l.joint.cols, l.joint.logCols)
@@ -55,7 +57,7 @@ func (l *Lane) health() {
 			h.JointInformation = m.joint.information()
 		}
 		for j, v := range m.logS {
-			m.scratch[j] = exp(v)
+			m.scratch[j] = elementary.Exp(v)
 		}
 		h.PriorEntropy = entropy(m.scratch, m.logS)
 	}

@@ -3,6 +3,8 @@ package loss
 import (
 	"fmt"
 	"math"
+
+	"pupil/internal/random/elementary"
 )
 
 // smallest bounds q / exp(shift), so that s / q stays finite. It is met only where p(s) has a class of probability
@@ -47,7 +49,7 @@ func (m *mutual) ratios() (shift float64) {
 	c := m.classes
 	for i := range c {
 		for j, v := range m.joint.logP[i*c:][:c] {
-			m.aux[i*c+j] = exp(v - m.joint.logRows[i] - (m.logS[j] + shift))
+			m.aux[i*c+j] = elementary.Exp(v - m.joint.logRows[i] - (m.logS[j] + shift))
 		}
 	}
 	return shift
@@ -76,7 +78,7 @@ func (m *mutual) countMixture(n int, t, s []float64, shift float64, format fixed
 			row[j] += int64(math.RoundToEven(p * r * m.scratch[j] * format.scale))
 		}
 	}
-	return -(log(q) + shift)
+	return -(elementary.Log(q) + shift)
 }
 
 // mixtureGradient sets g and dlogS from the responsibilities.

@@ -1,6 +1,10 @@
 package loss
 
-import "fmt"
+import (
+	"fmt"
+
+	"pupil/internal/random/elementary"
+)
 
 // mutual evaluates the prior mutual information. Everything but v and q is global and equal in all lanes.
 type mutual struct {
@@ -87,7 +91,7 @@ func (m *mutual) follow() {
 	const marginalFloor = 1e-6
 	target := m.scratch
 	for j, p := range m.joint.cols {
-		target[j] = log(max(p, marginalFloor))
+		target[j] = elementary.Log(max(p, marginalFloor))
 	}
 	if len(m.config.Prior.Mean) > 0 {
 		sum := 0.0
@@ -151,7 +155,7 @@ func (m *mutual) priorGradient(weight float64) {
 		sum += v
 	}
 	for j, v := range m.dlogS {
-		dz := weight * (v - float64(exp(m.logS[j])*sum))
+		dz := weight * (v - float64(elementary.Exp(m.logS[j])*sum))
 		for g, w := range m.prior.W {
 			i := g*m.classes + j
 			m.gradM[i] = w * dz

@@ -19,6 +19,9 @@ const (
 	halfPiMiddle = 0x1.0b4611a6p-34                      // the next 33 bits
 	halfPiLow    = math.Pi/2 - halfPiHigh - halfPiMiddle // the rest
 
+	minExp = -745.13321910194122 // Exp underflows to 0 under it
+	maxExp = 709.78271289338397  // Exp overflows above it
+
 	maxAngle = 0x1p20
 )
 
@@ -35,19 +38,32 @@ func Log(x float64) float64 {
 	case x == 0:
 		return math.Inf(-1)
 	}
-	u, e := math.Frexp(x) // u in [1/2, 1)
-	if u < math.Sqrt2/2 {
-		u, e = 2*u, e-1
+	e := 0
+	if x < 0x1p-1022 {
+		x *= 0x1p54
+		e = -54
+	}
+	bits := math.Float64bits(x)
+	e += int(bits>>52) - 1023
+	u := math.Float64frombits(bits&(1<<52-1) | 1023<<52)
+	if u >= math.Sqrt2 {
+		u *= 0.5
+		e++
 	}
 	f := u - 1
 	v := f / (2 + f)
 	w := v * v
 	p := 2.0 / 23
-	for _, c := range [...]float64{
-		2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3,
-	} {
-		p = float64(p*w) + c
-	}
+	p = float64(p*w) + 2.0/21
+	p = float64(p*w) + 2.0/19
+	p = float64(p*w) + 2.0/17
+	p = float64(p*w) + 2.0/15
+	p = float64(p*w) + 2.0/13
+	p = float64(p*w) + 2.0/11
+	p = float64(p*w) + 2.0/9
+	p = float64(p*w) + 2.0/7
+	p = float64(p*w) + 2.0/5
+	p = float64(p*w) + 2.0/3
 	p = float64(float64(p*w) * v)
 	k := float64(e)
 	return float64(k*ln2High) + (float64(2*v) + (p + float64(k*ln2Low)))
@@ -60,23 +76,37 @@ func Exp(x float64) float64 {
 	switch {
 	case math.IsNaN(x):
 		return x
-	case x < -746:
+	case x < minExp:
 		return 0
-	case x > 710:
+	case x > maxExp:
 		return math.Inf(1)
 	}
 	k := math.RoundToEven(x * math.Log2E)
 	r := x - float64(k*ln2High) - float64(k*ln2Low)
 	p := 1.0 / 6227020800
-	for _, c := range [...]float64{
-		1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120,
-		1.0 / 24, 1.0 / 6, 1.0 / 2,
-	} {
-		p = float64(p*r) + c
-	}
+	p = float64(p*r) + 1.0/479001600
+	p = float64(p*r) + 1.0/39916800
+	p = float64(p*r) + 1.0/3628800
+	p = float64(p*r) + 1.0/362880
+	p = float64(p*r) + 1.0/40320
+	p = float64(p*r) + 1.0/5040
+	p = float64(p*r) + 1.0/720
+	p = float64(p*r) + 1.0/120
+	p = float64(p*r) + 1.0/24
+	p = float64(p*r) + 1.0/6
+	p = float64(p*r) + 1.0/2
 	p = float64(float64(p*r)*r) + r
-	return math.Ldexp(1+p, int(k))
+	return scale(1+p, int(k))
 }
+
+// scale returns v 2^k for 1/2 < v < 2 and k in [-1075, 1024].
+func scale(v float64, k int) float64 {
+	half := k / 2
+	return v * power(half) * power(k-half)
+}
+
+// power returns 2^k for k in [-1022, 1023].
+func power(k int) float64 { return math.Float64frombits(uint64(k+1023) << 52) }
 
 // SinCos returns the sine and cosine of x radians, and NaN for |x| of 2^20 or more, where the reduction would lose
 // bits.

@@ -100,3 +100,38 @@ func Example() {
 	fmt.Printf("%.6f %.6f %.6f %.6f\n", sin, cos, elementary.Exp(1), elementary.Log(10))
 	// Output: 0.500000 0.866025 2.718282 2.302585
 }
+
+// TestExpAndLog compares with the standard library's, which is within one unit in the last place itself.
+func TestExpAndLog(t *testing.T) {
+	s := random.New(random.PurposeTest, 11)
+	for range 200000 {
+		x := s.Uniform(-745, 709) * math.Pow(s.Float64(), 6)
+		if got, want := elementary.Exp(x), math.Exp(x); math.Abs(got-want) > 4.5e-16*want+5e-324 {
+			t.Fatalf("exp(%v) = %v, want %v", x, got, want)
+		}
+		y := math.Exp(x)
+		if y < 0x1p-1022 { // math.Log is wrong for subnormal numbers on amd64
+			continue
+		}
+		if got, want := elementary.Log(y), math.Log(y); math.Abs(got-want) > 4.5e-16*math.Abs(want) {
+			t.Fatalf("log(%v) = %v, want %v", y, got, want)
+		}
+	}
+	exact := []struct{ got, want float64 }{
+		{elementary.Exp(0), 1},
+		{elementary.Exp(math.Inf(-1)), 0},
+		{elementary.Exp(-800), 0},
+		{elementary.Exp(800), math.Inf(1)},
+		{elementary.Exp(math.Inf(1)), math.Inf(1)},
+		{elementary.Exp(-745), 5e-324},
+		{elementary.Log(1), 0},
+		{elementary.Log(2), math.Ln2},
+		{elementary.Log(5e-324), -744.4400719213812},
+		{elementary.Log(math.MaxFloat64), math.Log(math.MaxFloat64)},
+	}
+	for i, e := range exact {
+		if math.Float64bits(e.got) != math.Float64bits(e.want) {
+			t.Errorf("exact value %d is %v, want %v", i, e.got, e.want)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package loss
+
+import (
+	"pupil/internal/random/elementary"
+)
+
+const (
+	floor    = 1e-12                // log x means log max(x, floor), with gradient 0 under it
+	logFloor = -27.6310211159285482 // log(1e-12)
+	lowest   = -0x1p1000            // stands for minus infinity where 0 times it must be 0
+)
+
+// floorLog returns log max(x, floor) for x of 0 or more.
+func floorLog(x float64) float64 {
+	if x < floor {
+		return logFloor
+	}
+	return elementary.Log(x)
+}
+
+// softmax writes p = softmax(f / temperature) and its logarithm, for vectors of equal length and finite f. A logarithm
+// is at least lowest.
+func softmax(p, logP, f []float64, temperature float64) {
+	top := f[0]
+	for _, v := range f[1:] {
+		top = max(top, v)
+	}
+	sum := 0.0
+	for j, v := range f {
+		x := max((v-top)/temperature, lowest)
+		e := elementary.Exp(x)
+		logP[j], p[j] = x, e
+		sum += e
+	}
+	logSum := elementary.Log(sum)
+	for j := range p {
+		p[j] /= sum
+		logP[j] -= logSum
+	}
+}
+
+// logSoftmax replaces z by log softmax(z).
+func logSoftmax(z []float64) {
+	top := z[0]
+	for _, v := range z[1:] {
+		top = max(top, v)
+	}
+	sum := 0.0
+	for j := range z {
+		z[j] -= top
+		sum += elementary.Exp(z[j])
+	}
+	logSum := elementary.Log(sum)
+	for j := range z {
+		z[j] -= logSum
+	}
+}
