@@ -6,6 +6,8 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"os"
+	"syscall"
 	"testing"
 
 	"pupil/augment"
@@ -164,4 +166,41 @@ func BenchmarkSample(b *testing.B) {
 			}
 		})
 	}
+}
+
+// cpu is the processor time of this process so far, in nanoseconds.
+func cpu(tb testing.TB) float64 {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return float64(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Decoding and both views of testdata/photo.jpg, as testdata/bench_torchvision.py has torchvision make them. cpu-ns/op
+// is processor time, with that of the garbage collector.
+func BenchmarkTwoViews(b *testing.B) {
+	data, err := os.ReadFile("testdata/photo.jpg")
+	if err != nil {
+		b.Fatal(err)
+	}
+	student := strong(224, 3)
+	student.Crop.Scale = [2]float64{0.2, 1}
+	v, err := augment.NewViews(pipeline(b, weak(224, 3)), pipeline(b, student), augment.PolicyIndependent)
+	if err != nil {
+		b.Fatal(err)
+	}
+	x, y := make([]float32, v.Teacher().Len()), make([]float32, v.Student().Len())
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	before := cpu(b)
+	for i := uint64(0); b.Loop(); i++ {
+		img, err := augment.DecodeOver(data, 3, v.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		v.Apply(x, y, img, augment.Key{Seed: 1, Sample: i})
+	}
+	b.ReportMetric((cpu(b)-before)/float64(b.N), "cpu-ns/op")
 }

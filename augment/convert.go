@@ -5,27 +5,34 @@ import (
 	"image/color"
 )
 
-// background is what lies under transparent pixels and around a GIF's first frame.
-const background = 128
+// background is the colour that lies under transparent pixels and around a GIF's first frame.
+type background [3]uint8
+
+// midGrey is the background of Decode.
+var midGrey = background{128, 128, 128}
 
 // convert returns m on a canvas of width x height, as 8-bit grey or RGB. A GIF's first frame can be smaller than its
 // canvas; for everything else both are the same. studio says that YCbCr has the range of video (see studioReader).
-func convert(m image.Image, width, height, channels int, studio bool) *Image {
+func (under background) convert(m image.Image, width, height, channels int, studio bool) *Image {
 	b := m.Bounds()
 	width, height = max(width, b.Max.X), max(height, b.Max.Y)
 	out := &Image{width, height, channels, make([]uint8, width*height*channels)}
 	if b.Min.X > 0 || b.Min.Y > 0 || b.Max.X < width || b.Max.Y < height {
+		colour := [3]uint8(under)
+		if channels == 1 {
+			colour[0] = luma(under[0], under[1], under[2])
+		}
 		for i := range out.Pix {
-			out.Pix[i] = background
+			out.Pix[i] = colour[i%channels]
 		}
 	}
 	if g, ok := m.(*image.Gray); ok {
 		copyGrey(out, g)
 		return out
 	}
-	read := reader(m)
+	read := under.reader(m)
 	if studio {
-		read = studioReader(m, read)
+		read = under.studioReader(m, read)
 	}
 	var row []uint8
 	if channels == 1 {
@@ -62,18 +69,18 @@ func copyGrey(out *Image, g *image.Gray) {
 
 // reader returns a function that writes row y of m to dst [m's width, 3]. What the common decoders give has a fast
 // path; the rest goes through color.Color.
-func reader(m image.Image) func(dst []uint8, y int) {
+func (under background) reader(m image.Image) func(dst []uint8, y int) {
 	switch m := m.(type) {
 	case *image.YCbCr:
 		return func(dst []uint8, y int) { readYCbCr(dst, m, y) }
 	case *image.NRGBA:
 		return func(dst []uint8, y int) {
 			for src := m.Pix[m.PixOffset(m.Rect.Min.X, y):]; len(dst) >= 3; dst, src = dst[3:], src[4:] {
-				over(dst, src[0], src[1], src[2], src[3])
+				under.over(dst, src[0], src[1], src[2], src[3])
 			}
 		}
 	case *image.Paletted:
-		table := paletteTable(m.Palette)
+		table := under.paletteTable(m.Palette)
 		return func(dst []uint8, y int) {
 			for src := m.Pix[m.PixOffset(m.Rect.Min.X, y):]; len(dst) >= 3; dst, src = dst[3:], src[1:] {
 				copy(dst[:3], table[src[0]][:])
@@ -86,11 +93,11 @@ func reader(m image.Image) func(dst []uint8, y int) {
 			}
 		}
 	case *image.RGBA:
-		return func(dst []uint8, y int) { readRGBA(dst, m, y) }
+		return func(dst []uint8, y int) { under.readRGBA(dst, m, y) }
 	}
 	return func(dst []uint8, y int) {
 		for x := m.Bounds().Min.X; len(dst) >= 3; x, dst = x+1, dst[3:] {
-			blend(dst, m.At(x, y))
+			under.blend(dst, m.At(x, y))
 		}
 	}
 }
@@ -112,7 +119,7 @@ func readYCbCr(dst []uint8, m *image.YCbCr, y int) {
 
 // studioReader is reader for lossy WebP, whose luma is 16..235 and chroma 16..240 (ITU-R 601), where the YCbCr of
 // package image, JPEG's, has 0..255. Other images are left to read.
-func studioReader(m image.Image, read func(dst []uint8, y int)) func(dst []uint8, y int) {
+func (under background) studioReader(m image.Image, read func(dst []uint8, y int)) func(dst []uint8, y int) {
 	var ycc *image.YCbCr
 	alpha := func(_, _ int) uint8 { return 255 }
 	switch m := m.(type) {
@@ -128,7 +135,7 @@ func studioReader(m image.Image, read func(dst []uint8, y int)) func(dst []uint8
 		for x := ycc.Rect.Min.X; len(dst) >= 3; x, dst = x+1, dst[3:] {
 			i, j := ycc.YOffset(x, y), ycc.COffset(x, y)
 			r, g, b := studioToRGB(int32(ycc.Y[i]), int32(ycc.Cb[j]), int32(ycc.Cr[j]))
-			over(dst, r, g, b, alpha(x, y))
+			under.over(dst, r, g, b, alpha(x, y))
 		}
 	}
 }
@@ -143,44 +150,45 @@ func studioToRGB(y, cb, cr int32) (r, g, b uint8) {
 func cut(v int32) uint8 { return uint8(min(max(v>>16, 0), 255)) }
 
 // readRGBA reads colours that are multiplied by their alpha already.
-func readRGBA(dst []uint8, m *image.RGBA, y int) {
+func (under background) readRGBA(dst []uint8, m *image.RGBA, y int) {
 	for src := m.Pix[m.PixOffset(m.Rect.Min.X, y):]; len(dst) >= 3; dst, src = dst[3:], src[4:] {
 		if src[3] == 255 {
 			copy(dst[:3], src)
 			continue
 		}
-		blend(dst, color.RGBA{src[0], src[1], src[2], src[3]})
+		under.blend(dst, color.RGBA{src[0], src[1], src[2], src[3]})
 	}
 }
 
-func paletteTable(p color.Palette) (table [256][3]uint8) {
+func (under background) paletteTable(p color.Palette) (table [256][3]uint8) {
 	for i, c := range p[:min(len(p), len(table))] {
-		blend(table[i][:], c)
+		under.blend(table[i][:], c)
 	}
 	return table
 }
 
 // over writes a colour that is not multiplied by its alpha a, blended over the background.
-func over(dst []uint8, r, g, b, a uint8) {
+func (under background) over(dst []uint8, r, g, b, a uint8) {
 	if a == 255 {
 		dst[0], dst[1], dst[2] = r, g, b
 		return
 	}
-	under := background * (255 - uint32(a))
-	dst[0] = uint8((uint32(r)*uint32(a) + under + 127) / 255)
-	dst[1] = uint8((uint32(g)*uint32(a) + under + 127) / 255)
-	dst[2] = uint8((uint32(b)*uint32(a) + under + 127) / 255)
+	for c, v := range [3]uint8{r, g, b} {
+		dst[c] = uint8((uint32(v)*uint32(a) + uint32(under[c])*(255-uint32(a)) + 127) / 255)
+	}
 }
 
 // blend writes any colour, blended over the background and rounded from 16 bits to 8.
-func blend(dst []uint8, c color.Color) {
+func (under background) blend(dst []uint8, c color.Color) {
 	if n, ok := c.(color.NRGBA); ok {
-		over(dst, n.R, n.G, n.B, n.A)
+		under.over(dst, n.R, n.G, n.B, n.A)
 		return
 	}
 	r, g, b, a := c.RGBA()
-	under := background * 257 * (0xffff - min(a, 0xffff)) / 0xffff
-	dst[0], dst[1], dst[2] = to8(r+under), to8(g+under), to8(b+under)
+	rest := 257 * (0xffff - min(a, 0xffff))
+	for c, v := range [3]uint32{r, g, b} {
+		dst[c] = to8(v + uint32(under[c])*rest/0xffff)
+	}
 }
 
 // to8 rounds 16 bits to 8. Colours that a file multiplied by their alpha wrongly can exceed 16 bits.

@@ -15,34 +15,54 @@ const attempts = 10
 // rectangles that do not fit it is the largest centred part whose ratio is within Ratio. Scale and Ratio [1, 1] give
 // the largest centred square without a draw.
 func (c Crop) draw(width, height int, key Key) rectangle {
-	one := [2]float64{1, 1}
-	if c.Scale == one && c.Ratio == one {
+	if c.whole() {
 		side := min(width, height)
 		return centred(side, side, width, height)
 	}
+	return c.drawRatio(width, height, 1, key)
+}
+
+// drawIn chooses a part of another crop as if that, stretched to a square, were the image: Scale is the share of the
+// outer area and Ratio is relative to the outer ratio, so that 1 keeps it. Scale and Ratio [1, 1] give the whole of it.
+func (c Crop) drawIn(outer rectangle, key Key) rectangle {
+	if c.whole() {
+		return outer
+	}
+	r := c.drawRatio(outer.width, outer.height, float64(outer.width)/float64(outer.height), key)
+	r.x, r.y = outer.x+r.x, outer.y+r.y
+	return r
+}
+
+func (c Crop) whole() bool {
+	one := [2]float64{1, 1}
+	return c.Scale == one && c.Ratio == one
+}
+
+// drawRatio draws with ratios that are multiplied by unit.
+func (c Crop) drawRatio(width, height int, unit float64, key Key) rectangle {
 	s := key.stream(opCrop)
 	area := float64(width) * float64(height)
 	logRatio := logarithms(c.Ratio)
 	for range attempts {
 		target := area * s.Uniform(c.Scale[0], c.Scale[1])
-		ratio := elementary.Exp(s.Uniform(logRatio[0], logRatio[1]))
+		ratio := unit * elementary.Exp(s.Uniform(logRatio[0], logRatio[1]))
 		w := roundToInt(math.Sqrt(target * ratio))
 		h := roundToInt(math.Sqrt(target / ratio))
 		if w >= 1 && w <= width && h >= 1 && h <= height {
 			return place(s, w, h, width, height)
 		}
 	}
-	return c.fallback(width, height)
+	return fallback(width, height, unit*c.Ratio[0], unit*c.Ratio[1])
 }
 
-// fallback is the largest centred part whose ratio is within Ratio.
-func (c Crop) fallback(width, height int) rectangle {
+// fallback is the largest centred part whose ratio is in [low, high].
+func fallback(width, height int, low, high float64) rectangle {
 	ratio := float64(width) / float64(height)
 	switch {
-	case ratio < c.Ratio[0]:
-		return centred(width, max(1, roundToInt(float64(width)/c.Ratio[0])), width, height)
-	case ratio > c.Ratio[1]:
-		return centred(max(1, roundToInt(float64(height)*c.Ratio[1])), height, width, height)
+	case ratio < low:
+		return centred(width, max(1, roundToInt(float64(width)/low)), width, height)
+	case ratio > high:
+		return centred(max(1, roundToInt(float64(height)*high)), height, width, height)
 	}
 	return rectangle{0, 0, width, height}
 }

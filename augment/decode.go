@@ -13,6 +13,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	fast "pupil/augment/jpeg"
 )
 
 // MaxPixels is the largest image that Decode takes, as width times height.
@@ -48,12 +50,16 @@ var formats = []format{
 
 // Decode returns an encoded image with 1 (grey) or 3 (RGB) channels. It reads PNG, JPEG, BMP, TIFF, WebP and the first
 // frame of a GIF, of any depth and colour model that Go's decoders read; 16 bits become 8, transparent pixels are
-// blended over mid-grey (128), RGB becomes grey by its luma. The EXIF orientation of a JPEG is applied: the image
-// stands upright.
+// blended over mid-grey (128), RGB becomes grey by its luma. The EXIF orientation of a JPEG, PNG, WebP or TIFF is
+// applied: the image stands upright.
 //
 // The size is checked before pixels are decoded: more than MaxPixels, or far more pixels than a file of that length can
 // mean, are refused with ErrTooLarge. data is not kept. Decode is safe for concurrent use; it never panics.
-func Decode(data []byte, channels int) (img *Image, err error) {
+func Decode(data []byte, channels int) (*Image, error) { return DecodeOver(data, channels, midGrey) }
+
+// DecodeOver is Decode with a colour of one's own, RGB, under transparent pixels and around a GIF's first frame: that
+// of Pipeline.Background, so that what is not there looks like nothing to a network.
+func DecodeOver(data []byte, channels int, background [3]uint8) (img *Image, err error) {
 	if channels != 1 && channels != 3 {
 		return nil, fmt.Errorf("decode image: %d channels were asked for; it must be 1 or 3", channels)
 	}
@@ -68,13 +74,13 @@ func Decode(data []byte, channels int) (img *Image, err error) {
 			img, err = nil, fmt.Errorf("decode %s image: the decoder panicked: %v", f.name, r)
 		}
 	}()
-	if img, err = f.read(data, channels); err != nil {
+	if img, err = f.read(data, channels, background); err != nil {
 		return nil, fmt.Errorf("decode %s image: %w", f.name, err)
 	}
 	return img, nil
 }
 
-func (f format) read(data []byte, channels int) (*Image, error) {
+func (f format) read(data []byte, channels int, under background) (*Image, error) {
 	c, err := f.config(bytes.NewReader(data))
 	if err != nil {
 		return nil, truncated(err)
@@ -82,15 +88,17 @@ func (f format) read(data []byte, channels int) (*Image, error) {
 	if err := checkSize(c.Width, c.Height, len(data)); err != nil {
 		return nil, err
 	}
+	turn := f.orientation(data)
+	if f.name == "JPEG" {
+		if m, ok := fast.Decode(data); ok {
+			return (*Image)(m).Convert(channels).upright(turn), nil
+		}
+	}
 	m, err := f.decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, truncated(err)
 	}
-	img := convert(m, c.Width, c.Height, channels, f.name == "WebP")
-	if f.name == "JPEG" {
-		img = img.upright(orientation(data))
-	}
-	return img, nil
+	return under.convert(m, c.Width, c.Height, channels, f.name == "WebP").upright(turn), nil
 }
 
 // truncated says in words what the decoders mean by an unexpected end.

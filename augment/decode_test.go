@@ -27,10 +27,11 @@ import (
 func TestDecodeAgainstPIL(t *testing.T) {
 	var images map[string]struct {
 		Width, Height, Channels int
-		Pixels                  []int
+		Background              *[3]uint8
+		Pixels                  []byte
 	}
 	readJSON(t, "testdata/images.json", &images)
-	if len(images) < 20 {
+	if len(images) < 40 {
 		t.Fatalf("only %d images", len(images))
 	}
 	for name, want := range images {
@@ -39,24 +40,31 @@ func TestDecodeAgainstPIL(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := decode(t, data, want.Channels)
+			if want.Background == nil {
+				want.Background = &[3]uint8{128, 128, 128}
+			}
+			got, err := augment.DecodeOver(data, want.Channels, *want.Background)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if got.Width != want.Width || got.Height != want.Height || got.Channels != want.Channels {
 				t.Fatalf("%d x %d x %d, want %d x %d x %d",
 					got.Width, got.Height, got.Channels, want.Width, want.Height, want.Channels)
 			}
-			limit, average := 0, 0.0 // lossless
-			switch filepath.Ext(name) {
-			case ".jpg":
+			limit, average := 0, 0.0 // lossless, or decoded by package augment/jpeg
+			switch {
+			case name == "cmyk.jpg" || name == "ycck.jpg" || name == "progressive.jpg":
 				limit, average = 5, 1 // the inverse transforms round differently
-			case ".webp":
+			case name == "progressive-420.jpg":
+				limit, average = 28, 7 // and chroma of half the size is interpolated there, repeated here
+			case name == "lossy.webp" || name == "alpha.webp":
+				limit, average = 28, 7 // chroma as well
+			case filepath.Ext(name) == ".webp":
 				limit, average = 1, 1 // the blending of alpha and the conversion of colours round differently
-				if name == "lossy.webp" || name == "alpha.webp" {
-					limit, average = 28, 7 // chroma of half the size: interpolated there, repeated here
-				}
 			}
 			worst, sum := 0, 0
 			for i, v := range got.Pix {
-				d := max(int(v)-want.Pixels[i], want.Pixels[i]-int(v))
+				d := max(int(v)-int(want.Pixels[i]), int(want.Pixels[i])-int(v))
 				worst, sum = max(worst, d), sum+d
 			}
 			if mean := float64(sum) / float64(len(got.Pix)); worst > limit || mean > average {
@@ -190,6 +198,15 @@ func TestDecodeAnimation(t *testing.T) {
 	want[1*4+1], want[2*4+1] = 255, 255
 	if got.Width != 4 || got.Height != 4 || !slices.Equal(got.Pix, want) {
 		t.Errorf("got %d x %d %v, want %v", got.Width, got.Height, got.Pix, want)
+	}
+	for channels, corner := range map[int][]uint8{3: {10, 200, 90}, 1: {131}} { // 131 is the luma of the three
+		over, err := augment.DecodeOver(data, channels, [3]uint8{10, 200, 90})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if middle := (1*4 + 1) * channels; !slices.Equal(over.Pix[:channels], corner) || over.Pix[middle] != 255 {
+			t.Errorf("%d channels: the corner is %v, want %v", channels, over.Pix[:channels], corner)
+		}
 	}
 }
 

@@ -8,7 +8,8 @@
 //
 // Their parameters mean what they mean in torchvision (RandomResizedCrop, RandomHorizontalFlip, RandomRotation,
 // ColorJitter, Normalize, RandomErasing). Where torchvision rounds to 8 bits after each operation on a PIL image,
-// values stay float32 here.
+// values stay float32 here, but for the first pass of the change of size. Views makes the views of a teacher and a
+// student by a Policy. docs/views.md lists what differs from torchvision.
 //
 // A view is a function of the configuration, the key and the pixels alone. Each operation has a stream of randomness of
 // its own, so an operation that is switched on or off does not change what another draws. Nothing depends on time, on

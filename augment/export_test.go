@@ -2,7 +2,7 @@ package augment
 
 // Rotate turns v [size, size, channels] by an angle in degrees.
 func Rotate(v []float32, size, channels int, degrees float64) {
-	rotate(v, size, channels, degrees, new(scratch))
+	rotate(v, append([]float32(nil), v...), size, channels, degrees, finish{factor: 1})
 }
 
 // Rectangle is what a crop or an occlusion chose.
@@ -26,5 +26,11 @@ func DrawFactor(b float64, key Key) float32    { return drawFactor(b, key) }
 
 // Resize changes part r of img to [size, size].
 func Resize(dst []float32, size int, img *Image, r Rectangle) {
-	resize(dst, size, img, rectangle{r.X, r.Y, r.Width, r.Height}, new(scratch))
+	resize(dst, size, img, rectangle{r.X, r.Y, r.Width, r.Height}, false, finish{factor: 1}, new(scratch))
+}
+
+// DrawCropIn is the part of an image that a student's view shows when the teacher's shows outer.
+func DrawCropIn(c Crop, outer Rectangle, key Key) Rectangle {
+	r := c.withDefaults().drawIn(rectangle{outer.X, outer.Y, outer.Width, outer.Height}, key)
+	return Rectangle{r.x, r.y, r.width, r.height}
 }

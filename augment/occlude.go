@@ -28,12 +28,16 @@ func (o Occlude) draw(size int, key Key) (rectangle, bool) {
 	return rectangle{}, false
 }
 
-// occlude fills a rectangle of v [size, size, channels].
-func occlude(v []float32, size, channels int, r rectangle, value float32) {
-	for y := r.y; y < r.y+r.height; y++ {
-		row := v[(y*size+r.x)*channels:][:r.width*channels]
-		for i := range row {
-			row[i] = value
-		}
+// occlude fills a rectangle of v [size, size, channels] with a value for each channel.
+func occlude(v []float32, size, channels int, r rectangle, value [3]float32) {
+	if r.width == 0 || r.height == 0 {
+		return
+	}
+	first := v[(r.y*size+r.x)*channels:][:r.width*channels]
+	for row := first; len(row) > 0; row = row[channels:] {
+		copy(row[:channels], value[:])
+	}
+	for y := r.y + 1; y < r.y+r.height; y++ {
+		copy(v[(y*size+r.x)*channels:][:len(first)], first)
 	}
 }

@@ -5,9 +5,24 @@ import (
 	"encoding/binary"
 )
 
-// orientation returns the EXIF orientation of a JPEG file, 1..8, and 1 when it has none that can be read. EXIF 2.32 is
-// a TIFF directory in an APP1 segment; the orientation is its tag 0x0112.
-func orientation(jpeg []byte) int {
+// orientation returns the EXIF orientation of a file, 1..8, and 1 when it has none that can be read. EXIF 2.32 is a
+// TIFF directory; the orientation is its tag 0x0112. A TIFF file is one itself, the other formats carry one.
+func (f format) orientation(data []byte) int {
+	switch f.name {
+	case "JPEG":
+		return exifOrientation(jpegEXIF(data))
+	case "PNG":
+		return exifOrientation(pngEXIF(data))
+	case "WebP":
+		return exifOrientation(webpEXIF(data))
+	case "TIFF":
+		return exifOrientation(data)
+	}
+	return 1
+}
+
+// jpegEXIF is an APP1 segment before the pixels that starts with exifPrefix.
+func jpegEXIF(jpeg []byte) []byte {
 	for data := jpeg[2:]; len(data) >= 4 && data[0] == 0xff; {
 		marker, length := data[1], int(binary.BigEndian.Uint16(data[2:]))
 		switch {
@@ -15,14 +30,46 @@ func orientation(jpeg []byte) int {
 			data = data[1:]
 			continue
 		case marker == 0xda || length < 2 || 2+length > len(data): // pixels follow, or nothing whole
-			return 1
+			return nil
 		}
-		if exif, ok := bytes.CutPrefix(data[4:2+length], []byte("Exif\x00\x00")); ok && marker == 0xe1 {
-			return exifOrientation(exif)
+		if exif, ok := bytes.CutPrefix(data[4:2+length], exifPrefix); ok && marker == 0xe1 {
+			return exif
 		}
 		data = data[2+length:]
 	}
-	return 1
+	return nil
+}
+
+var exifPrefix = []byte("Exif\x00\x00")
+
+// pngEXIF is the chunk eXIf: length, type, data, checksum.
+func pngEXIF(png []byte) []byte {
+	for data := png[8:]; len(data) >= 12; {
+		length := uint64(binary.BigEndian.Uint32(data))
+		if length+12 > uint64(len(data)) {
+			return nil
+		}
+		if string(data[4:8]) == "eXIf" {
+			return data[8 : 8+length]
+		}
+		data = data[12+length:]
+	}
+	return nil
+}
+
+// webpEXIF is the chunk EXIF: type, length, data, a byte where the length is odd.
+func webpEXIF(webp []byte) []byte {
+	for data := webp[12:]; len(data) >= 8; {
+		length := uint64(binary.LittleEndian.Uint32(data[4:]))
+		if length+8 > uint64(len(data)) {
+			return nil
+		}
+		if string(data[:4]) == "EXIF" {
+			return bytes.TrimPrefix(data[8:8+length], exifPrefix)
+		}
+		data = data[min(8+length+length%2, uint64(len(data))):]
+	}
+	return nil
 }
 
 func exifOrientation(exif []byte) int {

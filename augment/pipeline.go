@@ -8,7 +8,7 @@ import (
 	"pupil/internal/random"
 )
 
-// Views are the values of Key.View: a job's two augmentations of one image.
+// Values of Key.View: a job's two augmentations of one image.
 const (
 	TeacherView uint64 = iota
 	StudentView
@@ -39,12 +39,12 @@ func (k Key) stream(operation uint64) *random.Stream {
 
 // Pipeline makes views. It is immutable and safe for concurrent use.
 type Pipeline struct {
-	config    Config
-	normalize normalize
-	scratch   sync.Pool // of *scratch
+	config  Config
+	finish  finish    // without a factor
+	scratch sync.Pool // of *scratch
 }
 
-// scratch is the working memory of one Apply; it grows to what the largest image needed.
+// scratch is the working memory of one view; it grows to what the largest image needed.
 type scratch struct {
 	columns, rows taps
 	narrow        []float32 // [cropped height, size, channels]: the image after the horizontal change of size
@@ -58,7 +58,7 @@ func New(c Config) (*Pipeline, error) {
 	}
 	c.Crop = c.Crop.withDefaults()
 	c.Mean, c.Std = slices.Clone(c.Mean), slices.Clone(c.Std)
-	p := &Pipeline{config: c, normalize: newNormalize(c)}
+	p := &Pipeline{config: c, finish: newFinish(c)}
 	p.scratch.New = func() any { return new(scratch) }
 	return p, nil
 }
@@ -78,30 +78,71 @@ func (p *Pipeline) Len() int { return p.config.Size * p.config.Size * p.config.C
 // An image of another number of channels is converted first, as Image.Convert does it; to decode with the pipeline's
 // channels is faster. Apply panics when dst has not Len() values or img is not a whole image: those are bugs.
 func (p *Pipeline) Apply(dst []float32, img *Image, key Key) {
-	c := &p.config
-	if len(dst) != p.Len() {
-		panic(fmt.Sprintf("augment: a view has %d values, dst %d", p.Len(), len(dst)))
-	}
 	img.check()
+	p.render(dst, img, p.config.draw(img, key))
+}
+
+// draws are the random choices of one view.
+type draws struct {
+	crop     rectangle // of the image
+	flip     bool
+	degrees  float64 // counterclockwise; 0: no rotation
+	factor   float32 // of the brightness; 1: no change
+	occluded bool
+	hidden   rectangle  // of the view
+	value    [3]float32 // what the rectangle is filled with, a value for each channel
+}
+
+// draw makes the choices for an image. Operations that are off draw nothing.
+func (c *Config) draw(img *Image, key Key) draws {
+	return c.drawIn(c.Crop.draw(img.Width, img.Height, key), key)
+}
+
+// drawIn makes all choices but the crop.
+func (c *Config) drawIn(crop rectangle, key Key) draws {
+	d := draws{crop: crop, factor: 1}
+	if c.Flip > 0 {
+		d.flip = drawFlip(c.Flip, key)
+	}
+	if c.Rotate > 0 {
+		d.degrees = drawAngle(c.Rotate, key)
+	}
+	if c.Brightness > 0 {
+		d.factor = drawFactor(c.Brightness, key)
+	}
+	if c.Occlude.Probability > 0 {
+		d.hidden, d.occluded = c.Occlude.draw(c.Size, key)
+		v := float32(c.Occlude.Value)
+		d.value = [3]float32{v, v, v}
+	}
+	return d
+}
+
+// render writes the view of img that d describes to dst.
+func (p *Pipeline) render(dst []float32, img *Image, d draws) {
+	p.checkLength(dst)
+	c := &p.config
 	img = img.Convert(c.Channels)
 	s := p.scratch.Get().(*scratch)
 	defer p.scratch.Put(s)
 
-	resize(dst, c.Size, img, c.Crop.draw(img.Width, img.Height, key), s)
-	if c.Flip > 0 && drawFlip(c.Flip, key) {
-		flip(dst, c.Size, c.Channels)
+	last := p.finish
+	last.factor = d.factor
+	if d.degrees == 0 {
+		resize(dst, c.Size, img, d.crop, d.flip, last, s)
+	} else {
+		s.turned = grow(s.turned, len(dst))
+		resize(s.turned, c.Size, img, d.crop, d.flip, finish{factor: 1}, s)
+		rotate(dst, s.turned, c.Size, c.Channels, d.degrees, last)
 	}
-	if c.Rotate > 0 {
-		rotate(dst, c.Size, c.Channels, drawAngle(c.Rotate, key), s)
+	if d.occluded {
+		occlude(dst, c.Size, c.Channels, d.hidden, d.value)
 	}
-	if c.Brightness > 0 {
-		brighten(dst, drawFactor(c.Brightness, key))
-	}
-	p.normalize.apply(dst)
-	if c.Occlude.Probability > 0 {
-		if r, ok := c.Occlude.draw(c.Size, key); ok {
-			occlude(dst, c.Size, c.Channels, r, float32(c.Occlude.Value))
-		}
+}
+
+func (p *Pipeline) checkLength(dst []float32) {
+	if len(dst) != p.Len() {
+		panic(fmt.Sprintf("augment: a view has %d values, dst %d", p.Len(), len(dst)))
 	}
 }
 

@@ -63,49 +63,73 @@ func TestResizeKnownValues(t *testing.T) {
 	}
 }
 
+// PIL rounds to 8 bits after the columns and after the rows, we after the rows only here.
 func TestResizeAgainstPIL(t *testing.T) {
 	var cases []struct {
-		Width, Height int
-		Pixels        []int
-		Box           [4]int
-		Size          int
-		Want          []float64
+		What                          string
+		Width, Height, Channels, Size int
+		Box                           [4]int
+		Pixels, Want                  []byte
 	}
 	readJSON(t, "testdata/resize.json", &cases)
+	if len(cases) < 25 {
+		t.Fatalf("only %d cases", len(cases))
+	}
 	for _, c := range cases {
-		img := &augment.Image{Width: c.Width, Height: c.Height, Channels: 1}
-		for _, p := range c.Pixels {
-			img.Pix = append(img.Pix, uint8(p))
-		}
-		got := make([]float32, c.Size*c.Size)
+		img := &augment.Image{Width: c.Width, Height: c.Height, Channels: c.Channels, Pix: c.Pixels}
+		got := make([]float32, c.Size*c.Size*c.Channels)
 		box := augment.Rectangle{X: c.Box[0], Y: c.Box[1], Width: c.Box[2] - c.Box[0], Height: c.Box[3] - c.Box[1]}
 		augment.Resize(got, c.Size, img, box)
-		if d := greatest(got, c.Want); d > 1e-6 {
-			t.Errorf("%d x %d, part %v, to %d: the greatest difference is %g", c.Width, c.Height, c.Box, c.Size, d)
+		if c.What == "evaluation" {
+			got = apply(t, plain(c.Size, c.Channels), img, augment.Key{})
+		}
+		worst, sum := 0, 0
+		for i, v := range got {
+			d := int(math.Round(float64(v)*255)) - int(c.Want[i])
+			worst, sum = max(worst, d, -d), sum+max(d, -d)
+		}
+		name := fmt.Sprintf("%s, %d x %d x %d, part %v, to %d", c.What, c.Width, c.Height, c.Channels, c.Box, c.Size)
+		if box.Height == c.Size && worst > 0 {
+			t.Errorf("%s: only columns change, and the greatest difference is %d of 255", name, worst)
+		}
+		if mean := float64(sum) / float64(len(got)); worst > 1 || mean > 0.1 {
+			t.Errorf("%s: the greatest difference is %d of 255, the mean %.3f", name, worst, mean)
 		}
 	}
 }
 
-// slowResize is the definition: every output is the mean of all pixels of the part, weighted by the product of two
-// triangles.
+// slowResize is the definition: each pass gives means that are weighted by a triangle; in the first one the weights
+// have 22 binary digits and the means are rounded to integers.
 func slowResize(img *augment.Image, r augment.Rectangle, size int) []float64 {
-	weight := func(from, i, j int) float64 {
-		scale := float64(from) / float64(size)
-		return max(0, 1-math.Abs(float64(j)+0.5-(float64(i)+0.5)*scale)/max(1, scale))
+	weights := func(from, i int) []float64 {
+		scale, sum, w := float64(from)/float64(size), 0.0, make([]float64, from)
+		for j := range w {
+			w[j] = max(0, 1-math.Abs(float64(j)+0.5-(float64(i)+0.5)*scale)/max(1, scale))
+			sum += w[j]
+		}
+		for j := range w {
+			w[j] /= sum
+		}
+		return w
+	}
+	column := func(x, y, c int) float64 {
+		sum := 0.0
+		for i, w := range weights(r.Width, x) {
+			sum += math.Round(w*(1<<22)) * float64(img.Pix[((r.Y+y)*img.Width+r.X+i)*img.Channels+c])
+		}
+		return math.Floor(sum/(1<<22) + 0.5)
 	}
 	out := make([]float64, 0, size*size*img.Channels)
 	for y := range size {
 		for x := range size {
 			for c := range img.Channels {
-				sum, weights := 0.0, 0.0
-				for j := range r.Height {
-					for i := range r.Width {
-						w := weight(r.Height, y, j) * weight(r.Width, x, i)
-						weights += w
-						sum += w * float64(img.Pix[((r.Y+j)*img.Width+r.X+i)*img.Channels+c]) / 255
+				sum := 0.0
+				for j, w := range weights(r.Height, y) {
+					if w > 0 {
+						sum += w * column(x, j, c) / 255
 					}
 				}
-				out = append(out, sum/weights)
+				out = append(out, sum)
 			}
 		}
 	}

@@ -19,6 +19,6 @@ func main() {
 			"has reached. Each flag can also be given as an environment variable (PUPIL_WORKERS for --workers) or in a\n" +
 			"YAML file named by --config or PUPIL_CONFIG.",
 	}
-	root.AddCommand(runCommand(), validateCommand(), dataCommand())
+	root.AddCommand(runCommand(), validateCommand(), viewsCommand(), dataCommand())
 	os.Exit(config.Execute(context.Background(), root, nil))
 }

@@ -153,6 +153,9 @@ func printSummary(w io.Writer, s *local.Summary) {
 		{"k-NN accuracy, teacher", s.KNN.Teacher},
 		{"k-NN accuracy, untrained student", s.KNN.Untrained},
 		{"k-NN accuracy, trained student", s.KNN.Student},
+		{"linear probe, teacher", s.Probe.Teacher},
+		{"linear probe, untrained student", s.Probe.Untrained},
+		{"linear probe, trained student", s.Probe.Student},
 		{"accuracy of the student's logits", s.Accuracy},
 	} {
 		if m.value != nil {

@@ -10,7 +10,15 @@ import (
 const (
 	PriorMutualInformation = "prior_mutual_information"
 	KL                     = "kl"
+	L2                     = "l2"
+	Cosine                 = "cosine"
 	CrossEntropy           = "cross_entropy"
+)
+
+// Orders of channels before they are cut into feature groups.
+const (
+	OrderContiguous = "contiguous"
+	OrderPermuted   = "permuted"
 )
 
 // Forms of the joint.
@@ -40,13 +48,18 @@ const (
 	Laplace  = "laplace"
 )
 
-// Config is one term of a loss. Its fields are those of the job file's term, in the same order. A zero is a zero, not a
-// default: see [DefaultConfig].
+// Config is one term of a loss. Its fields are those of the job file's term, but that Head stands for its features. A
+// zero is a zero, not a default: see [DefaultConfig].
 type Config struct {
-	Name               string      // PriorMutualInformation, KL or CrossEntropy
+	Name               string      // PriorMutualInformation, KL, L2, Cosine or CrossEntropy
+	Head               int         // the features that it compares: a position in New's heads
 	Weight             float64     // of the term in the sum, 0 or more
-	TeacherTemperature float64     // tau_t in softmax(f_T / tau_t), above 0; not of cross_entropy
-	StudentTemperature float64     // tau_s in softmax(f_S / tau_s), above 0
+	Ramp               Ramp        // a factor on Weight that changes during the job
+	FeatureGroups      int         // F of prior_mutual_information and kl: parts of equal width with a softmax each
+	FeatureOrder       string      // of the channels before they are cut: OrderContiguous or OrderPermuted
+	Standardize        bool        // brings the teacher's features to mean 0 and deviation 1 first; not of cross_entropy
+	TeacherTemperature float64     // tau_t in softmax(f_T / tau_t), above 0; of prior_mutual_information and kl
+	StudentTemperature float64     // tau_s in softmax(f_S / tau_s), above 0; likewise, and of cross_entropy
 	LabelSmoothing     float64     // of cross_entropy: share of the target spread over all classes, in [0, 1]
 	Joint              string      // of prior_mutual_information: JointSymmetric or JointProduct
 	Posterior          string      // of prior_mutual_information: conditional, sample or mixture
@@ -54,12 +67,26 @@ type Config struct {
 	Start              Start       // of prior_mutual_information
 }
 
+// Ramp is a factor on a term's weight: From until the share Begin of all steps, To after the share End, linear between.
+type Ramp struct{ From, To, Begin, End float64 }
+
+// at is the factor at a share of all steps.
+func (r Ramp) at(progress float64) float64 {
+	switch {
+	case progress <= r.Begin:
+		return r.From
+	case progress >= r.End:
+		return r.To
+	}
+	return r.From + float64((r.To-r.From)*float64((progress-r.Begin)/(r.End-r.Begin)))
+}
+
 // PriorConfig is the student's prior p(s) = softmax(sum_g w_g (m_g + d_g a_g)) and how it moves.
 type PriorConfig struct {
 	Distribution string    // of a: Gaussian, N(0, 1), or Laplace, with mean 0 and scale 1
 	Groups       int       // G, 1 or more
 	Weights      []float64 // w_g, a value a group, not all 0; empty: all 1
-	Mean         []float64 // initial m of every group by class, and with UpdateNatural an offset that stays; empty: 0
+	Mean         []float64 // initial m of every group by channel, and with UpdateNatural an offset that stays; empty: 0
 	Deviation    float64   // initial d
 	Update       string    // UpdateNatural, UpdateMaximize, UpdateMinimize or UpdateNone
 	Rate         float64   // natural: eta, in (0, 2); maximize, minimize: the learning rate of m and d, above 0
@@ -74,11 +101,13 @@ type Start struct {
 	Hold  bool    // fall stays 1
 }
 
-// DefaultConfig returns a term's defaults: weight and temperatures 1, product joint, conditional posterior, one
+// DefaultConfig returns a term's defaults: weight and temperatures 1 for the whole job, head 0 as it is, in one group,
+// product joint, conditional posterior, one
 // Gaussian group with m = 0 and d = 0.1, natural update with eta = 1, and a KL start of weight 1 over 0.3 of all steps.
 func DefaultConfig(name string) Config {
 	return Config{
-		Name: name, Weight: 1, TeacherTemperature: 1, StudentTemperature: 1,
+		Name: name, Weight: 1, Ramp: Ramp{From: 1, To: 1, End: 1},
+		FeatureGroups: 1, FeatureOrder: OrderContiguous, TeacherTemperature: 1, StudentTemperature: 1,
 		Joint: JointProduct, Posterior: PosteriorConditional,
 		Prior: PriorConfig{
 			Distribution: Gaussian, Groups: 1, Deviation: 0.1,
@@ -92,23 +121,44 @@ func DefaultConfig(name string) Config {
 func (c Config) Validate() error {
 	f := &faults{}
 	f.between("weight", c.Weight, 0, math.MaxFloat64)
-	f.positive("student_temperature", c.StudentTemperature)
+	c.Ramp.check(f)
 	switch c.Name {
 	case PriorMutualInformation:
-		f.positive("teacher_temperature", c.TeacherTemperature)
+		c.checkDistributions(f)
 		f.oneOf("joint", c.Joint, JointSymmetric, JointProduct)
 		f.oneOf("posterior", c.Posterior, PosteriorConditional, PosteriorSample, PosteriorMixture)
 		c.Prior.check(f)
 		f.between("start.kl", c.Start.KL, 0, math.MaxFloat64)
 		f.between("start.share", c.Start.Share, 0, math.MaxFloat64)
 	case KL:
-		f.positive("teacher_temperature", c.TeacherTemperature)
+		c.checkDistributions(f)
+	case L2, Cosine:
 	case CrossEntropy:
+		f.positive("student_temperature", c.StudentTemperature)
 		f.between("label_smoothing", c.LabelSmoothing, 0, 1)
 	default:
-		f.oneOf("name", c.Name, PriorMutualInformation, KL, CrossEntropy)
+		f.oneOf("name", c.Name, PriorMutualInformation, KL, L2, Cosine, CrossEntropy)
 	}
 	return errors.Join(*f...)
+}
+
+// checkDistributions looks at what makes distributions of features.
+func (c Config) checkDistributions(f *faults) {
+	f.positive("teacher_temperature", c.TeacherTemperature)
+	f.positive("student_temperature", c.StudentTemperature)
+	f.oneOf("feature_order", c.FeatureOrder, OrderContiguous, OrderPermuted)
+	if c.FeatureGroups < 1 {
+		f.add("feature_groups is %d: give 1 or more", c.FeatureGroups)
+	}
+}
+
+func (r Ramp) check(f *faults) {
+	f.between("ramp.from", r.From, 0, math.MaxFloat64)
+	f.between("ramp.to", r.To, 0, math.MaxFloat64)
+	f.between("ramp.begin", r.Begin, 0, math.MaxFloat64)
+	if !(r.End > r.Begin && r.End <= math.MaxFloat64) {
+		f.add("ramp.end is %g: give a share of all steps after ramp.begin, %g", r.End, r.Begin)
+	}
 }
 
 // Validate returns every fault of the prior's configuration in one error.

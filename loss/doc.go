@@ -4,17 +4,20 @@
 //
 // One [Loss] serves a job; each lane of the global batch has a [Lane] of its own, and every lane evaluates each step:
 //
-//	l, err := loss.New(terms, classes, batch)         // once
-//	prior, err := loss.NewPrior(terms[0].Prior, classes, seed)
-//	lane := l.Lane(n)                                 // once a lane, n of the batch's samples
-//	r, err := lane.Evaluate(loss.Batch{...}, prior, progress, reduce)
-//	prior = r.Prior                                   // for the next step; the same bits in every lane
+//	l, err := loss.New(terms, heads, batch, seed)     // once
+//	state, err := l.NewState()                        // priors, and moments of standardised features
+//	lane := l.Lane(first, n)                          // once a lane, samples first..first+n-1 of the batch
+//	r, err := lane.Evaluate(loss.Batch{...}, state, progress, reduce)
+//	state = r.State                                   // for the next step; the same bits in every lane
+//
+// A head is a pair of features, of teacher and student, that terms compare: logits, or pooled features. A job can have
+// several, and several terms on one.
 //
 // The caller's duties:
 //
 //  1. Reduce adds the vectors of all lanes, element by element, and gives every lane the sum. Every lane calls it
 //     equally often, with vectors of the lengths [Loss.ReduceSizes] says.
-//  2. All lanes get the same prior and the same progress, and their sample counts add up to the global batch.
+//  2. All lanes get the same state and the same progress, and their sample counts add up to the global batch.
 //  3. The gradient is that of the global loss with respect to this lane's features. It must not be divided by the
 //     number of lanes or multiplied by it; parameter gradients of the lanes are added.
 //
@@ -34,13 +37,22 @@
 // log x means log max(x, 1e-12), with gradient 0 under the floor. In the mixture P is a statistic of the batch like
 // any other: the gradient goes through it.
 //
-// The other terms use the softmax's own logarithm, without a floor, so that their gradients never fade:
+// The channels of a head can be cut into F feature groups of equal width, as they come or in an order that is drawn from
+// the seed: each group has softmaxes, joint and prior of its own, and the term is the mean over the groups. Teacher's
+// features can be standardised first: (f_T - mean) / deviation by channel, with running moments over all lanes. The
+// product joint, with one group and no KL start, takes a student with more or fewer classes than its teacher.
 //
-//	kl:            mean_n sum_j t_nj (log t_nj - log s_nj), gradient (s - t) / (N tau_s)
+// # The other terms
+//
+// They use the softmax's own logarithm, without a floor, so that their gradients never fade:
+//
+//	kl:            mean_n sum_j t_nj (log t_nj - log s_nj), gradient (s - t) / (N tau_s); over groups, the mean
+//	l2:            mean over n and j of (f_S - f_T)^2
+//	cosine:        mean_n 1 - f_T.f_S / (|f_T| |f_S|)
 //	cross_entropy: mean over labelled samples of -sum_j y_nj log s_nj, y = (1 - e) onehot + e / C
 //
-// The soft-label term is not multiplied by a squared temperature: with tau_t = tau_s = T, Hinton's scaling
-// ("Distilling the Knowledge in a Neural Network", 2015) is a weight of T^2, and here it is the user who gives it.
+// kl is not multiplied by a squared temperature: with tau_t = tau_s = T, Hinton's scaling ("Distilling the Knowledge in
+// a Neural Network", 2015) is a weight of T^2, and here it is the user who gives it.
 //
 // # Exact sums
 //
@@ -48,9 +60,9 @@
 // depend on its order: any cut of a batch into lanes gives the same bits. The exponents follow from N and from bounds
 // that hold for any input. An element of the joint is at most 1 per sample, so it is counted in units of 2^-(62-b)
 // with N <= 2^b; the "sample" posterior's terms are at most -log 1e-12 < 32, five bits more; the mixture's
-// responsibilities t_ni s_nj ratio_ij / q_n add up to 1 per sample. Values without a bound (kl, cross_entropy,
-// mixture) travel as a whole part and a fraction. Only such a value, reported, is clamped (at 2^32 nat a sample);
+// responsibilities t_ni s_nj ratio_ij / q_n add up to 1 per sample. Values without a bound (kl, l2,
+// cross_entropy, mixture, moments) travel as a whole part and a fraction. Only such a value, reported, is clamped (at 2^32 nat a sample);
 // a gradient never is.
 //
-// exp and log are the package's own: math.Exp and math.Log give other last bits on other processors.
+// exp and log are those of internal/random/elementary: math.Exp and math.Log give other last bits on other processors.
 package loss

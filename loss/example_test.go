@@ -10,12 +10,12 @@ import (
 // Two lanes of one image each evaluate the loss of the global batch of two.
 func Example() {
 	terms := []loss.Config{loss.DefaultConfig(loss.PriorMutualInformation)}
-	l, err := loss.New(terms, 2, 2)
+	l, err := loss.New(terms, []loss.Head{{Teacher: 2, Student: 2}}, 2, 1)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	prior, err := loss.NewPrior(terms[0].Prior, 2, 1)
+	state, err := l.NewState()
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -28,9 +28,10 @@ func Example() {
 	results, errs := make([]*loss.Result, 2), make([]error, 2)
 	var lanes sync.WaitGroup
 	for i := range 2 {
-		lane := l.Lane(1)
+		lane := l.Lane(i, 1)
 		lanes.Go(func() {
-			results[i], errs[i] = lane.Evaluate(loss.Batch{Teacher: teacher[i], Student: student[i]}, prior, 0, reduce)
+			b := loss.Batch{Heads: []loss.Pair{{Teacher: teacher[i], Student: student[i]}}}
+			results[i], errs[i] = lane.Evaluate(b, state, 0, reduce)
 		})
 	}
 	lanes.Wait()
@@ -39,7 +40,7 @@ func Example() {
 			fmt.Println(errs[i])
 			return
 		}
-		fmt.Printf("lane %d: loss %.4f, gradient %.4f\n", i, r.Loss, r.Gradient)
+		fmt.Printf("lane %d: loss %.4f, gradient %.4f\n", i, r.Loss, r.Gradients[0])
 	}
 	h := results[0].Health
 	fmt.Printf("I(S;T) = %.4f of at most %.4f nat, %d classes used\n", h.MutualInformation, h.LogClasses, h.UsedClasses)

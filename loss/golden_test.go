@@ -24,9 +24,9 @@ func TestGoldenBits(t *testing.T) {
 		for n := range r.N {
 			b.Labels = append(b.Labels, n%r.C)
 		}
-		l := must(loss.New([]loss.Config{mutual, kl, labels}, r.C, r.N))
-		got := must(l.Lane(r.N).Evaluate(b, r.prior(), 0.1, alone))
-		for _, word := range append(globalBits(got), bits(got.Gradient)...) {
+		l := must(single([]loss.Config{mutual, kl, labels}, r.C, r.N))
+		got := must(l.Lane(0, r.N).Evaluate(b, with(r.prior()), 0.1, alone))
+		for _, word := range append(globalBits(got), bits(got.Gradients[0])...) {
 			if err := binary.Write(hash, binary.LittleEndian, word); err != nil {
 				t.Fatal(err)
 			}

@@ -3,23 +3,26 @@ package loss
 import "pupil/internal/random/elementary"
 
 // Health says how a student is doing, from the global batch: what a user watches beside the loss. It is about the
-// softmaxes of the prior mutual information, or else of the first term with a teacher, or else of the first term.
+// softmaxes of the prior mutual information, or else of the first kl, or else of the features of the first l2 or cosine,
+// or else of the first cross_entropy. Over several feature groups, numbers of classes are sums and the rest are means.
 // Entropies are in nats.
 type Health struct {
+	// Measured says that there is a joint distribution: with a teacher, and, where no loss needs one, with up to 2^16
+	// elements in it. Without it MutualInformation, JointInformation and Bias are 0, and ConditionalEntropy is H(S).
+	Measured bool
 	// MutualInformation is I(S;T) of the product joint P = t^T s / N. (The symmetric joint of two different networks has
-	// mutual information even if the student is constant; JointInformation shows it.) 0 without a teacher.
+	// mutual information even if the student is constant; JointInformation shows it.)
 	MutualInformation float64
 	// JointInformation is the mutual information of the loss's own joint; 0 without a prior mutual information.
 	JointInformation float64
-	// LogClasses is log C, which no mutual information exceeds.
+	// LogClasses is log C, which no mutual information exceeds, for the smaller C of teacher and student.
 	LogClasses float64
 	// StudentEntropy is H(S) of the student's marginal, mean_n s_n. Near 0 the student has collapsed to one class.
 	StudentEntropy float64
-	// ConditionalEntropy is H(S|T) of the product joint, so that I = H(S) - H(S|T). Without a teacher it is H(S).
+	// ConditionalEntropy is H(S|T) of the product joint, so that I = H(S) - H(S|T).
 	ConditionalEntropy float64
-	// Bias estimates by how much a batch of N samples overstates the mutual information: (C-1)^2 / 2N, the first term of
-	// Miller's expansion for counts (Miller 1955; Panzeri and Treves 1996). Soft distributions have less.
-	// 0 without a teacher.
+	// Bias estimates by how much a batch of N samples overstates the mutual information: (Ct-1)(Cs-1) / 2N, the first
+	// term of Miller's expansion for counts (Miller 1955; Panzeri and Treves 1996). Soft distributions have less.
 	Bias float64
 	// UsedClasses is the number of classes that are the student's largest feature in at least one sample (the first of
 	// equal ones); TeacherUsedClasses is the teacher's, 0 without one.
@@ -35,35 +38,65 @@ type Health struct {
 
 // health fills Result.Health.
 func (l *Lane) health() {
-	c, at := l.loss.classes, l.loss.layout
-	h := Health{LogClasses: elementary.Log(float64(c)), UsedClasses: used(l.sums[at.studentCounts:][:c])}
-	if l.joint != nil {
-		h.MutualInformation = l.joint.information()
-		h.StudentEntropy = entropy(l.joint.cols, l.joint.logCols)
-		h.ConditionalEntropy = l.joint.conditionalEntropy()
-		h.TeacherUsedClasses = used(l.sums[at.teacherCounts:][:c])
-		h.Bias = float64(c-1) * float64(c-1) / float64(2*l.loss.samples)
-	} else {
-		for j := range l.u {
-			l.u[j] = l.loss.unit.value(l.sums[at.marginal+j]) / float64(l.loss.samples)
-			l.scaled[j] = floorLog(l.u[j])
-		}
-		h.StudentEntropy = entropy(l.u, l.scaled)
-		h.ConditionalEntropy = h.StudentEntropy
+	at, x := l.loss.layout, l.loss.mainSource()
+	h := Health{Measured: l.loss.joint, UsedClasses: used(l.sums[at.studentCounts:][:x.groups*x.student])}
+	if x.teacher > 0 {
+		h.TeacherUsedClasses = used(l.sums[at.teacherCounts:][:x.groups*x.teacher])
 	}
-	if m := l.mutual; m != nil {
-		h.JointInformation = h.MutualInformation
-		if m.joint != l.joint {
-			h.JointInformation = m.joint.information()
+	for g := range x.groups {
+		if l.loss.joint {
+			l.groupHealth(&h, g)
+		} else {
+			l.marginalHealth(&h, g)
 		}
-		for j, v := range m.logS {
-			m.scratch[j] = elementary.Exp(v)
-		}
-		h.PriorEntropy = entropy(m.scratch, m.logS)
+	}
+	groups := float64(x.groups)
+	for _, v := range []*float64{
+		&h.MutualInformation, &h.JointInformation, &h.LogClasses, &h.StudentEntropy, &h.ConditionalEntropy, &h.PriorEntropy,
+	} {
+		*v /= groups
+	}
+	if h.Measured {
+		h.Bias = float64(x.teacher-1) * float64(x.student-1) / float64(2*l.loss.samples)
 	}
 	h.Labelled = int(l.sums[at.labelled])
 	h.Accuracy = float64(l.sums[at.hits]) / max(float64(h.Labelled), 1)
 	l.result.Health = h
+}
+
+// groupHealth adds what the joint of a feature group says.
+func (l *Lane) groupHealth(h *Health, g int) {
+	p := l.products[g]
+	information := p.information()
+	h.LogClasses += p.logClasses()
+	h.MutualInformation += information
+	h.StudentEntropy += entropy(p.cols, p.logCols)
+	h.ConditionalEntropy += p.conditionalEntropy()
+	if l.mutuals == nil {
+		return
+	}
+	m := l.mutuals[g]
+	if m.own {
+		information = m.joint.information()
+	}
+	h.JointInformation += information
+	for j, v := range m.logS {
+		m.scratch[j] = elementary.Exp(v)
+	}
+	h.PriorEntropy += entropy(m.scratch, m.logS)
+}
+
+// marginalHealth adds what the student's marginal says of a feature group without a joint.
+func (l *Lane) marginalHealth(h *Health, g int) {
+	x := l.loss.mainSource()
+	p, logP := l.u[:x.student], l.scaled[:x.student]
+	for j := range p {
+		p[j] = l.loss.unit.value(l.sums[l.loss.layout.marginal+g*x.student+j]) / float64(l.loss.samples)
+		logP[j] = floorLog(p[j])
+	}
+	h.LogClasses += elementary.Log(float64(x.student))
+	h.StudentEntropy += entropy(p, logP)
+	h.ConditionalEntropy += entropy(p, logP)
 }
 
 // used is the number of classes that were counted.

@@ -38,10 +38,10 @@ func TestHealth(t *testing.T) {
 			t.Run(test.name+" "+joint, func(t *testing.T) {
 				c := mutualOf(loss.UpdateNatural, 1)
 				c.Joint = joint
-				l := must(loss.New([]loss.Config{c}, classes, samples))
-				prior := must(loss.NewPrior(c.Prior, classes, 1))
-				b := loss.Batch{Teacher: teacher, Student: test.student}
-				got := evaluate(t, l, classes, []int{5, 3}, b, prior, 0).Health
+				l := must(single([]loss.Config{c}, classes, samples))
+				prior := must(newPrior(c.Prior, classes, 1))
+				b := pair(teacher, test.student)
+				got := evaluate(t, l, []int{5, 3}, b, with(prior), 0).Health
 				want := test.want
 				values := func(h loss.Health) []float64 {
 					return []float64{h.MutualInformation, h.StudentEntropy, h.ConditionalEntropy, float64(h.UsedClasses)}
@@ -75,8 +75,8 @@ func TestStart(t *testing.T) {
 		c := mutualOf(loss.UpdateNatural, 1)
 		c.Weight, c.Start = 0.5, test.start
 		kl := loss.DefaultConfig(loss.KL)
-		lane := must(loss.New([]loss.Config{c, kl}, 3, 5)).Lane(5)
-		r := must(lane.Evaluate(b, must(loss.NewPrior(c.Prior, 3, 1)), test.progress, alone))
+		lane := must(single([]loss.Config{c, kl}, 3, 5)).Lane(0, 5)
+		r := must(lane.Evaluate(b, with(must(newPrior(c.Prior, 3, 1))), test.progress, alone))
 		start := r.Terms[1]
 		if start.Name != "start_kl" || math.Abs(start.Weight-0.5*test.want) > 1e-15 || start.Value != r.Terms[2].Value {
 			t.Errorf("%+v at %v: %+v, want weight %v and the KL term's value %v",

@@ -60,7 +60,7 @@ func (r reference) term(update string, rate float64) loss.Config {
 	return c
 }
 
-func (r reference) batch() loss.Batch { return loss.Batch{Teacher: r.Teacher, Student: r.Student} }
+func (r reference) batch() loss.Batch { return pair(r.Teacher, r.Student) }
 
 func (r reference) prior() *loss.Prior {
 	return &loss.Prior{
@@ -117,28 +117,85 @@ func (b *barrier) reduce(v []int64) error {
 // alone is the reducer of the only lane.
 func alone([]int64) error { return nil }
 
+// seed is that of the losses that single makes.
+const seed = 1
+
+// single is the loss of terms over one head of equal widths.
+func single(terms []loss.Config, classes, samples int) (*loss.Loss, error) {
+	return loss.New(terms, []loss.Head{{Teacher: classes, Student: classes}}, samples, seed)
+}
+
+// pair is a batch of one head.
+func pair(teacher, student []float64) loss.Batch {
+	return loss.Batch{Heads: []loss.Pair{{Teacher: teacher, Student: student}}}
+}
+
+// with is a state of one head with a prior or none.
+func with(p *loss.Prior) *loss.State {
+	s := &loss.State{Moments: make([]*loss.Moments, 1)}
+	if p != nil {
+		s.Priors = []*loss.Prior{p}
+	}
+	return s
+}
+
+// newPrior is the first prior of a loss.
+func newPrior(c loss.PriorConfig, classes int, seed uint64) (*loss.Prior, error) {
+	term := loss.DefaultConfig(loss.PriorMutualInformation)
+	term.Prior = c
+	l, err := loss.New([]loss.Config{term}, []loss.Head{{Teacher: classes, Student: classes}}, 1, seed)
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.NewState()
+	if err != nil {
+		return nil, err
+	}
+	return s.Priors[0], nil
+}
+
+// part is samples from..to-1 of a batch.
+func part(b loss.Batch, samples, from, to int) loss.Batch {
+	var p loss.Batch
+	cut := func(v []float64) []float64 {
+		if v == nil {
+			return nil
+		}
+		c := len(v) / samples
+		return v[from*c : to*c]
+	}
+	for _, h := range b.Heads {
+		p.Heads = append(p.Heads, loss.Pair{Teacher: cut(h.Teacher), Student: cut(h.Student)})
+	}
+	if b.Labels != nil {
+		p.Labels = b.Labels[from:to]
+	}
+	return p
+}
+
 // run evaluates a batch that is cut into lanes of the given sizes, concurrently, and returns every lane's result.
-func run(t testing.TB, l *loss.Loss, classes int, cut []int, b loss.Batch, p *loss.Prior, progress float64,
-) ([]*loss.Result, []error) {
+func run(t testing.TB, l *loss.Loss, cut []int, b loss.Batch, s *loss.State, progress float64) ([]*loss.Result, []error) {
 	t.Helper()
 	results, errs := make([]*loss.Result, len(cut)), make([]error, len(cut))
 	reducer := newBarrier(len(cut))
+	samples := 0
+	for _, n := range cut {
+		samples += n
+	}
 	var wg sync.WaitGroup
 	at := 0
 	for i, n := range cut {
-		part := loss.Batch{Student: b.Student[at*classes : (at+n)*classes]}
-		if b.Teacher != nil {
-			part.Teacher = b.Teacher[at*classes : (at+n)*classes]
-		}
-		if b.Labels != nil {
-			part.Labels = b.Labels[at : at+n]
-		}
+		mine := part(b, samples, at, at+n)
+		lane := l.Lane(at, n)
 		at += n
-		lane := l.Lane(n)
-		wg.Go(func() { results[i], errs[i] = lane.Evaluate(part, p, progress, reducer.reduce) })
+		wg.Go(func() { results[i], errs[i] = lane.Evaluate(mine, s, progress, reducer.reduce) })
 	}
 	wg.Wait()
-	if want := l.ReduceSizes(); !slices.Contains(errsAsBool(errs), true) && !slices.Equal(reducer.lengths, want) {
+	first := false
+	for _, m := range s.Moments {
+		first = first || m != nil && m.Steps == 0
+	}
+	if want := l.ReduceSizes(first); !slices.Contains(errsAsBool(errs), true) && !slices.Equal(reducer.lengths, want) {
 		t.Errorf("reduced vectors of lengths %d, ReduceSizes says %d", reducer.lengths, want)
 	}
 	return results, errs
@@ -153,23 +210,24 @@ func errsAsBool(errs []error) []bool {
 }
 
 // evaluate runs a cut that must succeed, checks that all lanes agree to the bit on what is global, and returns the
-// first lane's result with the gradient of the whole batch.
-func evaluate(t testing.TB, l *loss.Loss, classes int, cut []int, b loss.Batch, p *loss.Prior, progress float64,
-) *loss.Result {
+// first lane's result with the gradients of the whole batch.
+func evaluate(t testing.TB, l *loss.Loss, cut []int, b loss.Batch, s *loss.State, progress float64) *loss.Result {
 	t.Helper()
-	results, errs := run(t, l, classes, cut, b, p, progress)
-	var gradient []float64
+	results, errs := run(t, l, cut, b, s, progress)
+	gradients := make([][]float64, len(b.Heads))
 	for i, r := range results {
 		if errs[i] != nil {
 			t.Fatalf("lane %d of %v: %v", i, cut, errs[i])
 		}
-		gradient = append(gradient, r.Gradient...)
+		for head, g := range r.Gradients {
+			gradients[head] = append(gradients[head], g...)
+		}
 		if i > 0 {
 			sameGlobal(t, results[0], r)
 		}
 	}
 	whole := *results[0]
-	whole.Gradient = gradient
+	whole.Gradients = gradients
 	return &whole
 }
 
@@ -190,15 +248,22 @@ func globalBits(r *loss.Result) []uint64 {
 	for _, t := range r.Terms {
 		values = append(values, t.Weight, t.Value)
 	}
-	values = append(values, r.Joint...)
-	values = append(values, r.GradM...)
-	values = append(values, r.GradD...)
-	if r.Prior != nil {
-		values = append(values, r.Prior.M...)
-		values = append(values, r.Prior.D...)
+	for g := range r.Joints {
+		values = slices.Concat(values, r.Joints[g], r.GradM[g], r.GradD[g])
+	}
+	for _, p := range r.State.Priors {
+		values = slices.Concat(values, p.M, p.D)
+	}
+	for _, m := range r.State.Moments {
+		if m != nil {
+			values = slices.Concat(append(values, float64(m.Steps)), m.Mean, m.Square)
+		}
 	}
 	return bits(values)
 }
+
+// gradientBits are those of all heads.
+func gradientBits(r *loss.Result) []uint64 { return bits(slices.Concat(r.Gradients...)) }
 
 func bits(values []float64) []uint64 {
 	out := make([]uint64, len(values))

@@ -15,66 +15,121 @@ var (
 	ErrElsewhere = errors.New("in another lane")
 )
 
+// SampleError says which sample of a lane's batch is bad.
+type SampleError struct {
+	Sample int // position in the lane's batch
+	What   string
+	Err    error // ErrNonFinite or ErrLabel
+}
+
+// Error names sample and fault.
+func (e *SampleError) Error() string {
+	return fmt.Sprintf("sample %d of this lane: %s: %v", e.Sample, e.What, e.Err)
+}
+
+// Unwrap gives the sentinel.
+func (e *SampleError) Unwrap() error { return e.Err }
+
 // Lane evaluates a Loss for one lane of the global batch. It is not for concurrent use; the lanes of a batch are
 // evaluated at the same time, each in a goroutine of its own, or their Reduce could not return.
 type Lane struct {
-	loss   *Loss
-	n      int
-	views  []view
-	sums   []int64
-	joint  *joint  // nil without a teacher
-	mutual *mutual // nil without a mutual information
-	result Result
+	loss     *Loss
+	first, n int
+	features []features // by source
+	views    []view
+	sums     []int64
+	products []*joint  // by feature group of the main view: the product joint; nil if it is not formed
+	mutuals  []*mutual // by feature group; nil without a mutual information
+	mixed    []int64   // what the mixture adds over lanes
+	result   Result
 
-	u, scaled []float64 // scratch, [C]
+	u, scaled []float64 // scratch, [largest width]
 }
 
-// view holds the softmaxes of one pair of temperatures, [n, C] each.
+// view holds the softmaxes of one source at a pair of temperatures, [n, groups * width] each.
 type view struct{ t, logT, s, logS []float64 }
 
-// Lane returns the workspace of a lane with n samples, 0 or more.
-func (l *Loss) Lane(n int) *Lane {
+// Lane returns the workspace of a lane with n samples, 0 or more, which are those from number first of the global batch.
+func (l *Loss) Lane(first, n int) *Lane {
 	n = max(n, 0)
-	size := n * l.classes
-	lane := &Lane{loss: l, n: n, sums: make([]int64, l.layout.size), u: make([]float64, l.classes)}
-	lane.scaled = make([]float64, l.classes)
+	lane := &Lane{loss: l, first: first, n: n, sums: make([]int64, l.layout.size)}
+	for _, h := range l.heads {
+		lane.result.Gradients = append(lane.result.Gradients, make([]float64, n*h.Student))
+	}
+	widest := 0
+	for _, x := range l.sources {
+		lane.features = append(lane.features, newFeatures(x, n, lane.result.Gradients[x.head]))
+		widest = max(widest, x.student, x.teacher)
+	}
+	lane.u, lane.scaled = make([]float64, widest), make([]float64, widest)
 	for _, v := range l.views {
+		x := l.sources[v.source]
+		size := n * x.groups * x.student
 		w := view{s: make([]float64, size), logS: make([]float64, size)}
-		if v.teacher > 0 {
+		if x.teacher > 0 {
+			size = n * x.groups * x.teacher
 			w.t, w.logT = make([]float64, size), make([]float64, size)
 		}
 		lane.views = append(lane.views, w)
 	}
 	lane.result.Terms = make([]TermValue, len(l.parts))
-	lane.result.Gradient = make([]float64, size)
-	if l.teacher {
-		lane.joint = newJoint(l.classes)
-	}
-	if l.mutual != nil {
-		lane.mutual = newMutual(l.mutual, lane.joint, l.classes, n)
-		lane.result.Joint = lane.mutual.joint.p
-	}
+	lane.addJoints()
 	return lane
+}
+
+// addJoints makes what is there for each feature group of the main view.
+func (l *Lane) addJoints() {
+	x := l.loss.mainSource()
+	if !l.loss.joint {
+		return
+	}
+	size := x.teacher * x.student
+	if l.loss.posterior() == PosteriorMixture {
+		l.mixed = make([]int64, x.groups*size+2)
+	}
+	for g := range x.groups {
+		product := newJoint(x.teacher, x.student)
+		l.products = append(l.products, product)
+		if l.loss.mutual == nil {
+			continue
+		}
+		m := newMutual(l.loss.mutual, product, l.n)
+		if l.mixed != nil {
+			m.sums = l.mixed[g*size:][:size]
+		}
+		l.mutuals = append(l.mutuals, m)
+		l.result.Joints = append(l.result.Joints, m.joint.p)
+		l.result.GradM, l.result.GradD = append(l.result.GradM, m.gradM), append(l.result.GradD, m.gradD)
+	}
 }
 
 // Evaluate computes the loss of the global batch and its gradient with respect to this lane's student features.
 //
-// Prior is that of the step, and nil without a prior mutual information. A natural update of it happens before the loss
-// and the gradient are taken, the other updates after. Progress is the share of all steps that is done, in [0, 1]; the
-// KL start depends on it.
+// State is that of the step, of [Loss.NewState] before the first one. A natural update of the prior happens before the
+// loss and the gradient are taken, the other updates after. Features are standardised with the moments of the steps
+// before; at the first step, with those of the batch itself. Progress is the share of all steps that is done, in [0, 1];
+// ramps and the KL start depend on it.
 //
 // If any lane's batch holds a value that is not finite, a label out of range or slices of a wrong length, every lane
-// returns an error that wraps ErrNonFinite, ErrLabel or ErrBatch after the first Reduce; that of the lane in question
-// says where, those of the others wrap ErrElsewhere too. An error of Reduce is wrapped. The prior is then as it was, and the step can be tried again.
-func (l *Lane) Evaluate(b Batch, prior *Prior, progress float64, reduce Reduce) (*Result, error) {
-	if err := l.loss.checkShared(prior, progress); err != nil {
+// returns an error that wraps ErrNonFinite, ErrLabel or ErrBatch after the same Reduce; that of the lane in question
+// says where, as a *SampleError if it is a sample, those of the others wrap ErrElsewhere too. An error of Reduce is
+// wrapped. The state is then as it was, and the step can be tried again.
+func (l *Lane) Evaluate(b Batch, state *State, progress float64, reduce Reduce) (*Result, error) {
+	if !finite(progress) {
+		return nil, fmt.Errorf("progress is %g: give the share of all steps that is done, in [0, 1]", progress)
+	}
+	if err := state.check(l.loss); err != nil {
 		return nil, err
 	}
 	clear(l.sums)
 	l.sums[l.loss.layout.samples] = int64(l.n)
 	fault := l.check(b)
+	moments, err := l.moments(b, state, fault == nil, reduce)
+	if err != nil {
+		return nil, err
+	}
 	if fault == nil {
-		l.distributions(b)
+		l.distributions(b, moments)
 		l.count(b)
 	}
 	if err := reduce(l.sums); err != nil {
@@ -83,12 +138,15 @@ func (l *Lane) Evaluate(b Batch, prior *Prior, progress float64, reduce Reduce) 
 	if err := l.agree(fault); err != nil {
 		return nil, err
 	}
+	next := &State{Moments: l.nextMoments(state, moments)}
 	l.readTerms(progress)
-	if l.joint != nil {
-		l.joint.read(l.sums[l.loss.layout.joint:])
+	x := l.loss.mainSource()
+	for g, p := range l.products {
+		size := x.teacher * x.student
+		p.read(l.sums[l.loss.layout.joint+g*size:][:size])
 	}
-	if l.mutual != nil {
-		if err := l.evaluateMutual(prior, reduce); err != nil {
+	if l.mutuals != nil {
+		if err := l.evaluateMutual(state, reduce); err != nil {
 			return nil, err
 		}
 	}
@@ -97,41 +155,118 @@ func (l *Lane) Evaluate(b Batch, prior *Prior, progress float64, reduce Reduce) 
 		l.result.Loss += float64(t.Weight * t.Value)
 	}
 	l.gradient(b)
-	if l.mutual != nil {
-		l.updatePrior()
+	if l.mutuals != nil {
+		next.Priors = make([]*Prior, len(l.mutuals))
 	}
+	for g, m := range l.mutuals {
+		m.updatePrior()
+		next.Priors[g] = m.prior
+	}
+	l.result.State = next
 	l.health()
 	return &l.result, nil
 }
 
+// moments are those that the step's features are standardised with. A lane whose batch is not usable takes part in the
+// first step's sum with nothing; the fault comes out with the sums that follow.
+func (l *Lane) moments(b Batch, state *State, usable bool, reduce Reduce) ([]*Moments, error) {
+	at := l.loss.layout
+	if at.momentsSize == 0 {
+		return state.Moments, nil
+	}
+	sums := l.sums[at.size-at.momentsSize:]
+	first := false
+	for head, p := range at.moments {
+		if p < 0 {
+			continue
+		}
+		first = first || state.Moments[head].Steps == 0
+		if usable {
+			l.loss.unit.countMoments(l.sums[p:], b.Heads[head].Teacher, l.loss.heads[head].Teacher)
+		}
+	}
+	if !first {
+		return state.Moments, nil
+	}
+	if err := reduce(sums); err != nil {
+		return nil, fmt.Errorf("reduce the teacher's moments: %w", err)
+	}
+	moments := l.readMoments(state.Moments)
+	clear(sums)
+	return moments, nil
+}
+
+// nextMoments are those for the next step.
+func (l *Lane) nextMoments(state *State, used []*Moments) []*Moments {
+	if l.loss.layout.momentsSize == 0 {
+		return used
+	}
+	for head, p := range l.loss.layout.moments {
+		if p >= 0 && state.Moments[head].Steps == 0 {
+			return used // made of this batch already
+		}
+	}
+	return l.readMoments(state.Moments)
+}
+
+// readMoments takes the sums into the moments.
+func (l *Lane) readMoments(m []*Moments) []*Moments {
+	next := make([]*Moments, len(m))
+	for head, p := range l.loss.layout.moments {
+		if p >= 0 {
+			next[head] = m[head].followed(l.sums[p:], l.loss.unit, float64(l.loss.samples))
+		}
+	}
+	return next
+}
+
 // check finds what is wrong with this lane's batch, and marks it in the sums.
 func (l *Lane) check(b Batch) error {
-	at, size := l.loss.layout, l.n*l.loss.classes
-	if len(b.Student) != size {
+	at := l.loss.layout
+	if err := l.checkShapes(b); err != nil {
 		l.sums[at.badBatches] = 1
-		return fmt.Errorf("%d student features, %d samples of %d classes need %d: %w",
-			len(b.Student), l.n, l.loss.classes, size, ErrBatch)
+		return err
 	}
-	err := l.checkFinite("student", b.Student)
-	if l.loss.teacher {
-		if len(b.Teacher) != size {
-			l.sums[at.badBatches] = 1
-			return fmt.Errorf("%d teacher features, %d samples of %d classes need %d: %w",
-				len(b.Teacher), l.n, l.loss.classes, size, ErrBatch)
+	var err error
+	for _, x := range l.loss.sources {
+		p := b.Heads[x.head]
+		h := l.loss.heads[x.head]
+		err = errors.Join(err, l.checkFinite("student", p.Student, h.Student))
+		if x.teacher > 0 {
+			err = errors.Join(err, l.checkFinite("teacher", p.Teacher, h.Teacher))
 		}
-		err = errors.Join(err, l.checkFinite("teacher", b.Teacher))
+		if err != nil {
+			break
+		}
 	}
 	if l.loss.labels {
-		if len(b.Labels) != l.n {
-			l.sums[at.badBatches] = 1
-			return fmt.Errorf("%d labels for %d samples: %w", len(b.Labels), l.n, ErrBatch)
-		}
 		err = errors.Join(err, l.checkLabels(b.Labels))
 	}
 	return err
 }
 
-func (l *Lane) checkFinite(side string, f []float64) error {
+func (l *Lane) checkShapes(b Batch) error {
+	if len(b.Heads) != len(l.loss.heads) {
+		return fmt.Errorf("%d heads, the loss has %d: %w", len(b.Heads), len(l.loss.heads), ErrBatch)
+	}
+	for _, x := range l.loss.sources {
+		p, h := b.Heads[x.head], l.loss.heads[x.head]
+		if len(p.Student) != l.n*h.Student {
+			return fmt.Errorf("%d student features, %d samples of %d classes need %d: %w",
+				len(p.Student), l.n, h.Student, l.n*h.Student, ErrBatch)
+		}
+		if x.teacher > 0 && len(p.Teacher) != l.n*h.Teacher {
+			return fmt.Errorf("%d teacher features, %d samples of %d classes need %d: %w",
+				len(p.Teacher), l.n, h.Teacher, l.n*h.Teacher, ErrBatch)
+		}
+	}
+	if l.loss.labels && len(b.Labels) != l.n {
+		return fmt.Errorf("%d labels for %d samples: %w", len(b.Labels), l.n, ErrBatch)
+	}
+	return nil
+}
+
+func (l *Lane) checkFinite(side string, f []float64, width int) error {
 	var err error
 	for i, v := range f {
 		if finite(v) {
@@ -139,23 +274,27 @@ func (l *Lane) checkFinite(side string, f []float64) error {
 		}
 		l.sums[l.loss.layout.nonFinite]++
 		if err == nil {
-			n, c := i/l.loss.classes, i%l.loss.classes
-			err = fmt.Errorf("sample %d of this lane: the %s's feature %d is %g: %w", n, side, c, v, ErrNonFinite)
+			err = &SampleError{i / width, fmt.Sprintf("the %s's feature %d is %g", side, i%width, v), ErrNonFinite}
 		}
 	}
 	return err
 }
 
 func (l *Lane) checkLabels(labels []int) error {
+	classes := 0
+	for _, p := range l.loss.parts {
+		if p.kind == kindCross {
+			classes = l.loss.sources[p.source].student
+		}
+	}
 	var err error
 	for n, y := range labels {
-		if y >= -1 && y < l.loss.classes {
+		if y >= -1 && y < classes {
 			continue
 		}
 		l.sums[l.loss.layout.badLabels]++
 		if err == nil {
-			err = fmt.Errorf("sample %d of this lane: label %d of %d classes (-1 means none): %w",
-				n, y, l.loss.classes, ErrLabel)
+			err = &SampleError{n, fmt.Sprintf("label %d of %d classes (-1 means none)", y, classes), ErrLabel}
 		}
 	}
 	return err

@@ -12,7 +12,7 @@ import (
 // least 1e-12, and t and s sum to 1.
 const smallest = 0x1p-960
 
-// mixture evaluates -mean_n log q_n with q_n = sum_ij t_ni s_nj r_ij and r_ij = p(s|t)_ij / p(s)_j, which takes a
+// mixture evaluates, for each feature group, -mean_n log q_n with q_n = sum_ij t_ni s_nj r_ij and r_ij = p(s|t)_ij / p(s)_j, which takes a
 // second round of sums, because r comes from the first.
 //
 // A sample's responsibilities e_ij = t_ni s_nj r_ij / q_n add up to 1, and M = sum_n e is what crosses the lanes:
@@ -24,21 +24,25 @@ const smallest = 0x1p-960
 // and the sample's own s_nj has -(1/N) sum_i t_ni r_ij / q_n besides (see direction). All ratios are divided by
 // exp(shift), shift the largest -log p(s)_j, so that none overflows whatever the prior is.
 func (l *Lane) mixture(reduce Reduce) (float64, error) {
-	m, c := l.mutual, l.loss.classes
-	shift := m.ratios()
-	clear(m.sums)
+	clear(l.mixed)
+	x := l.loss.mainSource()
 	view := &l.views[l.loss.main]
-	for n := range l.n {
-		lo, hi := n*c, (n+1)*c
-		value := m.countMixture(n, view.t[lo:hi], view.s[lo:hi], shift, l.loss.unit)
-		l.loss.unit.addValue(m.sums[c*c:], value)
+	for g, m := range l.mutuals {
+		shift := m.ratios()
+		for n := range l.n {
+			t, s := x.group(view.t, n, g, x.teacher), x.group(view.s, n, g, x.student)
+			value := m.countMixture(n, t, s, shift, l.loss.unit)
+			l.loss.unit.addValue(l.mixed[len(l.mixed)-2:], value)
+		}
 	}
-	if err := reduce(m.sums); err != nil {
+	if err := reduce(l.mixed); err != nil {
 		return 0, fmt.Errorf("reduce the mixture's responsibilities: %w", err)
 	}
 	samples := float64(l.loss.samples)
-	m.mixtureGradient(l.loss.unit, samples)
-	return l.loss.unit.readValue(m.sums[c*c:]) / samples, nil
+	for _, m := range l.mutuals {
+		m.mixtureGradient(l.loss.unit, samples)
+	}
+	return l.loss.unit.readValue(l.mixed[len(l.mixed)-2:]) / samples, nil
 }
 
 // ratios sets aux to r / exp(shift) and returns shift.
@@ -46,8 +50,8 @@ func (m *mutual) ratios() (shift float64) {
 	for _, v := range m.logS {
 		shift = max(shift, -v)
 	}
-	c := m.classes
-	for i := range c {
+	c := m.joint.student
+	for i := range m.joint.rows {
 		for j, v := range m.joint.logP[i*c:][:c] {
 			m.aux[i*c+j] = elementary.Exp(v - m.joint.logRows[i] - (m.logS[j] + shift))
 		}
@@ -57,7 +61,7 @@ func (m *mutual) ratios() (shift float64) {
 
 // countMixture adds sample n's responsibilities and returns its value, -log q_n.
 func (m *mutual) countMixture(n int, t, s []float64, shift float64, format fixed) float64 {
-	c := m.classes
+	c := m.joint.student
 	v := m.v[n*c:][:c]
 	multiply(v, t, m.aux)
 	q := 0.0
@@ -83,9 +87,9 @@ func (m *mutual) countMixture(n int, t, s []float64, shift float64, format fixed
 
 // mixtureGradient sets g and dlogS from the responsibilities.
 func (m *mutual) mixtureGradient(format fixed, samples float64) {
-	c := m.classes
+	c := m.joint.student
 	clear(m.dlogS)
-	for i := range c {
+	for i := range m.joint.rows {
 		row := 0.0
 		for j, q := range m.sums[i*c:][:c] {
 			e := format.value(q) / samples

@@ -6,50 +6,88 @@ import (
 	"pupil/internal/random/elementary"
 )
 
-// mutual evaluates the prior mutual information. Everything but v and q is global and equal in all lanes.
+// mutual evaluates the prior mutual information of one feature group. Everything but v and q is global and equal in all
+// lanes.
 type mutual struct {
-	config  *Config
-	classes int
-	joint   *joint // P of the loss; the lane's own product joint unless it is symmetric
-	prior   *Prior
-	logS    []float64 // [C], log p(s)
-	dlogS   []float64 // [C], gradient of the term with respect to log p(s)
-	g       []float64 // [C, C], gradient of the term with respect to P (of the product joint)
-	aux     []float64 // [C, C], sample: P_ij / T_i; mixture: the ratios p(s|t)_ij / p(s)_j, scaled
+	config *Config
+	joint  *joint // P of the loss; the lane's own product joint unless it is symmetric
+	own    bool   // joint is not the product joint
+	prior  *Prior
+	logS   []float64 // [Cs], log p(s)
+	dlogS  []float64 // [Cs], gradient of the group's value with respect to log p(s)
+	g      []float64 // [Ct, Cs], gradient of the group's value with respect to P (of the product joint)
+	aux    []float64 // [Ct, Cs], sample: P_ij / T_i; mixture: the ratios p(s|t)_ij / p(s)_j, scaled
 
-	sums []int64   // mixture: responsibilities [C, C] and the value
-	v    []float64 // mixture: sum_i t_ni ratio_ij, [n, C]
+	sums []int64   // mixture: responsibilities [Ct, Cs]
+	v    []float64 // mixture: sum_i t_ni ratio_ij, [n, Cs]
 	q    []float64 // mixture: sum_j v_nj s_nj, [n], scaled; 0 if too small
 
-	gradM, gradD []float64 // [G, C]
-	scratch      []float64 // [C]
+	gradM, gradD []float64 // [G, Cs]
+	scratch      []float64 // [Cs]
 }
 
-func newMutual(config *Config, product *joint, c, n int) *mutual {
-	size := config.Prior.Groups * c
+func newMutual(config *Config, product *joint, n int) *mutual {
+	c, size := product.student, config.Prior.Groups*product.student
 	m := &mutual{
-		config: config, classes: c, joint: product,
+		config: config, joint: product,
 		logS: make([]float64, c), dlogS: make([]float64, c), scratch: make([]float64, c),
-		g: make([]float64, c*c), aux: make([]float64, c*c),
+		g: make([]float64, len(product.p)), aux: make([]float64, len(product.p)),
 		gradM: make([]float64, size), gradD: make([]float64, size),
 	}
 	if config.Joint == JointSymmetric {
-		m.joint = newJoint(c)
+		m.joint, m.own = newJoint(c, c), true
 	}
 	if config.Posterior == PosteriorMixture {
-		m.sums = make([]int64, c*c+2)
 		m.v, m.q = make([]float64, n*c), make([]float64, n)
 	}
 	return m
 }
 
-// evaluateMutual sets the term's value and the gradients with respect to P, m and d, once the sums are in.
-func (l *Lane) evaluateMutual(prior *Prior, reduce Reduce) error {
-	m := l.mutual
-	if m.joint != l.joint {
-		m.joint.symmetrize(l.joint)
+// evaluateMutual sets the term's value, the mean over feature groups, and the gradients with respect to P, m and d, once
+// the sums are in.
+func (l *Lane) evaluateMutual(state *State, reduce Reduce) error {
+	samples, groups := float64(l.loss.samples), float64(len(l.mutuals))
+	value := 0.0
+	for g, m := range l.mutuals {
+		if m.own {
+			m.joint.symmetrize(l.products[g])
+		}
+		if err := m.begin(state.Priors[g]); err != nil {
+			return err
+		}
+		size := len(m.g)
+		switch m.config.Posterior {
+		case PosteriorConditional:
+			value += m.conditional()
+		case PosteriorSample:
+			counts := l.sums[l.loss.layout.logPosterior+g*size:][:size]
+			value += m.sample(counts, l.loss.wide, l.products[g].rows, samples)
+		}
 	}
-	m.prior = prior.clone()
+	if l.mixed != nil {
+		var err error
+		if value, err = l.mixture(reduce); err != nil {
+			return err
+		}
+	}
+	for i, p := range l.loss.parts {
+		if p.kind != kindMutual {
+			continue
+		}
+		l.result.Terms[i].Value = value / groups
+		for _, m := range l.mutuals {
+			if m.own { // the gradient with respect to the product joint
+				symmetrize(m.g, m.joint.student)
+			}
+			m.priorGradient(l.result.Terms[i].Weight / groups)
+		}
+	}
+	return nil
+}
+
+// begin takes the step's prior, and lets it follow the marginal if it is updated so.
+func (m *mutual) begin(p *Prior) error {
+	m.prior = p.clone()
 	m.prior.LogProbabilities(m.logS)
 	if m.config.Prior.Update == UpdateNatural {
 		m.follow()
@@ -58,28 +96,6 @@ func (l *Lane) evaluateMutual(prior *Prior, reduce Reduce) error {
 	for j, v := range m.logS {
 		if !finite(v) {
 			return fmt.Errorf("prior's log probability of class %d is %g: its m or d is too large", j, v)
-		}
-	}
-	value := 0.0
-	switch m.config.Posterior {
-	case PosteriorConditional:
-		value = m.conditional()
-	case PosteriorSample:
-		counts := l.sums[l.loss.layout.logPosterior:]
-		value = m.sample(counts, l.loss.wide, l.joint.rows, float64(l.loss.samples))
-	case PosteriorMixture:
-		var err error
-		if value, err = l.mixture(reduce); err != nil {
-			return err
-		}
-	}
-	if m.joint != l.joint { // the gradient with respect to the product joint
-		symmetrize(m.g, m.classes)
-	}
-	for i, p := range l.loss.parts {
-		if p.kind == kindMutual {
-			l.result.Terms[i].Value = value
-			m.priorGradient(p.Weight)
 		}
 	}
 	return nil
@@ -93,12 +109,12 @@ func (m *mutual) follow() {
 	for j, p := range m.joint.cols {
 		target[j] = elementary.Log(max(p, marginalFloor))
 	}
-	if len(m.config.Prior.Mean) > 0 {
+	if len(m.prior.Mean) > 0 {
 		sum := 0.0
 		for _, w := range m.prior.W {
 			sum += w
 		}
-		for j, mean := range m.config.Prior.Mean {
+		for j, mean := range m.prior.Mean {
 			target[j] += float64(sum * mean)
 		}
 		logSoftmax(target)
@@ -112,8 +128,8 @@ func (m *mutual) follow() {
 // conditional evaluates sum_ij P_ij (log p(s)_j - log P_ij + log P_i.). Its derivative with respect to P_ij is the
 // bracket, less 1 from log P_ij, plus 1 from log P_i., each unless under the floor.
 func (m *mutual) conditional() float64 {
-	c, value := m.classes, 0.0
-	for i := range c {
+	c, value := m.joint.student, 0.0
+	for i := range m.joint.rows {
 		row := 0.0
 		if m.joint.rows[i] >= floor {
 			row = 1
@@ -134,8 +150,8 @@ func (m *mutual) conditional() float64 {
 // sample evaluates sum_ij P_ij (log p(s)_j - A_ij / T_i) with A = sum_n t_ni log s_nj and T = sum_n t_ni.
 // Counts hold A, and teacher is the marginal T / samples.
 func (m *mutual) sample(counts []int64, format fixed, teacher []float64, samples float64) float64 {
-	c, value := m.classes, 0.0
-	for i := range c {
+	c, value := m.joint.student, 0.0
+	for i := range m.joint.rows {
 		mass := max(teacher[i]*samples, floor)
 		for j, p := range m.joint.p[i*c:][:c] {
 			g := m.logS[j] - format.value(counts[i*c+j])/mass
@@ -157,15 +173,15 @@ func (m *mutual) priorGradient(weight float64) {
 	for j, v := range m.dlogS {
 		dz := weight * (v - float64(elementary.Exp(m.logS[j])*sum))
 		for g, w := range m.prior.W {
-			i := g*m.classes + j
+			i := g*len(m.dlogS) + j
 			m.gradM[i] = w * dz
 			m.gradD[i] = w * m.prior.A[i] * dz
 		}
 	}
 }
 
-// direction writes the gradient of the term with respect to sample n's s, up to a constant, which the softmax's own
-// gradient takes away: (1/N) sum_i t_i g_ij, and what does not go through P.
+// direction writes the gradient of the group's value with respect to sample n's s, up to a constant, which the softmax's
+// own gradient takes away: (1/N) sum_i t_i g_ij, and what does not go through P.
 func (m *mutual) direction(u []float64, n int, t, s []float64, samples float64) {
 	multiply(u, t, m.g)
 	switch m.config.Posterior {
@@ -192,7 +208,7 @@ func (m *mutual) direction(u []float64, n int, t, s []float64, samples float64) 
 	}
 }
 
-// multiply writes t^T m, [C], for m [C, C].
+// multiply writes t^T m, [Cs], for m [Ct, Cs].
 func multiply(u, t, m []float64) {
 	clear(u)
 	for i, p := range t {
@@ -202,9 +218,8 @@ func multiply(u, t, m []float64) {
 	}
 }
 
-// updatePrior finishes the step of the prior, and sets the result's prior and its gradients.
-func (l *Lane) updatePrior() {
-	m := l.mutual
+// updatePrior finishes the step of the prior.
+func (m *mutual) updatePrior() {
 	switch m.config.Prior.Update {
 	case UpdateMaximize:
 		m.prior.descend(-m.config.Prior.Rate, m.gradM, m.gradD)
@@ -212,5 +227,4 @@ func (l *Lane) updatePrior() {
 		m.prior.descend(m.config.Prior.Rate, m.gradM, m.gradD)
 		m.prior.clip(m.config.Prior.Bound, m.scratch)
 	}
-	l.result.Prior, l.result.GradM, l.result.GradD = m.prior, m.gradM, m.gradD
 }

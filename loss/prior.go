@@ -8,31 +8,26 @@ import (
 )
 
 // Prior is the state of the student's prior p(s) = softmax(z), z_j = sum_g w_g (m_gj + d_gj a_gj). M and D are learnt,
-// A and W stay. Matrices are [Groups, Classes], row-major. [Lane.Evaluate] reads a Prior and returns another one, which
-// shares A and W with it; it never writes to one that it was given.
+// A, W and Mean stay. Matrices are [Groups, Classes], row-major. [Lane.Evaluate] returns another Prior, which shares what
+// stays with the one that it was given.
 type Prior struct {
 	Groups, Classes int
 	M, D, A         []float64 // [G, C]
 	W               []float64 // [G]
+	Mean            []float64 // [C], what a natural update adds to the target of z, over the sum of w; empty: nothing
 }
 
-// NewPrior draws the initial distribution of a prior over a number of classes: a from the stream (random.PurposePrior,
-// seed, group), m and d as configured.
-func NewPrior(c PriorConfig, classes int, seed uint64) (*Prior, error) {
+// newPrior draws the initial distribution of a prior over a number of classes: a from the stream (random.PurposePrior,
+// seed, group), m and d as configured. The streams of a feature group follow those of the groups before it.
+func newPrior(c PriorConfig, classes int, seed uint64, featureGroup int) (*Prior, error) {
 	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if classes < 2 {
-		return nil, fmt.Errorf("a prior over %d classes: give 2 or more", classes)
-	}
-	if err := checkMean(c.Mean, classes); err != nil {
 		return nil, err
 	}
 	size := c.Groups * classes
 	p := &Prior{
 		Groups: c.Groups, Classes: classes,
 		M: make([]float64, size), D: make([]float64, size), A: make([]float64, size),
-		W: make([]float64, c.Groups),
+		W: make([]float64, c.Groups), Mean: c.Mean,
 	}
 	for g := range c.Groups {
 		p.W[g] = 1
@@ -40,7 +35,7 @@ func NewPrior(c PriorConfig, classes int, seed uint64) (*Prior, error) {
 			p.W[g] = c.Weights[g]
 		}
 		copy(p.M[g*classes:], c.Mean)
-		stream := random.New(random.PurposePrior, seed, uint64(g))
+		stream := random.New(random.PurposePrior, seed, uint64(featureGroup*c.Groups+g))
 		draw := stream.Normal
 		if c.Distribution == Laplace {
 			draw = stream.Laplace
@@ -53,19 +48,14 @@ func NewPrior(c PriorConfig, classes int, seed uint64) (*Prior, error) {
 	return p, nil
 }
 
-func checkMean(mean []float64, classes int) error {
-	if len(mean) > 0 && len(mean) != classes {
-		return fmt.Errorf("prior.mean has %d values for %d classes: give one for each class", len(mean), classes)
-	}
-	return nil
-}
-
 // Validate returns an error if a length does not fit Groups and Classes, a value is not finite, or W is all 0.
 func (p *Prior) Validate() error {
 	size := p.Groups * p.Classes
 	switch {
 	case p.Groups < 1 || p.Classes < 2:
 		return fmt.Errorf("prior of %d groups and %d classes: needs 1 and 2 or more", p.Groups, p.Classes)
+	case len(p.Mean) != 0 && len(p.Mean) != p.Classes:
+		return fmt.Errorf("prior of %d classes has %d means", p.Classes, len(p.Mean))
 	case len(p.M) != size || len(p.D) != size || len(p.A) != size || len(p.W) != p.Groups:
 		return fmt.Errorf("prior of %d groups and %d classes has %d, %d, %d and %d values of m, d, a and w",
 			p.Groups, p.Classes, len(p.M), len(p.D), len(p.A), len(p.W))
@@ -102,7 +92,7 @@ func (p *Prior) scores(z []float64) {
 func (p *Prior) clone() *Prior {
 	size := p.Groups * p.Classes
 	learnt := make([]float64, 2*size)
-	c := &Prior{Groups: p.Groups, Classes: p.Classes, M: learnt[:size:size], D: learnt[size:], A: p.A, W: p.W}
+	c := &Prior{Groups: p.Groups, Classes: p.Classes, M: learnt[:size:size], D: learnt[size:], A: p.A, W: p.W, Mean: p.Mean}
 	copy(c.M, p.M)
 	copy(c.D, p.D)
 	return c

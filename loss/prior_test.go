@@ -19,7 +19,7 @@ func mutualOf(update string, rate float64) loss.Config {
 
 func randomBatch(seed uint64, samples, classes int) loss.Batch {
 	s := random.New(random.PurposeTest, seed)
-	return loss.Batch{Teacher: normals(s, samples*classes, 2), Student: normals(s, samples*classes, 1.5)}
+	return pair(normals(s, samples*classes, 2), normals(s, samples*classes, 1.5))
 }
 
 // TestPriorAtTheMarginal: with eta = 1 the prior is the student's marginal after one step, the loss is minus the mutual
@@ -30,17 +30,17 @@ func TestPriorAtTheMarginal(t *testing.T) {
 			const samples, classes = 40, 7
 			c := mutualOf(loss.UpdateNatural, 1)
 			c.Joint, c.Prior.Groups = form, groups
-			prior := must(loss.NewPrior(c.Prior, classes, 5))
-			lane := must(loss.New([]loss.Config{c}, classes, samples)).Lane(samples)
-			r := must(lane.Evaluate(randomBatch(1, samples, classes), prior, 0, alone))
+			prior := must(newPrior(c.Prior, classes, 5))
+			lane := must(single([]loss.Config{c}, classes, samples)).Lane(0, samples)
+			r := must(lane.Evaluate(randomBatch(1, samples, classes), with(prior), 0, alone))
 
 			marginal, sum := make([]float64, classes), 0.0
-			for i, p := range r.Joint {
+			for i, p := range r.Joints[0] {
 				marginal[i%classes] += p
 				sum += p
 			}
 			within(t, "sum of the joint", []float64{sum}, []float64{1}, 0, 1e-14)
-			within(t, "prior", probabilities(r.Prior), marginal, 1e-12, 0)
+			within(t, "prior", probabilities(r.State.Priors[0]), marginal, 1e-12, 0)
 			within(t, "loss", []float64{r.Loss}, []float64{-r.Health.JointInformation}, 0, 1e-12)
 			h := r.Health
 			within(t, "I", []float64{h.StudentEntropy - h.ConditionalEntropy}, []float64{h.MutualInformation}, 0, 1e-12)
@@ -57,20 +57,20 @@ func TestMeanStays(t *testing.T) {
 	c := mutualOf(loss.UpdateNatural, 1)
 	c.Prior.Mean = []float64{0, 0, 0, -1}
 	b := randomBatch(2, samples, classes)
-	lane := must(loss.New([]loss.Config{c}, classes, samples)).Lane(samples)
-	prior := must(loss.NewPrior(c.Prior, classes, 5))
+	lane := must(single([]loss.Config{c}, classes, samples)).Lane(0, samples)
+	prior := must(newPrior(c.Prior, classes, 5))
 	for range 4 {
-		prior = must(lane.Evaluate(b, prior, 0, alone)).Prior
+		prior = must(lane.Evaluate(b, with(prior), 0, alone)).State.Priors[0]
 	}
-	r := must(lane.Evaluate(b, prior, 0, alone))
+	r := must(lane.Evaluate(b, with(prior), 0, alone))
 	want, sum := make([]float64, classes), 0.0
-	for i, p := range r.Joint {
+	for i, p := range r.Joints[0] {
 		want[i%classes] += p * math.Exp(c.Prior.Mean[i%classes])
 	}
 	for _, v := range want {
 		sum += v
 	}
-	within(t, "prior", probabilities(r.Prior), scaled(want, 1/sum), 1e-12, 0)
+	within(t, "prior", probabilities(r.State.Priors[0]), scaled(want, 1/sum), 1e-12, 0)
 }
 
 // TestDescentHasNoFloor: a literal descent step on m and d lowers the loss without end, so its |z| is bounded.
@@ -79,11 +79,11 @@ func TestDescentHasNoFloor(t *testing.T) {
 	descend := func(bound float64) (losses []float64, z float64) {
 		c := mutualOf(loss.UpdateMinimize, 50)
 		c.Prior.Bound, c.Prior.Groups, c.Prior.Weights = bound, 2, []float64{0.7, 1.2}
-		prior := must(loss.NewPrior(c.Prior, classes, 5))
-		lane := must(loss.New([]loss.Config{c}, classes, samples)).Lane(samples)
+		prior := must(newPrior(c.Prior, classes, 5))
+		lane := must(single([]loss.Config{c}, classes, samples)).Lane(0, samples)
 		for range 200 {
-			r := must(lane.Evaluate(randomBatch(3, samples, classes), prior, 0, alone))
-			losses, prior = append(losses, r.Loss), r.Prior
+			r := must(lane.Evaluate(randomBatch(3, samples, classes), with(prior), 0, alone))
+			losses, prior = append(losses, r.Loss), r.State.Priors[0]
 		}
 		for j := range classes {
 			v := 0.0
@@ -110,13 +110,13 @@ func TestAscentFollows(t *testing.T) {
 	const samples, classes = 30, 4
 	b := randomBatch(4, samples, classes)
 	c := mutualOf(loss.UpdateMaximize, 1)
-	prior := must(loss.NewPrior(c.Prior, classes, 5))
-	lane := must(loss.New([]loss.Config{c}, classes, samples)).Lane(samples)
+	prior := must(newPrior(c.Prior, classes, 5))
+	lane := must(single([]loss.Config{c}, classes, samples)).Lane(0, samples)
 	gap := func(r *loss.Result) float64 { return r.Loss + r.Health.MutualInformation } // -KL(marginal || prior)
-	r := must(lane.Evaluate(b, prior, 0, alone))
+	r := must(lane.Evaluate(b, with(prior), 0, alone))
 	last := gap(r)
 	for range 100 {
-		r = must(lane.Evaluate(b, r.Prior, 0, alone))
+		r = must(lane.Evaluate(b, with(r.State.Priors[0]), 0, alone))
 		if now := gap(r); now < last-1e-12 || now > 1e-12 {
 			t.Fatalf("the loss is %v above minus the mutual information after %v", now, last)
 		}
@@ -124,9 +124,9 @@ func TestAscentFollows(t *testing.T) {
 	}
 	within(t, "distance after 100 steps", []float64{last}, []float64{0}, 0, 1e-9)
 
-	fixed := must(loss.New([]loss.Config{mutualOf(loss.UpdateNone, 0)}, classes, samples)).Lane(samples)
-	r = must(fixed.Evaluate(b, prior, 0, alone))
-	if !slices.Equal(r.Prior.M, prior.M) || !slices.Equal(r.Prior.D, prior.D) {
+	fixed := must(single([]loss.Config{mutualOf(loss.UpdateNone, 0)}, classes, samples)).Lane(0, samples)
+	r = must(fixed.Evaluate(b, with(prior), 0, alone))
+	if !slices.Equal(r.State.Priors[0].M, prior.M) || !slices.Equal(r.State.Priors[0].D, prior.D) {
 		t.Error("update none moved the prior")
 	}
 }
@@ -138,16 +138,16 @@ func TestExtremePrior(t *testing.T) {
 		for _, far := range []float64{30, 700, 1e5, 1e300, math.MaxFloat64} {
 			c := mutualOf(loss.UpdateNone, 0)
 			c.Posterior = posterior
-			prior := must(loss.NewPrior(c.Prior, classes, 5))
+			prior := must(newPrior(c.Prior, classes, 5))
 			prior.M[0], prior.M[1] = -far, far
-			lane := must(loss.New([]loss.Config{c}, classes, samples)).Lane(samples)
-			r, err := lane.Evaluate(randomBatch(6, samples, classes), prior, 0, alone)
+			lane := must(single([]loss.Config{c}, classes, samples)).Lane(0, samples)
+			r, err := lane.Evaluate(randomBatch(6, samples, classes), with(prior), 0, alone)
 			if err != nil {
 				continue
 			}
-			for _, v := range slices.Concat([]float64{r.Loss}, r.Gradient, r.GradM, r.GradD) {
+			for _, v := range slices.Concat([]float64{r.Loss}, r.Gradients[0], r.GradM[0], r.GradD[0]) {
 				if math.IsNaN(v) || math.IsInf(v, 0) {
-					t.Fatalf("%s, m of %g: loss %v, gradient %v", posterior, far, r.Loss, r.Gradient)
+					t.Fatalf("%s, m of %g: loss %v, gradient %v", posterior, far, r.Loss, r.Gradients[0])
 				}
 			}
 		}
@@ -158,16 +158,16 @@ func TestExtremePrior(t *testing.T) {
 func TestNewPrior(t *testing.T) {
 	c := loss.DefaultConfig(loss.PriorMutualInformation).Prior
 	c.Groups, c.Weights, c.Mean, c.Deviation = 2, []float64{0.25, 0.75}, []float64{1, 2, 3}, 0.5
-	p, again := must(loss.NewPrior(c, 3, 9)), must(loss.NewPrior(c, 3, 9))
+	p, again := must(newPrior(c, 3, 9)), must(newPrior(c, 3, 9))
 	if !slices.Equal(bits(p.A), bits(again.A)) {
 		t.Error("one seed, two draws")
 	}
 	if !slices.Equal(p.M, []float64{1, 2, 3, 1, 2, 3}) || !slices.Equal(p.W, c.Weights) || p.D[5] != 0.5 {
 		t.Errorf("prior %+v", p)
 	}
-	other := must(loss.NewPrior(c, 3, 10))
+	other := must(newPrior(c, 3, 10))
 	c.Distribution = loss.Laplace
-	laplace := must(loss.NewPrior(c, 3, 9))
+	laplace := must(newPrior(c, 3, 9))
 	if p.A[0] == p.A[3] || p.A[0] == other.A[0] || p.A[0] == laplace.A[0] {
 		t.Errorf("draws repeat: %v, %v, %v", p.A, other.A, laplace.A)
 	}
@@ -175,7 +175,7 @@ func TestNewPrior(t *testing.T) {
 		c := loss.DefaultConfig(loss.PriorMutualInformation).Prior
 		c.Distribution = distribution
 		const n = 20000
-		for _, a := range must(loss.NewPrior(c, n, 1)).A {
+		for _, a := range must(newPrior(c, n, 1)).A {
 			mean += a / n
 			variance += a * a / n
 		}

@@ -21,20 +21,20 @@ func cuts(n int) [][]int {
 func TestReference(t *testing.T) {
 	for _, r := range references(t) {
 		t.Run(r.Name, func(t *testing.T) {
-			l, err := loss.New([]loss.Config{r.term(loss.UpdateNone, 0)}, r.C, r.N)
+			l, err := single([]loss.Config{r.term(loss.UpdateNone, 0)}, r.C, r.N)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var whole *loss.Result
 			for _, cut := range cuts(r.N) {
 				prior := r.prior()
-				got := evaluate(t, l, r.C, cut, r.batch(), prior, 0)
+				got := evaluate(t, l, cut, r.batch(), with(prior), 0)
 				compare(t, r, got)
 				if whole == nil {
 					whole = got
 				}
 				sameGlobal(t, whole, got)
-				if !slices.Equal(bits(whole.Gradient), bits(got.Gradient)) {
+				if !slices.Equal(bits(whole.Gradients[0]), bits(got.Gradients[0])) {
 					t.Errorf("cut %v: the gradient's bits differ from the uncut batch's", cut)
 				}
 				if !slices.Equal(prior.M, r.M) || !slices.Equal(prior.D, r.D) {
@@ -52,15 +52,15 @@ func compare(t *testing.T, r reference, got *loss.Result) {
 	if r.Options.Joint == loss.JointProduct {
 		near(t, "product's mutual information", []float64{got.Health.MutualInformation}, []float64{r.MutualInformation})
 	}
-	near(t, "joint", got.Joint, r.Joint)
-	near(t, "prior", probabilities(got.Prior), r.Prior)
-	near(t, "gradient of the student", got.Gradient, r.GradStudent)
+	near(t, "joint", got.Joints[0], r.Joint)
+	near(t, "prior", probabilities(got.State.Priors[0]), r.Prior)
+	near(t, "gradient of the student", got.Gradients[0], r.GradStudent)
 	sign := 1.0
 	if r.Options.Update == loss.UpdateMaximize { // the case has the reversed gradient, a result the exact one
 		sign = -1
 	}
-	near(t, "gradient of m", got.GradM, scaled(r.GradM, sign))
-	near(t, "gradient of d", got.GradD, scaled(r.GradD, sign))
+	near(t, "gradient of m", got.GradM[0], scaled(r.GradM, sign))
+	near(t, "gradient of d", got.GradD[0], scaled(r.GradD, sign))
 }
 
 func scaled(v []float64, factor float64) []float64 {
@@ -76,18 +76,18 @@ func TestReferencePrior(t *testing.T) {
 	for _, r := range references(t) {
 		t.Run(r.Name, func(t *testing.T) {
 			for _, cut := range cuts(r.N) {
-				natural := must(loss.New([]loss.Config{r.term(loss.UpdateNatural, 0.5)}, r.C, r.N))
-				got := evaluate(t, natural, r.C, cut, r.batch(), r.prior(), 0)
-				near(t, "m after a natural step", got.Prior.M, r.NaturalM)
-				near(t, "d after a natural step", got.Prior.D, r.NaturalD)
+				natural := must(single([]loss.Config{r.term(loss.UpdateNatural, 0.5)}, r.C, r.N))
+				got := evaluate(t, natural, cut, r.batch(), with(r.prior()), 0)
+				near(t, "m after a natural step", got.State.Priors[0].M, r.NaturalM)
+				near(t, "d after a natural step", got.State.Priors[0].D, r.NaturalD)
 
 				term := r.term(r.Options.Update, 0.25)
 				term.Prior.Bound = 1e3 // out of the way
-				literal := must(loss.New([]loss.Config{term}, r.C, r.N))
-				got = evaluate(t, literal, r.C, cut, r.batch(), r.prior(), 0)
+				literal := must(single([]loss.Config{term}, r.C, r.N))
+				got = evaluate(t, literal, cut, r.batch(), with(r.prior()), 0)
 				near(t, "loss", []float64{got.Loss}, []float64{r.Loss})
-				near(t, "m after a step", got.Prior.M, stepped(r.M, r.GradM))
-				near(t, "d after a step", got.Prior.D, stepped(r.D, r.GradD))
+				near(t, "m after a step", got.State.Priors[0].M, stepped(r.M, r.GradM))
+				near(t, "d after a step", got.State.Priors[0].D, stepped(r.D, r.GradD))
 			}
 		})
 	}

@@ -4,47 +4,60 @@ import "math"
 
 // This file holds what is computed sample by sample: softmaxes, what a sample adds to the sums, and its gradient.
 
-// distributions fills the views.
-func (l *Lane) distributions(b Batch) {
-	c := l.loss.classes
-	for i, tau := range l.loss.views {
-		v := &l.views[i]
-		for n := range l.n {
-			lo, hi := n*c, (n+1)*c
-			softmax(v.s[lo:hi], v.logS[lo:hi], b.Student[lo:hi], tau.student)
-			if tau.teacher > 0 {
-				softmax(v.t[lo:hi], v.logT[lo:hi], b.Teacher[lo:hi], tau.teacher)
-			}
+// distributions fills features and views.
+func (l *Lane) distributions(b Batch, moments []*Moments) {
+	for i, x := range l.loss.sources {
+		var m *Moments
+		if x.standardize {
+			m = moments[x.head]
+		}
+		l.features[i].read(x, b.Heads[x.head], m)
+	}
+	for i, spec := range l.loss.views {
+		v, x, f := &l.views[i], l.loss.sources[spec.source], &l.features[spec.source]
+		softmaxes(v.s, v.logS, f.student, x.student, spec.student)
+		if x.teacher > 0 {
+			softmaxes(v.t, v.logT, f.teacher, x.teacher, spec.teacher)
 		}
 	}
 }
 
 // count adds every sample to the sums.
 func (l *Lane) count(b Batch) {
-	c, at := l.loss.classes, l.loss.layout
+	at := l.loss.layout
+	x, f := l.loss.mainSource(), &l.features[l.loss.views[l.loss.main].source]
 	main := &l.views[l.loss.main]
+	size := x.teacher * x.student
 	for n := range l.n {
-		lo, hi := n*c, (n+1)*c
-		s := main.s[lo:hi]
-		l.sums[at.studentCounts+largest(b.Student[lo:hi])]++
-		if l.loss.teacher {
-			l.sums[at.teacherCounts+largest(b.Teacher[lo:hi])]++
-			addOuter(l.sums[at.joint:], main.t[lo:hi], s, l.scaled, l.loss.unit)
-		} else {
-			for j, p := range s {
-				l.sums[at.marginal+j] += l.loss.unit.count(p)
+		for g := range x.groups {
+			s := x.group(main.s, n, g, x.student)
+			l.sums[at.studentCounts+g*x.student+largest(x.group(f.student, n, g, x.student))]++
+			if x.teacher > 0 {
+				l.sums[at.teacherCounts+g*x.teacher+largest(x.group(f.teacher, n, g, x.teacher))]++
+			}
+			if !l.loss.joint {
+				for j, p := range s {
+					l.sums[at.marginal+g*x.student+j] += l.loss.unit.count(p)
+				}
+				continue
+			}
+			t := x.group(main.t, n, g, x.teacher)
+			addOuter(l.sums[at.joint+g*size:][:size], t, s, l.scaled, l.loss.unit)
+			if at.logPosterior >= 0 {
+				logS := l.u[:x.student]
+				floorLogs(logS, s, x.group(main.logS, n, g, x.student))
+				addOuter(l.sums[at.logPosterior+g*size:][:size], t, logS, l.scaled, l.loss.wide)
 			}
 		}
-		if at.logPosterior >= 0 {
-			floorLogs(l.u, s, main.logS[lo:hi])
-			addOuter(l.sums[at.logPosterior:], main.t[lo:hi], l.u, l.scaled, l.loss.wide)
-		}
-		l.countValues(b, n)
+	}
+	for i := range l.loss.parts {
+		l.countValues(i, b.Labels)
 	}
 }
 
-// addOuter adds the counts of a_i b_j, [C, C]. Scaled is scratch, [C].
+// addOuter adds the counts of a_i b_j, [len(a), len(b)]. Scaled is scratch, at least as long as b.
 func addOuter(sums []int64, a, b, scaled []float64, format fixed) {
+	scaled = scaled[:len(b)]
 	for j, v := range b {
 		scaled[j] = v * format.scale // exact
 	}
@@ -66,31 +79,59 @@ func floorLogs(dst, s, logS []float64) {
 	}
 }
 
-// countValues adds sample n's value of every part that is a mean over samples.
-func (l *Lane) countValues(b Batch, n int) {
-	c, at := l.loss.classes, l.loss.layout
-	for i, p := range l.loss.parts {
-		v := &l.views[p.view]
-		sum := l.sums[at.values+2*i:][:2]
-		lo, hi := n*c, (n+1)*c
+// countValues adds a part's values, if it is a mean over samples.
+func (l *Lane) countValues(part int, labels []int) {
+	p, at := l.loss.parts[part], l.loss.layout
+	x, f := l.loss.sources[p.source], &l.features[p.source]
+	sum := l.sums[at.values+2*part:][:2]
+	for n := range l.n {
 		switch p.kind {
 		case kindStart, kindKL:
-			l.loss.unit.addValue(sum, divergence(v.t[lo:hi], v.logT[lo:hi], v.logS[lo:hi]))
+			v := &l.views[p.view]
+			lo, hi := n*x.groups*x.student, (n+1)*x.groups*x.student
+			value := divergence(v.t[lo:hi], v.logT[lo:hi], v.logS[lo:hi]) / float64(x.groups)
+			l.loss.unit.addValue(sum, value)
+		case kindL2:
+			l.loss.unit.addValue(sum, squaredDistance(x.group(f.teacher, n, 0, x.teacher), x.group(f.student, n, 0, x.student)))
+		case kindCosine:
+			l.loss.unit.addValue(sum, cosineDistance(x.group(f.teacher, n, 0, x.teacher), x.group(f.student, n, 0, x.student)))
 		case kindCross:
-			if b.Labels[n] >= 0 {
-				l.loss.unit.addValue(sum, crossEntropy(v.logS[lo:hi], b.Labels[n], p.LabelSmoothing))
+			if labels[n] < 0 {
+				continue
 			}
+			logS := x.group(l.views[p.view].logS, n, 0, x.student)
+			l.loss.unit.addValue(sum, crossEntropy(logS, labels[n], p.LabelSmoothing))
 		}
 	}
-	if l.loss.labels && b.Labels[n] >= 0 {
+	if p.kind == kindCross && part == l.loss.firstCross() {
+		l.countHits(x, f, labels)
+	}
+}
+
+// firstCross is the number of the first cross_entropy part, whose features Health's accuracy is about, or -1.
+func (l *Loss) firstCross() int {
+	for i, p := range l.parts {
+		if p.kind == kindCross {
+			return i
+		}
+	}
+	return -1
+}
+
+func (l *Lane) countHits(x source, f *features, labels []int) {
+	at := l.loss.layout
+	for n, y := range labels {
+		if y < 0 {
+			continue
+		}
 		l.sums[at.labelled]++
-		if largest(b.Student[n*c:(n+1)*c]) == b.Labels[n] {
+		if largest(x.group(f.student, n, 0, x.student)) == y {
 			l.sums[at.hits]++
 		}
 	}
 }
 
-// divergence is KL(t || s) = sum_j t_j (log t_j - log s_j).
+// divergence is KL(t || s) = sum_j t_j (log t_j - log s_j); of several groups, the sum.
 func divergence(t, logT, logS []float64) float64 {
 	v := 0.0
 	for j, p := range t {
@@ -118,39 +159,70 @@ func (l *Lane) readTerms(progress float64) {
 		t := p.term(progress)
 		sum := l.loss.unit.readValue(l.sums[l.loss.layout.values+2*i:][:2])
 		switch p.kind {
-		case kindStart, kindKL:
-			t.Value = sum / float64(l.loss.samples)
+		case kindMutual:
 		case kindCross:
 			t.Value = sum / max(float64(l.sums[l.loss.layout.labelled]), 1)
+		default:
+			t.Value = sum / float64(l.loss.samples)
 		}
 		l.result.Terms[i] = t
 	}
 }
 
-// gradient fills Result.Gradient.
+// gradient fills Result.Gradients.
 func (l *Lane) gradient(b Batch) {
-	clear(l.result.Gradient)
-	c := l.loss.classes
+	for _, g := range l.result.Gradients {
+		clear(g)
+	}
+	for i, x := range l.loss.sources {
+		if x.order != nil {
+			clear(l.features[i].gradient)
+		}
+	}
+	for i, p := range l.loss.parts {
+		if weight := l.result.Terms[i].Weight; weight != 0 {
+			l.addGradient(p, weight, b.Labels)
+		}
+	}
+	for i, x := range l.loss.sources {
+		if x.order != nil {
+			l.features[i].addBack(x, l.result.Gradients[x.head])
+		}
+	}
+}
+
+// addGradient adds a part's gradient to that of its source.
+func (l *Lane) addGradient(p part, weight float64, labels []int) {
 	samples := float64(l.loss.samples)
 	labelled := max(float64(l.sums[l.loss.layout.labelled]), 1)
-	for i, p := range l.loss.parts {
-		weight := l.result.Terms[i].Weight / p.StudentTemperature
-		if weight == 0 {
-			continue
-		}
-		v := &l.views[p.view]
+	x, f := l.loss.sources[p.source], &l.features[p.source]
+	if p.view < 0 {
+		weight /= samples
 		for n := range l.n {
-			lo, hi := n*c, (n+1)*c
-			g, s := l.result.Gradient[lo:hi], v.s[lo:hi]
+			g := x.group(f.gradient, n, 0, x.student)
+			t, s := x.group(f.teacher, n, 0, x.teacher), x.group(f.student, n, 0, x.student)
+			if p.kind == kindL2 {
+				addSquaredGradient(g, t, s, weight)
+			} else {
+				addCosineGradient(g, t, s, weight)
+			}
+		}
+		return
+	}
+	weight /= p.StudentTemperature * float64(x.groups)
+	v, u := &l.views[p.view], l.u[:x.student]
+	for n := range l.n {
+		for k := range x.groups {
+			g, s := x.group(f.gradient, n, k, x.student), x.group(v.s, n, k, x.student)
 			switch p.kind {
 			case kindMutual:
-				l.mutual.direction(l.u, n, v.t[lo:hi], s, samples)
-				addSoftmaxGradient(g, l.u, s, weight)
+				l.mutuals[k].direction(u, n, x.group(v.t, n, k, x.teacher), s, samples)
+				addSoftmaxGradient(g, u, s, weight)
 			case kindStart, kindKL:
-				addDivergenceGradient(g, s, v.t[lo:hi], weight/samples)
+				addDivergenceGradient(g, s, x.group(v.t, n, k, x.teacher), weight/samples)
 			case kindCross:
-				if b.Labels[n] >= 0 {
-					addCrossEntropyGradient(g, s, b.Labels[n], p.LabelSmoothing, weight/labelled)
+				if labels[n] >= 0 {
+					addCrossEntropyGradient(g, s, labels[n], p.LabelSmoothing, weight/labelled)
 				}
 			}
 		}

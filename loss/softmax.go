@@ -39,6 +39,13 @@ func softmax(p, logP, f []float64, temperature float64) {
 	}
 }
 
+// softmaxes writes the softmax of each run of width features, and its logarithm.
+func softmaxes(p, logP, f []float64, width int, temperature float64) {
+	for at := 0; at < len(f); at += width {
+		softmax(p[at:at+width], logP[at:at+width], f[at:at+width], temperature)
+	}
+}
+
 // logSoftmax replaces z by log softmax(z).
 func logSoftmax(z []float64) {
 	top := z[0]

@@ -23,8 +23,9 @@ func evalCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eval RUN",
 		Short: "Measure a finished run's student, and its teacher, on the held-out images",
-		Long: "Eval computes the k-nearest-neighbour accuracy of pooled features on the held-out images of the run's job: of\n" +
-			"the teacher, of the student before its first step, and of the trained student. RUN is the folder or URL of a run.",
+		Long: "Eval computes how well pooled features tell the classes of the held-out images of the run's job apart, by their\n" +
+			"nearest neighbours (k-NN) and by a linear classifier (linear probe): the teacher's, those of the student before\n" +
+			"its first step, and the trained student's. RUN is the folder or URL of a run.",
 		Example: "  worker eval runs/fashion-20260102-150405 --json",
 		Args:    config.Args(1, "the folder of a run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,6 +67,9 @@ func evalCommand() *cobra.Command {
 				{"k-NN accuracy, teacher", report.KNN.Teacher},
 				{"k-NN accuracy, untrained student", report.KNN.Untrained},
 				{"k-NN accuracy, trained student", report.KNN.Student},
+				{"linear probe, teacher", report.Probe.Teacher},
+				{"linear probe, untrained student", report.Probe.Untrained},
+				{"linear probe, trained student", report.Probe.Student},
 				{"accuracy of the student's logits", report.Accuracy},
 			} {
 				if m.value != nil {

@@ -11,10 +11,9 @@ func (d *decoder) check(s *Spec) {
 	d.checkLocations(s)
 	d.checkLength(s)
 	d.checkBatch(s)
-	d.checkStudent(s)
-	d.checkView("views.teacher", s.Views.Teacher, s.Student.Channels)
-	d.checkView("views.student", s.Views.Student, s.Student.Channels)
+	d.checkViews(s)
 	d.checkLoss(s)
+	d.checkOutputs(s)
 	if d.ok("optimizer.nesterov", "optimizer.momentum", "optimizer.name") &&
 		s.Optimizer.Name == OptimizerSGD && s.Optimizer.Nesterov && s.Optimizer.Momentum == 0 {
 		d.fault("optimizer.nesterov", "is true with a momentum of 0; give a momentum above 0, or remove nesterov")
@@ -74,15 +73,29 @@ func (d *decoder) checkBatch(s *Spec) {
 		s.Batch, s.Lanes, near)
 }
 
-func (d *decoder) checkStudent(s *Spec) {
-	if d.ok("student.outputs", "student.features") && s.Student.Outputs > 0 && s.Student.Features == FeaturesPooled {
-		d.fault("student.outputs", "is %d, but a student with pooled features has no logits; remove outputs, or set "+
-			"features to logits",
-			s.Student.Outputs)
+func (d *decoder) checkOutputs(s *Spec) {
+	n := s.Student.Outputs
+	if !d.ok("student.outputs") || n == 0 {
+		return
 	}
-	if d.ok("student.outputs") && s.Student.Outputs == 1 {
+	if n == 1 {
 		d.fault("student.outputs", "is 1; a distribution needs at least 2 classes, give 2 or more (0 takes the teacher's "+
 			"or the dataset's)")
+	}
+	if d.okTerms(s, "name") && d.okTerms(s, "features") && !s.Uses(FeaturesLogits) {
+		d.fault("student.outputs", "is %d, but no term of the loss looks at logits, so the student has no classifier; "+
+			"remove outputs, or give a term features: logits", n)
+	}
+}
+
+func (d *decoder) checkViews(s *Spec) {
+	if v := s.Views.Strength; d.ok("views.strength") && v > 0 && v < 1 {
+		d.fault("views.strength", "is %v, which would make the student's view the weaker one; give 1 or more, or 0 to "+
+			"derive nothing", v)
+	}
+	d.checkView("views.teacher", s.Views.Teacher, s.Student.Channels)
+	if _, given := d.given["views.student.normalize"]; given || !s.derives() { // else it is the teacher's
+		d.checkView("views.student", s.Views.Student, s.Student.Channels)
 	}
 }
 

@@ -84,6 +84,10 @@ func (d *decoder) section(v reflect.Value, n *yaml.Node, path string) {
 		child := below(path, key.Value)
 		field, ok := fieldOf(v, key.Value)
 		if !ok {
+			if advice, ok := removed()[child]; ok {
+				d.faultAt(key, child, "%s", advice)
+				continue
+			}
 			advice, near := suggest(path, key.Value, "")
 			d.faultAt(key, below(path, printable(key.Value)), "unknown key; %s", advice)
 			d.bad[near] = true // most likely what was meant: do not say that it is missing, too

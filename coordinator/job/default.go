@@ -11,11 +11,14 @@ import (
 )
 
 // defaults fills in the keys that were not given, and reports those that must be. First the defaults that stand alone,
-// then those that depend on other keys, which by then have their values.
+// then those that depend on other keys, which by then have their values, last what views.strength derives.
 func (d *decoder) defaults(s *Spec) {
 	v := reflect.ValueOf(s).Elem()
 	d.fill(v, v, "", false)
 	d.fill(v, v, "", true)
+	if s.derives() {
+		d.derive(&s.Views)
+	}
 }
 
 // fill sets the defaults of a section's keys; root is the whole Spec.

@@ -59,7 +59,6 @@ func datasetFields() []Field {
 }
 
 func networkFields() []Field {
-	features := []string{FeaturesLogits, FeaturesPooled}
 	return []Field{
 		{
 			Path: "teacher", Type: TypeSection,
@@ -69,10 +68,6 @@ func networkFields() []Field {
 		{
 			Path: "teacher.model", Type: TypeLocation, Required: true,
 			Meaning: "Folder with model.safetensors (torchvision's names) and config.json.",
-		},
-		{
-			Path: "teacher.features", Type: TypeChoice, Values: features, Default: FeaturesLogits,
-			Meaning: "What the loss sees of the teacher: its classes' logits, or the features pooled before them.",
 		},
 		{Path: "student", Type: TypeSection, Meaning: "The network to train."},
 		{
@@ -85,13 +80,13 @@ func networkFields() []Field {
 		},
 		{
 			Path: "student.outputs", Type: TypeInteger, Unit: "classes", Default: "0", Bounds: closed(0, 1<<20),
-			Only: &Condition{"student.features", []string{FeaturesLogits}},
-			Meaning: "Width of the logits; 0 takes the width of the teacher's features, or without a teacher the dataset's " +
-				"classes.",
+			Meaning: "Width of the logits; 0 takes the teacher's classes, or without a teacher the dataset's. A student " +
+				"none of whose terms looks at logits has no classifier.",
 		},
 		{
-			Path: "student.features", Type: TypeChoice, Values: features, Default: FeaturesLogits,
-			Meaning: "What the loss sees of the student; pooled makes a student without a classifier.",
+			Path: "student.projection", Type: TypeBoolean, Default: "true",
+			Meaning: "A linear layer between the student's pooled features and the terms that look at pooled features, as " +
+				"wide as the teacher's; false compares them directly, so the widths must be equal.",
 		},
 		{
 			Path: "student.size", Type: TypeInteger, Unit: "pixels", Default: "224", Bounds: closed(28, 512),
@@ -104,6 +99,25 @@ func networkFields() []Field {
 		{
 			Path: "student.init", Type: TypeLocation, Default: `""`,
 			Meaning: "Folder with model.safetensors to start from; empty starts from random weights.",
+		},
+	}
+}
+
+func viewsFields() []Field {
+	taught := &Condition{"teacher", []string{"present"}}
+	return []Field{
+		{
+			Path: "views.strength", Type: TypeNumber, Default: "0", Bounds: atLeast(0), Only: taught,
+			Meaning: "From 1 on, the operations of views.student that the file does not give are derived from " +
+				"views.teacher's, so many times as strong (docs/job.md says how); 0 is off. Not with policy same.",
+		},
+		{
+			Path: "views.policy", Type: TypeChoice, Default: PolicyIndependent, Only: taught,
+			Values: []string{PolicyIndependent, PolicyNested, PolicySame},
+			Meaning: "How the student's view depends on the teacher's: independent draws both on their own; nested cuts " +
+				"the student's from the teacher's, so its crop is a part of the teacher's crop, and the teacher's flip, " +
+				"rotation and brightness come with it; same shows the student the teacher's view, and of views.student " +
+				"only normalize is used.",
 		},
 	}
 }

@@ -125,6 +125,17 @@ func TestBoundsHold(t *testing.T) {
 		{"loss.0.start.share=1", true},
 		{"loss.0.start.share=0", false},
 		{"views.student.crop.scale=[0.5, 0.5]", true},
+		{"views.strength=1", true},
+		{"views.strength=0.999", false},
+		{"views.strength=1e308", true},
+		{"loss.0.ramp={from: 0, to: 7, begin: 0.2, end: 0.3}", true},
+		{"loss.0.ramp.begin=1", false},
+		{"loss.0.ramp.end=0", false},
+		{"loss.0.feature_groups=0", false},
+		{"collapse.information=0", true},
+		{"collapse.information=1", false},
+		{"health.rank_every=0", true},
+		{"health.rank_every=-1", false},
 		{"seed=18446744073709551615", true},
 		{"seed=18446744073709551616", false},
 		{"seed=0", true},
@@ -169,8 +180,15 @@ func TestDocumentation(t *testing.T) {
 		switch f.Path {
 		case "views":
 			sameViews(t)
+			b.WriteString("\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n")
+			for _, f := range job.Fields() {
+				if key, ok := strings.CutPrefix(f.Path, "views."); ok && f.Type != job.TypeSection && !strings.Contains(key, ".") {
+					row(b, key, f)
+				}
+			}
 			b.WriteString("\n`views.teacher` (used only when there is a teacher) and `views.student` have the same keys:\n")
 			table(b, "views.student", "views.student")
+			b.WriteString(strengths)
 		case "loss":
 			b.WriteString("\nA list: each term starts with `- `. Faults and `--set` number the terms from 0: `loss.0.weight`.\n")
 			table(b, "loss.*", "loss.*")
@@ -197,8 +215,22 @@ prints the job with all defaults, which is a job file again.
 - ` + "`--set key=value`" + ` overrides one key, with a YAML value, as in
   ` + "`--set steps=40 --set loss.0.weight=2 --set teacher=null`" + `. An override of steps replaces the file's epochs, and
   the other way round.
-- The job's digest covers everything that determines the student: all keys but name, checkpoint and evaluate, and the
-  locations, whose contents have digests of their own.
+- The job's digest covers everything that determines the student: all keys but name, checkpoint, evaluate, health
+  (unless collapse.effective_rank is given), views.strength (the numbers derived by it count) and the locations, whose
+  contents have digests of their own.
+`
+
+const strengths = `
+With ` + "`views.strength: s`" + ` each key of views.student that the file does not give is derived from the teacher's;
+` + "`coordinator validate --json`" + ` shows the numbers:
+
+| key | derived |
+| --- | --- |
+| ` + "`crop.scale`" + ` | lowest: 1 - s (1 - lowest), not below 0.01; highest as it is |
+| ` + "`crop.ratio`" + ` | both to the power of s, within 0.01 and 100 |
+| ` + "`rotate`, `brightness`" + ` | times s, up to 180 and 100 |
+| ` + "`occlude.probability`, `occlude.scale`" + ` | times s, up to 1 |
+| ` + "`flip`, `occlude.ratio`, `occlude.value`, `normalize`" + ` | the teacher's |
 `
 
 // table writes the keys of a section, and after them those of the sections in it.
@@ -218,10 +250,14 @@ func table(b *strings.Builder, section, strip string) {
 				walk(f.Path)
 				continue
 			}
-			fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, value(f), defaults(f), sentences(f))
+			row(b, key, f)
 		}
 	}
 	walk(section)
+}
+
+func row(b *strings.Builder, key string, f job.Field) {
+	fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, value(f), defaults(f), sentences(f))
 }
 
 func value(f job.Field) string {

@@ -1,8 +1,11 @@
 package job
 
+import "slices"
+
 func lossFields() []Field {
 	mutual := &Condition{"loss.*.name", []string{TermPriorMutualInformation}}
-	taught := &Condition{"loss.*.name", []string{TermPriorMutualInformation, TermKL}}
+	taught := []string{TermPriorMutualInformation, TermKL, TermL2, TermCosine}
+	soft := &Condition{"loss.*.name", taught[:2]}
 	return append([]Field{
 		{
 			Path: "loss", Type: TypeList, Default: "[{}]",
@@ -11,21 +14,65 @@ func lossFields() []Field {
 		{Path: "loss.*", Type: TypeSection, Meaning: "One term."},
 		{
 			Path: "loss.*.name", Type: TypeChoice, Default: TermPriorMutualInformation,
-			Values: []string{TermPriorMutualInformation, TermKL, TermCrossEntropy},
+			Values: append(slices.Clone(taught), TermCrossEntropy),
 			Else:   []Alternative{{Condition{"teacher", []string{"absent"}}, TermCrossEntropy}},
 			Meaning: "prior_mutual_information between teacher and student (at most one such term), kl from the " +
-				"teacher's soft labels, or cross_entropy with the dataset's labels. The first two need a teacher.",
+				"teacher's soft labels, l2 (mean squared difference) or cosine (one minus the cosine) of the features, or " +
+				"cross_entropy with the dataset's labels. All but the last need a teacher.",
+		},
+		{
+			Path: "loss.*.features", Type: TypeChoice, Values: []string{FeaturesLogits, FeaturesPooled},
+			Default: FeaturesLogits,
+			Meaning: "What the term looks at: the logits, or pooled, the mean of the last feature map, of the student after " +
+				"its projection layer. cross_entropy looks at logits only.",
 		},
 		{
 			Path: "loss.*.weight", Type: TypeNumber, Default: "1", Bounds: atLeast(0),
 			Meaning: "Factor of the term in the sum.",
 		},
 		{
-			Path: "loss.*.teacher_temperature", Type: TypeNumber, Default: "1", Bounds: above(0), Only: taught,
+			Path: "loss.*.ramp", Type: TypeSection,
+			Meaning: "A factor on the weight that changes during the job.",
+		},
+		{
+			Path: "loss.*.ramp.from", Type: TypeNumber, Default: "1", Bounds: atLeast(0),
+			Meaning: "The factor until begin. From there it goes linearly.",
+		},
+		{
+			Path: "loss.*.ramp.to", Type: TypeNumber, Default: "1", Bounds: atLeast(0),
+			Meaning: "The factor from end on.",
+		},
+		{
+			Path: "loss.*.ramp.begin", Type: TypeNumber, Unit: "share of all steps", Default: "0", Bounds: closed(0, 1),
+			Meaning: "Where the factor starts to change.",
+		},
+		{
+			Path: "loss.*.ramp.end", Type: TypeNumber, Unit: "share of all steps", Default: "1", Bounds: closed(0, 1),
+			Meaning: "Where it has changed; after begin.",
+		},
+		{
+			Path: "loss.*.feature_groups", Type: TypeInteger, Unit: "groups", Default: "1", Bounds: closed(1, 1<<20), Only: soft,
+			Meaning: "Channels are cut into so many groups of equal width, with a softmax, a joint and a prior each; the " +
+				"term is the mean over the groups. A batch of N images measures joints of about N / 10 channels.",
+		},
+		{
+			Path: "loss.*.feature_order", Type: TypeChoice, Values: []string{OrderContiguous, OrderPermuted},
+			Default: OrderContiguous, Only: soft,
+			Meaning: "Of the channels before they are cut into groups: as they come, or in an order drawn from the seed.",
+		},
+		{
+			Path: "loss.*.standardize", Type: TypeBoolean, Default: "false", Only: &Condition{"loss.*.name", taught},
+			Else: []Alternative{{Condition{"loss.*.features", []string{FeaturesPooled}}, "true"}},
+			Meaning: "The teacher's features are brought to mean 0 and deviation 1 by channel (running statistics over all " +
+				"lanes) before the term looks at them.",
+		},
+		{
+			Path: "loss.*.teacher_temperature", Type: TypeNumber, Default: "1", Bounds: above(0), Only: soft,
 			Meaning: "T in softmax(features / T) of the teacher.",
 		},
 		{
 			Path: "loss.*.student_temperature", Type: TypeNumber, Default: "1", Bounds: above(0),
+			Only:    &Condition{"loss.*.name", append(slices.Clone(soft.Values), TermCrossEntropy)},
 			Meaning: "T in softmax(features / T) of the student.",
 		},
 		{
@@ -79,7 +126,8 @@ func priorFields(mutual *Condition) []Field {
 			Path: "loss.*.prior.update", Type: TypeChoice, Default: UpdateNatural,
 			Values: []string{UpdateNatural, UpdateMaximize, UpdateMinimize, UpdateNone},
 			Meaning: "How m and d move: natural follows the student's marginal before each step, maximize ascends the " +
-				"loss, minimize descends it (the literal method, which collapses the student), none keeps them.",
+				"loss and none keeps them (a prior that lags or stays lets classes merge), minimize descends it (the literal " +
+				"method, which collapses the student).",
 		},
 		{
 			Path: "loss.*.prior.rate", Type: TypeNumber, Default: "1", Bounds: above(0),
@@ -166,18 +214,36 @@ func optimizerFields() []Field {
 }
 
 func runFields() []Field {
+	taught := &Condition{"teacher", []string{"present"}}
 	return []Field{
 		{
-			Path: "collapse", Type: TypeSection, Only: &Condition{"teacher", []string{"present"}},
-			Meaning: "When to stop a job whose student merges the classes.",
+			Path: "collapse", Type: TypeSection,
+			Meaning: "When to stop a job whose student merges the classes: when it is under one of these bounds.",
 		},
 		{
 			Path: "collapse.used_classes", Type: TypeNumber, Unit: "share", Default: "0.2", Bounds: closed(0, 1),
-			Meaning: "Stop when the student uses fewer than this share of the classes that the teacher uses; 0 never stops.",
+			Only:    taught,
+			Meaning: "The least share of the classes that the teacher uses; 0 is off.",
+		},
+		{
+			Path: "collapse.information", Type: TypeNumber, Unit: "share", Default: "0", Bounds: toBefore(0, 1), Only: taught,
+			Meaning: "The least mutual information with the teacher, of the product joint, as a share of its highest value, " +
+				"log C; 0 is off.",
+		},
+		{
+			Path: "collapse.effective_rank", Type: TypeNumber, Default: "0", Bounds: atLeast(0),
+			Meaning: "The least effective rank of the student's features, which is measured every health.rank_every steps; 0 " +
+				"is off.",
 		},
 		{
 			Path: "collapse.patience", Type: TypeInteger, Unit: "steps", Default: "100", Bounds: closed(1, 1e9),
-			Meaning: "For so many steps in a row.",
+			Meaning: "Stop after so many steps in a row under a bound. A measurement of the effective rank counts for the " +
+				"health.rank_every steps from one to the next.",
+		},
+		{Path: "health", Type: TypeSection, Meaning: "What is measured beside the loss. It does not change the student."},
+		{
+			Path: "health.rank_every", Type: TypeInteger, Unit: "steps", Default: "100", Bounds: closed(0, 1e9),
+			Meaning: "Steps between two measurements of the effective rank of the student's features; 0 never.",
 		},
 		{Path: "checkpoint", Type: TypeSection, Meaning: "How often the state is saved."},
 		{

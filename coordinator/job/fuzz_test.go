@@ -34,6 +34,8 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte(strings.Repeat("[", 20_000)), "loss=[{name: kl}]")
 	f.Add([]byte(strings.Repeat("a:\n ", 500)), "loss.99999999999999999999.weight=1")
+	f.Add([]byte("name: a\ndataset: {train: b}\nteacher: {model: c}\nsteps: 1\nviews: {strength: 1e300, teacher: "+
+		"{rotate: 1, crop: {scale: [0.001, 0.002], ratio: [0.3, 3]}}}"), "views.teacher.occlude={probability: 1e-300}")
 	f.Add([]byte("\ufeffname: a\ndataset: {train: \"\\u2028\\ufeff\\x85\"}\nsteps: 1"), "name=\xff")
 	f.Fuzz(func(t *testing.T, data []byte, override string) {
 		s, err := job.Decode(data, "job.yaml", []string{override})
@@ -60,6 +62,9 @@ func FuzzDecode(f *testing.F) {
 		back := &job.Spec{}
 		if err := json.Unmarshal(text, back); err != nil || !reflect.DeepEqual(s, back) {
 			t.Fatalf("JSON gives %+v, not %+v: %v", back, s, err)
+		}
+		if again, err := job.Decode(text, "again.json", nil); err != nil || !reflect.DeepEqual(s, again) {
+			t.Fatalf("its JSON as a job file gives %+v, not %+v: %v", again, s, err)
 		}
 	})
 }

@@ -53,12 +53,13 @@ func TestDefaults(t *testing.T) {
 	want := &job.Spec{
 		Name: "faces", Seed: 1,
 		Dataset: job.Dataset{Train: "faces/train", Broken: "fail", Chunk: 64},
-		Teacher: &job.Teacher{Model: "faces-teacher", Features: "logits"},
-		Student: job.Student{Architecture: "mobilenet_v2", Width: 1, Features: "logits", Size: 224, Channels: 3},
-		Views:   job.Views{Teacher: view, Student: view},
+		Teacher: &job.Teacher{Model: "faces-teacher"},
+		Student: job.Student{Architecture: "mobilenet_v2", Width: 1, Projection: true, Size: 224, Channels: 3},
+		Views:   job.Views{Teacher: view, Student: view, Policy: "independent"},
 		Batch:   256, Lanes: 8, Epochs: 20,
 		Loss: []job.Term{{
-			Name: "prior_mutual_information", Weight: 1, TeacherTemperature: 1, StudentTemperature: 1,
+			Name: "prior_mutual_information", Features: "logits", Weight: 1, Ramp: job.Ramp{From: 1, To: 1, End: 1},
+			FeatureGroups: 1, FeatureOrder: "contiguous", TeacherTemperature: 1, StudentTemperature: 1,
 			Joint: "product", Posterior: "conditional",
 			Prior: job.Prior{Distribution: "gaussian", Groups: 1, Deviation: 0.1, Update: "natural", Rate: 1, Bound: 4},
 			Start: job.Start{KL: 1, Share: 0.3},
@@ -68,6 +69,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Schedule:   job.Schedule{Name: "cosine", Warmup: 0.05, Final: 0.01},
 		Collapse:   job.Collapse{UsedClasses: 0.2, Patience: 100},
+		Health:     job.Health{RankEvery: 100},
 		Checkpoint: job.Checkpoint{Every: 100, Keep: 3},
 		Evaluate:   job.Evaluate{Neighbors: 20, Temperature: 0.07},
 	}
@@ -99,6 +101,20 @@ func TestDefaultsThatDependOnOtherKeys(t *testing.T) {
 		s.Loss[0].Name != "cross_entropy" {
 		t.Errorf("without a teacher: %+v", s)
 	}
+	for _, c := range []struct {
+		term string
+		want bool
+	}{
+		{"{name: l2}", false},
+		{"{name: l2, features: pooled}", true},
+		{"{features: pooled}", true},
+		{"{name: kl, features: pooled, standardize: false}", false},
+		{"{name: cosine, standardize: true}", true},
+	} {
+		if s = load(t, "minimal.yaml", "loss.0="+c.term); s.Loss[0].Standardize != c.want {
+			t.Errorf("%s: standardize %v, want %v", c.term, s.Loss[0].Standardize, c.want)
+		}
+	}
 	s = load(t, "minimal.yaml", "collapse.used_classes=0", "loss.0.start.kl=0", "loss.0.weight=2")
 	if s.Collapse.UsedClasses != 0 || s.Loss[0].Start.KL != 0 || s.Loss[0].Weight != 2 || s.Loss[0].Start.Share != 0.3 {
 		t.Errorf("zeros: %+v", s)
@@ -114,7 +130,7 @@ func TestFull(t *testing.T) {
 	}
 	base := "file://" + filepath.ToSlash(folder(t, "."))
 	golden(t, "testdata/full.json", strings.ReplaceAll(string(data), base, "BASE")+"\n")
-	if w := s.Warnings(); len(w) != 5 {
+	if w := s.Warnings(); len(w) != 6 {
 		t.Errorf("warnings: %q", w)
 	}
 }
@@ -206,7 +222,8 @@ func TestDigest(t *testing.T) {
 	for _, same := range []string{
 		"name=other", "dataset.train=elsewhere", "dataset.test=elsewhere", "teacher.model=elsewhere", "checkpoint.every=5",
 		"checkpoint.keep=5",
-		"evaluate.neighbors=3", "evaluate.temperature=1", "loss.0.weight=1.0", "seed=0x1", "views.student.flip=-0",
+		"evaluate.neighbors=3", "health.rank_every=7", "evaluate.temperature=1", "loss.0.weight=1.0", "seed=0x1",
+		"views.student.flip=-0",
 	} {
 		if load(t, "minimal.yaml", same).Digest() != s.Digest() {
 			t.Errorf("%s changes the digest", same)
@@ -214,12 +231,18 @@ func TestDigest(t *testing.T) {
 	}
 	for _, other := range []string{
 		"seed=2", "batch=128", "lanes=4", "epochs=21", "steps=20", "dataset.chunk=8", "dataset.broken=skip", "teacher=null",
-		"teacher.features=pooled", "student.width=0.5", "student.init=somewhere", "views.teacher.flip=0.5", "loss.0.weight=2",
+		"loss.0.features=pooled", "student.projection=false", "views.policy=nested", "loss.0.ramp.to=0",
+		"loss.0.feature_groups=2", "collapse.effective_rank=1", "collapse.information=0.1", "student.width=0.5",
+		"student.init=somewhere", "views.teacher.flip=0.5", "loss.0.weight=2",
 		"optimizer.name=sgd", "schedule.warmup=0", "collapse.patience=5", "loss.0.prior.mean=[1, 2]",
 	} {
 		if load(t, "minimal.yaml", other).Digest() == s.Digest() {
 			t.Errorf("%s does not change the digest", other)
 		}
+	}
+	rank := "collapse.effective_rank=1"
+	if load(t, "minimal.yaml", rank).Digest() == load(t, "minimal.yaml", rank, "health.rank_every=7").Digest() {
+		t.Error("health.rank_every says when effective_rank stops the job, and does not change the digest")
 	}
 	big, next := load(t, "minimal.yaml", "seed=18446744073709551615"), load(t, "minimal.yaml", "seed=18446744073709551614")
 	if big.Digest() == next.Digest() {
@@ -314,11 +337,39 @@ func TestWarnings(t *testing.T) {
 		{nil, nil},
 		{
 			[]string{
-				"views.teacher={crop: {scale: [0.5, 1]}, rotate: 20, brightness: 0.4, occlude: {probability: 0.5}}",
+				"views.teacher={crop: {scale: [0.5, 1], ratio: [0.8, 1.2]}, rotate: 20, brightness: 0.4, " +
+					"occlude: {probability: 0.5}}",
 				"views.student.rotate=10",
 			},
-			[]string{"views.student: is weaker than views.teacher in crop.scale, rotate, brightness, occlude.probability; " +
-				"the student learns more from the harder view"},
+			[]string{"views.student: is weaker than views.teacher in crop.scale, crop.ratio, rotate, brightness, " +
+				"occlude.probability; the student learns more from the harder view"},
+		},
+		{
+			[]string{
+				"views.teacher={flip: 0.5, occlude: {probability: 0.1, scale: [0.1, 0.5]}}",
+				"views.student.occlude.probability=0.2",
+			},
+			[]string{"views.student: is weaker than views.teacher in occlude.scale; the student learns more from the harder " +
+				"view"},
+		},
+		{[]string{"views.teacher.rotate=20", "views.policy=nested"}, nil},
+		{
+			[]string{"views.teacher={crop: {ratio: [0.5, 2]}, rotate: 20, occlude: {probability: 1}}", "views.strength=1.5"},
+			nil,
+		},
+		{
+			[]string{
+				"views.teacher.rotate=20", "views.policy=same", "views.student={rotate: 10, occlude: {value: 2}, normalize: " +
+					"{mean: [0, 0, 0], std: [1, 1, 1]}}",
+			},
+			[]string{
+				"views.student.rotate: is 10, but has an effect only when views.policy is independent or nested",
+				"views.student.occlude.value: is 2, but has an effect only when views.policy is independent or nested",
+			},
+		},
+		{
+			[]string{"views.teacher.rotate=20", "views.policy=same", "views.strength=2"},
+			[]string{"views.strength: is 2, but has an effect only when views.policy is independent or nested"},
 		},
 		{
 			[]string{"batch=8"},
@@ -328,6 +379,29 @@ func TestWarnings(t *testing.T) {
 		{
 			[]string{"student.outputs=100"},
 			[]string{"batch: 256 images measure the joint of about 25 classes, and student.outputs is 100; give a larger batch"},
+		},
+		{
+			[]string{"student.outputs=100", "loss.0.feature_groups=2"},
+			[]string{"batch: 256 images measure the joint of about 25 classes, and each of the 2 feature groups of loss.0 has " +
+				"50; give a larger batch"},
+		},
+		{[]string{"student.outputs=100", "loss.0.feature_groups=4"}, nil},
+		{[]string{"student.outputs=100", "loss.0.name=kl"}, nil},
+		{
+			[]string{"loss.0.joint=symmetric"},
+			[]string{"loss.0.joint: between two different networks even a constant student has mutual information in the " +
+				"symmetric joint; watch the product joint's, which is always reported, or give product"},
+		},
+		{[]string{"loss.0.joint=symmetric", "teacher.model=same", "student.init=same"}, nil},
+		{
+			[]string{"loss.0.prior.update=maximize"},
+			[]string{"loss.0.prior.update: with maximize the prior lags the student, which then merges its classes; natural " +
+				"follows at once"},
+		},
+		{
+			[]string{"loss.0.prior.update=none"},
+			[]string{"loss.0.prior.update: with none the prior is a constant to the student, and nothing keeps its classes " +
+				"apart; natural does"},
 		},
 		{
 			[]string{"loss.0.prior.update=minimize"},
@@ -348,12 +422,48 @@ func TestWarnings(t *testing.T) {
 			},
 		},
 		{
-			[]string{"teacher=null", "views.teacher.rotate=5", "collapse.patience=5"},
+			[]string{"loss=[{name: l2, feature_groups: 2, feature_order: permuted, student_temperature: 2, " +
+				"teacher_temperature: 3}]"},
 			[]string{
-				"views.teacher.rotate: is 5, but has an effect only when teacher is present",
-				"collapse.patience: is 5, but has an effect only when teacher is present",
+				"loss.0.feature_groups: is 2, but has an effect only when name is prior_mutual_information or kl",
+				"loss.0.feature_order: is permuted, but has an effect only when name is prior_mutual_information or kl",
+				"loss.0.teacher_temperature: is 3, but has an effect only when name is prior_mutual_information or kl",
+				"loss.0.student_temperature: is 2, but has an effect only when name is prior_mutual_information, kl or " +
+					"cross_entropy",
 			},
 		},
+		{
+			[]string{"loss=[{name: kl, feature_order: permuted}, {name: cross_entropy, student_temperature: 2, " +
+				"standardize: true}]"},
+			[]string{
+				"loss.0.feature_order: is permuted, but has an effect only when feature_groups is above 1",
+				"loss.1.standardize: is true, but has an effect only when name is prior_mutual_information, kl, l2 or cosine",
+			},
+		},
+		{
+			[]string{"loss.0.ramp={from: 0.5, to: 0.5, begin: 0.2}"},
+			[]string{"loss.0.ramp: begin and end have no effect, for the factor goes from 0.5 to 0.5; give another from or to"},
+		},
+		{
+			[]string{"collapse={effective_rank: 2, patience: 5}", "health.rank_every=0"},
+			[]string{"collapse.effective_rank: is 2, but health.rank_every is 0, so the rank is never measured; give " +
+				"it 1 or more"},
+		},
+		{
+			[]string{
+				"teacher=null", "views={teacher: {rotate: 5}, strength: 2, policy: same}",
+				"collapse={patience: 5, information: 0.1}",
+			},
+			[]string{
+				"collapse.patience: is 5, but no other key of collapse is in use, so nothing stops the job; give a bound, " +
+					"without a teacher effective_rank",
+				"views.teacher.rotate: is 5, but has an effect only when teacher is present",
+				"views.strength: is 2, but has an effect only when teacher is present",
+				"views.policy: is same, but has an effect only when teacher is present",
+				"collapse.information: is 0.1, but has an effect only when teacher is present",
+			},
+		},
+		{[]string{"teacher=null", "collapse={patience: 5, effective_rank: 2}"}, nil},
 		{
 			[]string{"optimizer.momentum=0.8", "schedule={name: constant, final: 0.5}", "loss.0.start={hold: true, share: 0.5}"},
 			[]string{

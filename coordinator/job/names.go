@@ -6,17 +6,32 @@ const (
 	BrokenSkip = "skip"
 )
 
-// Values of teacher.features and student.features.
+// Values of loss.*.features.
 const (
 	FeaturesLogits = "logits"
 	FeaturesPooled = "pooled"
+)
+
+// Values of views.policy.
+const (
+	PolicyIndependent = "independent"
+	PolicyNested      = "nested"
+	PolicySame        = "same"
 )
 
 // Names of the terms of the loss.
 const (
 	TermPriorMutualInformation = "prior_mutual_information"
 	TermKL                     = "kl"
+	TermL2                     = "l2"
+	TermCosine                 = "cosine"
 	TermCrossEntropy           = "cross_entropy"
+)
+
+// Values of loss.*.feature_order.
+const (
+	OrderContiguous = "contiguous"
+	OrderPermuted   = "permuted"
 )
 
 // Values of loss.*.joint, posterior, prior.distribution and prior.update.

@@ -73,6 +73,8 @@ func checkPath(keys []string) string {
 		case f.Type == TypeList:
 		case path != "" && f.Type != TypeSection:
 			return fmt.Sprintf("unknown key; %s has no keys below it", path)
+		case !known && removed()[child] != "":
+			return removed()[child]
 		case !known || key == "*":
 			advice, _ := suggest(path, key, strings.Join(append([]string{""}, keys[i+1:]...), "."))
 			return "unknown key; " + advice

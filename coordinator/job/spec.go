@@ -1,5 +1,7 @@
 package job
 
+import "slices"
+
 // Spec is a whole job. Types, units, defaults and bounds of every key are in [Fields], and from there in docs/job.md;
 // the comments here say what a reader of the code needs. The yaml names are the user's names.
 //
@@ -19,6 +21,7 @@ type Spec struct {
 	Optimizer  Optimizer  `yaml:"optimizer" json:"optimizer"`   //
 	Schedule   Schedule   `yaml:"schedule" json:"schedule"`     // of the learning rate
 	Collapse   Collapse   `yaml:"collapse" json:"collapse"`     // when to stop a job whose student merges the classes
+	Health     Health     `yaml:"health" json:"health"`         // what is measured beside the loss
 	Checkpoint Checkpoint `yaml:"checkpoint" json:"checkpoint"` //
 	Evaluate   Evaluate   `yaml:"evaluate" json:"evaluate"`     // what is measured at the end
 }
@@ -33,25 +36,27 @@ type Dataset struct {
 
 // Teacher is a trained network: a folder with model.safetensors and config.json.
 type Teacher struct {
-	Model    string `yaml:"model" json:"model"`       // URL; Load makes one of a path
-	Features string `yaml:"features" json:"features"` // what the loss sees: FeaturesLogits or FeaturesPooled
+	Model string `yaml:"model" json:"model"` // URL; Load makes one of a path
 }
 
 // Student is the network to train.
 type Student struct {
 	Architecture string  `yaml:"architecture" json:"architecture"` // one of Architectures
 	Width        float64 `yaml:"width" json:"width"`               // width multiplier
-	Outputs      int     `yaml:"outputs" json:"outputs"`           // of the logits; 0: as the teacher or the dataset has it
-	Features     string  `yaml:"features" json:"features"`         // what the loss sees: FeaturesLogits or FeaturesPooled
+	Outputs      int     `yaml:"outputs" json:"outputs"`           // of the logits; 0: the teacher's or the dataset's
+	Projection   bool    `yaml:"projection" json:"projection"`     // a linear layer between pooled features and the loss
 	Size         int     `yaml:"size" json:"size"`                 // input height and width in pixels
 	Channels     int     `yaml:"channels" json:"channels"`         // 1 or 3
 	Init         string  `yaml:"init" json:"init"`                 // URL of a folder with model.safetensors; "": random
 }
 
-// Views are the two augmentations of one image. The teacher's is not used without a teacher.
+// Views are the two augmentations of one image. Without a teacher only the student's is used, whatever the policy.
+// Student already has what [Decode] derived by Strength, which only says where the numbers came from.
 type Views struct {
-	Teacher View `yaml:"teacher" json:"teacher"`
-	Student View `yaml:"student" json:"student"`
+	Teacher  View    `yaml:"teacher" json:"teacher"`
+	Student  View    `yaml:"student" json:"student"`
+	Strength float64 `yaml:"strength" json:"strength"` // that Student was derived with; 0: it was not
+	Policy   string  `yaml:"policy" json:"policy"`     // PolicyIndependent, PolicyNested or PolicySame
 }
 
 // View is one augmentation. Its operations run in the order of the fields, but that images are normalised before a
@@ -89,7 +94,12 @@ type Normalize struct {
 // Term is one term of the loss. Keys that a term of its name does not use keep their defaults.
 type Term struct {
 	Name               string  `yaml:"name" json:"name"`                               // one of the Term names
+	Features           string  `yaml:"features" json:"features"`                       // FeaturesLogits or FeaturesPooled
 	Weight             float64 `yaml:"weight" json:"weight"`                           //
+	Ramp               Ramp    `yaml:"ramp" json:"ramp"`                               // a factor on Weight
+	FeatureGroups      int     `yaml:"feature_groups" json:"feature_groups"`           // with a softmax each
+	FeatureOrder       string  `yaml:"feature_order" json:"feature_order"`             // before they are cut in groups
+	Standardize        bool    `yaml:"standardize" json:"standardize"`                 // the teacher's, by channel
 	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"` // T in softmax(f / T)
 	StudentTemperature float64 `yaml:"student_temperature" json:"student_temperature"` // T in softmax(f / T)
 	LabelSmoothing     float64 `yaml:"label_smoothing" json:"label_smoothing"`         // cross_entropy
@@ -97,6 +107,14 @@ type Term struct {
 	Posterior          string  `yaml:"posterior" json:"posterior"`                     // likewise: conditional, ...
 	Prior              Prior   `yaml:"prior" json:"prior"`                             // likewise
 	Start              Start   `yaml:"start" json:"start"`                             // likewise
+}
+
+// Ramp is a factor on a term's weight over the shares of all steps: From until Begin, To after End, linear between.
+type Ramp struct {
+	From  float64 `yaml:"from" json:"from"`
+	To    float64 `yaml:"to" json:"to"`
+	Begin float64 `yaml:"begin" json:"begin"`
+	End   float64 `yaml:"end" json:"end"`
 }
 
 // Prior is the student's learnable prior: softmax(sum_g w_g (m_g + d_g a_g)), groups g.
@@ -137,10 +155,17 @@ type Schedule struct {
 	Final  float64 `yaml:"final" json:"final"`   // cosine: the rate at the end, as a share of the peak
 }
 
-// Collapse stops a job whose student uses too few classes: a night of training that merges the classes is wasted.
+// Collapse stops a job whose student merges the classes, before a night of training is wasted. A bound of 0 is off.
 type Collapse struct {
-	UsedClasses float64 `yaml:"used_classes" json:"used_classes"` // share of those that the teacher uses; 0 never stops
-	Patience    int     `yaml:"patience" json:"patience"`         // steps in a row
+	UsedClasses   float64 `yaml:"used_classes" json:"used_classes"`     // least share of those that the teacher uses
+	Information   float64 `yaml:"information" json:"information"`       // least I / log C, in [0, 1)
+	EffectiveRank float64 `yaml:"effective_rank" json:"effective_rank"` // least, of the student's features
+	Patience      int     `yaml:"patience" json:"patience"`             // steps in a row
+}
+
+// Health says what is measured beside the loss.
+type Health struct {
+	RankEvery int `yaml:"rank_every" json:"rank_every"` // steps from one effective rank to the next; 0: never
 }
 
 // Checkpoint says how often the state is saved.
@@ -153,4 +178,15 @@ type Checkpoint struct {
 type Evaluate struct {
 	Neighbors   int     `yaml:"neighbors" json:"neighbors"`     // k
 	Temperature float64 `yaml:"temperature" json:"temperature"` // T in a neighbour's vote exp(similarity / T)
+}
+
+// NeedsTeacher says whether the term compares the student with a teacher.
+func (t Term) NeedsTeacher() bool { return t.Name != TermCrossEntropy }
+
+// Learns says whether the term's weight is above 0 at some step.
+func (t Term) Learns() bool { return t.Weight > 0 && (t.Ramp.From > 0 || t.Ramp.To > 0) }
+
+// Uses says whether some term looks at these features, FeaturesLogits or FeaturesPooled.
+func (s *Spec) Uses(features string) bool {
+	return slices.ContainsFunc(s.Loss, func(t Term) bool { return t.Features == features })
 }

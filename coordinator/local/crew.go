@@ -21,7 +21,7 @@ type crew struct {
 }
 
 func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew, error) {
-	binary, err := findWorker(e.config.WorkerBinary)
+	binary, err := WorkerBinary(e.config.WorkerBinary)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,8 @@ func (c *crew) dismiss() {
 
 // evaluation is what `worker eval --json` prints.
 type evaluation struct {
-	KNN      KNN      `json:"knn"`
+	KNN      Scores   `json:"knn"`
+	Probe    Scores   `json:"probe"`
 	Accuracy *float64 `json:"accuracy"`
 }
 
@@ -70,14 +71,14 @@ func (e *execution) evaluate(ctx context.Context, s *Summary) error {
 		return nil
 	}
 	e.config.Display.Notice("evaluating on the held-out images")
-	binary, err := findWorker(e.config.WorkerBinary)
+	binary, err := WorkerBinary(e.config.WorkerBinary)
 	if err != nil {
 		return err
 	}
 	var out, messages bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary, "eval", e.place.folder, "--json", "--end-with-stdin",
 		"--threads", strconv.Itoa(e.config.Workers*e.config.Threads))
-	cmd.Env = workerEnvironment()
+	cmd.Env = WorkerEnvironment()
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	cmd.SysProcAttr = ownGroup()
 	life, err := cmd.StdinPipe() // as for a worker: it ends with this process
@@ -95,6 +96,6 @@ func (e *execution) evaluate(ctx context.Context, s *Summary) error {
 	if err := json.Unmarshal(out.Bytes(), &v); err != nil {
 		return fmt.Errorf("read the evaluation: %w", err)
 	}
-	s.KNN, s.Accuracy = v.KNN, v.Accuracy
+	s.KNN, s.Probe, s.Accuracy = v.KNN, v.Probe, v.Accuracy
 	return nil
 }

@@ -170,10 +170,10 @@ func TestPace(t *testing.T) {
 }
 
 func TestFindWorker(t *testing.T) {
-	if got, err := findWorker("given"); err != nil || got != "given" {
-		t.Errorf("findWorker(given) = %s, %v", got, err)
+	if got, err := WorkerBinary("given"); err != nil || got != "given" {
+		t.Errorf("WorkerBinary(given) = %s, %v", got, err)
 	}
-	if _, err := findWorker(""); err == nil || !strings.Contains(err.Error(), "--worker-binary") {
+	if _, err := WorkerBinary(""); err == nil || !strings.Contains(err.Error(), "--worker-binary") {
 		t.Errorf("no worker beside the test binary: %v", err)
 	}
 }

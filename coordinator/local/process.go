@@ -36,7 +36,7 @@ func startProcess(ctx context.Context, binary, id, logs string, env, args []stri
 		return nil, err
 	}
 	p.cmd = exec.CommandContext(ctx, binary, args...)
-	p.cmd.Env = append(workerEnvironment(), env...)
+	p.cmd.Env = append(WorkerEnvironment(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = ownGroup()
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
@@ -52,9 +52,9 @@ func startProcess(ctx context.Context, binary, id, logs string, env, args []stri
 	return p, nil
 }
 
-// workerEnvironment is this process's environment without the name of its configuration file, whose keys a worker does
+// WorkerEnvironment is this process's environment without the name of its configuration file, whose keys a worker does
 // not know.
-func workerEnvironment() []string {
+func WorkerEnvironment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PUPIL_CONFIG=") })
 }
 
@@ -78,8 +78,8 @@ func (p *process) wait() (how string, ok bool) {
 	return err.Error(), false
 }
 
-// findWorker is the worker binary beside this one, unless told otherwise.
-func findWorker(given string) (string, error) {
+// WorkerBinary is the path of the worker binary: beside this one, unless told otherwise.
+func WorkerBinary(given string) (string, error) {
 	if given != "" {
 		return given, nil
 	}

@@ -16,8 +16,10 @@ type Summary struct {
 	SaturatedValues   int      `json:"saturated_values"`  // of gradients and statistics, beyond the fixed-point range, in this start
 	Loss              float64  `json:"loss"`              // of the last step
 	MutualInformation float64  `json:"mutual_information"`
-	Accuracy          *float64 `json:"accuracy"` // top-1 of the student's logits on the held-out images, where they are the classes
-	KNN               KNN      `json:"knn"`
+	Accuracy          *float64 `json:"accuracy"`     // top-1 of the student's logits on the held-out images, where they are the classes
+	UsedClasses       int      `json:"used_classes"` // by the student in the last step, over all feature groups
+	KNN               Scores   `json:"knn"`          // k-nearest-neighbour classification by pooled features
+	Probe             Scores   `json:"probe"`        // linear classification of pooled features
 	WeightsSHA256     string   `json:"weights_sha256"`
 	JobDigest         string   `json:"job_digest"`
 	Kernel            string   `json:"kernel"`
@@ -30,8 +32,8 @@ type Summary struct {
 	Ended time.Time `json:"ended"`
 }
 
-// KNN are accuracies of k-nearest-neighbour classification of the held-out images by pooled features; nil: not measured.
-type KNN struct {
+// Scores are accuracies on the held-out images; nil: not measured.
+type Scores struct {
 	Teacher   *float64 `json:"teacher"`
 	Untrained *float64 `json:"untrained"` // the student before its first step
 	Student   *float64 `json:"student"`

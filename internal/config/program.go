@@ -34,6 +34,14 @@ func Usage(err error) error {
 // Usagef is Usage of a new error.
 func Usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// exitError is the end of another program that has said itself what is wrong.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("ended with exit code %d", int(e)) }
+
+// Exit ends a program with an exit code and without a message.
+func Exit(code int) error { return exitError(code) }
+
 // Args demands a number of arguments, which what describes.
 func Args(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -67,6 +75,10 @@ func Execute(ctx context.Context, root *cobra.Command, ready func() error) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return ExitDone
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return int(exit)
 	}
 	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
 	if errors.As(err, new(usageError)) {

@@ -23,6 +23,7 @@ func TestExecute(t *testing.T) {
 		"version":          {[]string{"--version"}, config.ExitDone, ""},
 		"failed":           {[]string{"group", "work", "fail"}, config.ExitFailed, "program: the disk is full"},
 		"usage":            {[]string{"group", "work", "wrong"}, config.ExitUsage, "program: wrong word"},
+		"another's end":    {[]string{"group", "work", "exit"}, 7, ""},
 		"no argument":      {[]string{"group", "work"}, config.ExitUsage, "program group work needs one word"},
 		"unknown flag":     {[]string{"group", "--wrok"}, config.ExitUsage, "--wrok"},
 		"unknown command":  {[]string{"gruop"}, config.ExitUsage, `program has no command "gruop"; did you mean group?`},
@@ -38,6 +39,8 @@ func TestExecute(t *testing.T) {
 					return failure
 				case "wrong":
 					return config.Usagef("wrong word")
+				case "exit":
+					return config.Exit(7)
 				}
 				return nil
 			}})
@@ -48,6 +51,9 @@ func TestExecute(t *testing.T) {
 			root.SetArgs(c.args)
 			if code := config.Execute(t.Context(), root, nil); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if c.message == "" && messages.Len() > 0 {
+				t.Errorf("messages %q, want none", messages.String())
 			}
 			if !strings.Contains(messages.String(), c.message) {
 				t.Errorf("messages %q; want %q in them", messages.String(), c.message)

@@ -50,7 +50,9 @@ func TestJobKnowsTheArchitectures(t *testing.T) {
 // termOf is a job's term as package loss takes it.
 func termOf(t job.Term) loss.Config {
 	return loss.Config{
-		Name: t.Name, Weight: t.Weight, TeacherTemperature: t.TeacherTemperature, StudentTemperature: t.StudentTemperature,
+		Name: t.Name, Weight: t.Weight, Ramp: loss.Ramp{From: t.Ramp.From, To: t.Ramp.To, Begin: t.Ramp.Begin, End: t.Ramp.End},
+		FeatureGroups: t.FeatureGroups, FeatureOrder: t.FeatureOrder, Standardize: t.Standardize,
+		TeacherTemperature: t.TeacherTemperature, StudentTemperature: t.StudentTemperature,
 		LabelSmoothing: t.LabelSmoothing, Joint: t.Joint, Posterior: t.Posterior,
 		Prior: loss.PriorConfig{
 			Distribution: t.Prior.Distribution, Groups: t.Prior.Groups, Weights: t.Prior.Weights, Mean: t.Prior.Mean,
@@ -67,7 +69,7 @@ func TestJobKnowsTheLosses(t *testing.T) {
 			t.Errorf("%s: the job's default is %+v, the loss's %+v", name, got, want)
 		}
 	}
-	for _, key := range []string{"joint", "posterior", "prior.distribution", "prior.update"} {
+	for _, key := range []string{"feature_order", "joint", "posterior", "prior.distribution", "prior.update"} {
 		for _, word := range choices(t, "loss.*."+key) {
 			if err := termOf(minimal(t, "loss.0."+key+"="+word).Loss[0]).Validate(); err != nil {
 				t.Errorf("%s: %s: %v", key, word, err)
@@ -81,6 +83,16 @@ func TestJobKnowsTheOptimizers(t *testing.T) {
 		if _, err := optim.New(optim.Config{Name: name}, 0, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestJobKnowsThePolicies(t *testing.T) {
+	var want []string
+	for _, p := range augment.Policies() {
+		want = append(want, string(p))
+	}
+	if got := choices(t, "views.policy"); !slices.Equal(got, want) {
+		t.Errorf("job has %q, augment has %q", got, want)
 	}
 }
 

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"worker/student/...", "coordinator/local"},
 	{"worker/carry"},
 	{"internal/testcluster"},
-	{"internal/lint", "coordinator", "worker", "deploy/..."},
+	{"internal/lint", "internal/sweep", "coordinator", "worker", "deploy/..."},
 }
 
 // levelOf returns the layer of a package, and the entry that it fell under.
@@ -115,9 +115,11 @@ var dependencies = []struct {
 	{"github.com/vbauerster/mpb", []string{"coordinator/...", "worker"}},
 	{"github.com/jedib0t/go-pretty", []string{"coordinator/...", "worker"}},
 	{"go.yaml.in/yaml", []string{"coordinator/job"}},
-	{"golang.org/x/image", []string{"augment", "storage/dataset"}},
+	{"golang.org/x/image", []string{"augment/...", "storage/dataset"}},
 	{"golang.org/x/term", []string{"coordinator/...", "worker"}},
 	{"golang.org/x/tools", []string{"internal/lint"}},
+	{"gonum.org", []string{"loss", "worker/student"}},
+	{"gonum.org/v1/gonum", []string{"loss", "worker/student"}},
 	{"gorgonia.org", []string{"worker/nn"}},
 	{"github.com/chewxy", []string{"worker/nn"}},
 }

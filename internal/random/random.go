@@ -14,11 +14,12 @@ import (
 
 // Purposes are the first word of every key, so that two uses of the same numbers never share a stream.
 const (
-	PurposeInit    uint64 = iota + 1 // initial weights: seed, tensor number
-	PurposePrior                     // the prior's initial distribution: seed, group
-	PurposeOrder                     // the order of an epoch: seed, epoch, part
-	PurposeAugment                   // views: seed, epoch, sample, view, operation
-	PurposeTest                      // tests
+	PurposeInit     uint64 = iota + 1 // initial weights: seed, tensor number
+	PurposePrior                      // the prior's initial distribution: seed, group (of features and of the prior)
+	PurposeOrder                      // the order of an epoch: seed, epoch, part
+	PurposeAugment                    // views: seed, epoch, sample, view, operation
+	PurposeTest                       // tests
+	PurposeChannels                   // the order of a head's channels: seed, head
 )
 
 // Stream is a sequence of pseudo-random numbers. It is not safe for concurrent use; make one where it is needed, that

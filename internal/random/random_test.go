@@ -81,8 +81,9 @@ func TestDifferentKeysDiffer(t *testing.T) {
 func TestPurposesAreFixed(t *testing.T) {
 	got := []uint64{
 		random.PurposeInit, random.PurposePrior, random.PurposeOrder, random.PurposeAugment, random.PurposeTest,
+		random.PurposeChannels,
 	}
-	if !slices.Equal(got, []uint64{1, 2, 3, 4, 5}) {
+	if !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6}) {
 		t.Errorf("purposes are %v", got)
 	}
 }

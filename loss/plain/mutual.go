@@ -8,21 +8,21 @@ import (
 
 // mutual is one evaluation of the prior mutual information.
 type mutual struct {
-	t, s, joint matrix // [N, C], [N, C], [C, C]
+	t, s, joint matrix // [N, Ct], [N, Cs], [Ct, Cs]
 	prior       *loss.Prior
-	logPrior    []float64 // [C], log p(s)
+	logPrior    []float64 // [Cs], log p(s)
 
 	value     float64
-	gradP     matrix    // [C, C], with respect to the joint
-	gradS     matrix    // [N, C], with respect to s
-	gradPrior []float64 // [C], with respect to log p(s)
+	gradP     matrix    // [Ct, Cs], with respect to the joint
+	gradS     matrix    // [N, Cs], with respect to s
+	gradPrior []float64 // [Cs], with respect to log p(s)
 }
 
 func evaluateMutual(c loss.Config, t, s matrix, prior *loss.Prior) *mutual {
 	classes := len(s[0])
 	m := &mutual{
 		t: t, s: s, prior: clone(prior), logPrior: make([]float64, classes),
-		gradP: newMatrix(classes, classes), gradS: newMatrix(len(s), classes), gradPrior: make([]float64, classes),
+		gradP: newMatrix(len(t[0]), classes), gradS: newMatrix(len(s), classes), gradPrior: make([]float64, classes),
 	}
 	m.formJoint(c.Joint == loss.JointSymmetric)
 	m.prior.LogProbabilities(m.logPrior)
@@ -50,8 +50,8 @@ func clone(p *loss.Prior) *loss.Prior {
 
 // formJoint sets P: sum_n t (x) s, made symmetric if asked for, divided by its sum.
 func (m *mutual) formJoint(symmetric bool) {
-	classes, sum := len(m.logPrior), 0.0
-	m.joint = newMatrix(classes, classes)
+	sum := 0.0
+	m.joint = newMatrix(len(m.t[0]), len(m.s[0]))
 	for n := range m.s {
 		for i, p := range m.t[n] {
 			for j, q := range m.s[n] {
@@ -126,8 +126,8 @@ func (m *mutual) sample() {
 // mixture: -mean_n log q_n, q_n = sum_ij t_ni s_nj r_ij, r_ij = P_ij / P_i. / p(s)_j.
 func (m *mutual) mixture() {
 	rows, _ := marginals(m.joint)
-	classes, samples := len(rows), float64(len(m.s))
-	ratio, gradLog := newMatrix(classes, classes), newMatrix(classes, classes) // gradLog: of log r
+	classes, samples := len(m.logPrior), float64(len(m.s))
+	ratio, gradLog := newMatrix(len(rows), classes), newMatrix(len(rows), classes) // gradLog: of log r
 	for i := range ratio {
 		for j, p := range m.joint[i] {
 			ratio[i][j] = math.Exp(log(p) - log(rows[i]) - m.logPrior[j])

@@ -16,13 +16,13 @@ func (m *mutual) follow(c loss.PriorConfig) {
 	}
 	for j, p := range target {
 		target[j] = math.Log(max(p, 1e-6))
-		if len(c.Mean) > 0 {
-			target[j] += weight * c.Mean[j]
+		if len(m.prior.Mean) > 0 {
+			target[j] += weight * m.prior.Mean[j]
 			sum += math.Exp(target[j])
 		}
 	}
 	for j := range target {
-		if len(c.Mean) > 0 {
+		if len(m.prior.Mean) > 0 {
 			target[j] -= math.Log(sum)
 		}
 		move(m.prior, j, c.Rate*(target[j]-m.logPrior[j]))
@@ -43,8 +43,8 @@ func move(p *loss.Prior, j int, dz float64) {
 	}
 }
 
-// finish returns the gradients of m and d, and the prior after the updates that follow the gradient.
-func (m *mutual) finish(c loss.Config) (gradM, gradD []float64, after *loss.Prior) {
+// finish returns the gradients of m and d when the value has a weight, and the prior after the updates that follow the gradient.
+func (m *mutual) finish(c loss.Config, weight float64) (gradM, gradD []float64, after *loss.Prior) {
 	p := m.prior
 	gradM, gradD = make([]float64, len(p.M)), make([]float64, len(p.D))
 	sum := 0.0
@@ -54,7 +54,7 @@ func (m *mutual) finish(c loss.Config) (gradM, gradD []float64, after *loss.Prio
 	for g, w := range p.W {
 		for j, v := range m.gradPrior {
 			i := g*p.Classes + j
-			gradM[i] = c.Weight * w * (v - math.Exp(m.logPrior[j])*sum)
+			gradM[i] = weight * w * (v - math.Exp(m.logPrior[j])*sum)
 			gradD[i] = gradM[i] * p.A[i]
 		}
 	}

@@ -89,6 +89,37 @@ func crossEntropy(s, logS matrix, labels []int, smoothing float64) (value float6
 	return value, g
 }
 
+// l2 returns the mean squared difference over samples and channels and its gradient with respect to f_S.
+func l2(t, s matrix) (value float64, g matrix) {
+	count := float64(len(s) * len(s[0]))
+	g = newMatrix(len(s), len(s[0]))
+	for n := range s {
+		for j, x := range s[n] {
+			value += (x - t[n][j]) * (x - t[n][j]) / count
+			g[n][j] = 2 * (x - t[n][j]) / count
+		}
+	}
+	return value, g
+}
+
+// cosine returns the mean of 1 - cos(t, s) over samples and its gradient with respect to f_S.
+func cosine(t, s matrix) (value float64, g matrix) {
+	samples := float64(len(s))
+	g = newMatrix(len(s), len(s[0]))
+	for n := range s {
+		dot, tt, ss := 0.0, 0.0, 0.0
+		for j, x := range s[n] {
+			dot, tt, ss = dot+x*t[n][j], tt+t[n][j]*t[n][j], ss+x*x
+		}
+		length := math.Sqrt(tt) * math.Sqrt(ss)
+		value += (1 - dot/length) / samples
+		for j, x := range s[n] {
+			g[n][j] = (dot/length*x/ss - t[n][j]/length) / samples
+		}
+	}
+	return value, g
+}
+
 // information is the mutual information of a joint.
 func information(p matrix) float64 {
 	rows, columns := marginals(p)

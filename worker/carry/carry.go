@@ -70,7 +70,7 @@ func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a a
 	save train.Saver,
 ) (train.Outcome, error) {
 	source, err := feed.New(feed.Config{
-		Data: j.Data, Order: j.Order, Teacher: j.TeacherView, Student: j.StudentView, Channels: a.Spec.Student.Channels,
+		Data: j.Data, Order: j.Order, Views: j.Views, Channels: a.Spec.Student.Channels,
 		Seed: a.Spec.Seed, SkipBroken: a.Spec.Dataset.Broken == "skip", Workers: t.Threads,
 	}, a.Lanes, state.Step, j.Steps)
 	if err != nil {
@@ -79,10 +79,8 @@ func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a a
 	trainer, err := train.New(train.Config{
 		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Carried: a.Lanes, Threads: t.Threads, Steps: j.Steps,
 		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
-		Student: j.Student, StudentOutput: j.StudentOutput,
-		Teacher: j.Teacher, TeacherState: j.TeacherState, TeacherOutput: j.TeacherOutput,
-		Loss: j.Loss, Classes: j.Classes, Schedule: j.Schedule(),
-		Collapse:       train.Collapse{UsedClasses: a.Spec.Collapse.UsedClasses, Patience: a.Spec.Collapse.Patience},
+		Student: j.Student, Teacher: j.Teacher, TeacherState: j.TeacherState, Loss: j.Loss, Heads: j.Heads,
+		Schedule: j.Schedule(), Collapse: train.Collapse(a.Spec.Collapse), RankEvery: a.Spec.Health.RankEvery,
 		CheckpointStep: a.Spec.Checkpoint.Every,
 		Source:         source, Reducer: s.Ring(), Saver: save, Control: &control{session: s, rank: a.Rank},
 	}, state)
@@ -172,10 +170,13 @@ func (c *control) Committed(p train.Progress) {
 	}
 	h := p.Health
 	health := map[string]float64{
-		"student_entropy": h.StudentEntropy, "conditional_entropy": h.ConditionalEntropy, "log_classes": h.LogClasses,
+		"information_share": h.MutualInformation / h.LogClasses, "student_entropy": h.StudentEntropy, "conditional_entropy": h.ConditionalEntropy, "log_classes": h.LogClasses,
 		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
 		"prior_entropy": h.PriorEntropy, "accuracy": h.Accuracy,
 		"saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
+	}
+	if p.Rank > 0 {
+		health["effective_rank"] = p.Rank
 	}
 	for _, t := range p.Terms {
 		health["term."+t.Name] = t.Value

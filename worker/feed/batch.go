@@ -29,16 +29,16 @@ type result struct {
 	err      error
 }
 
-func newBatch(lane, n int, teacher, student *augment.Pipeline, home chan *Batch) *Batch {
+func newBatch(lane, n int, views *augment.Views, home chan *Batch) *Batch {
 	b := &Batch{
 		Lane:    lane,
-		Student: make([]float32, n*student.Len()),
+		Student: make([]float32, n*views.Student().Len()),
 		Labels:  make([]int, n),
 		Samples: make([]dataset.Sample, n),
 		home:    home,
 		results: make([]result, n),
 	}
-	if teacher != nil {
+	if teacher := views.Teacher(); teacher != nil {
 		b.Teacher = make([]float32, n*teacher.Len())
 	}
 	return b

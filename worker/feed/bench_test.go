@@ -14,7 +14,7 @@ func BenchmarkNext(b *testing.B) {
 	for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
 		b.Run(fmt.Sprintf("8x8x1-batch64-workers%d", workers), func(b *testing.B) {
 			f, err := feed.New(feed.Config{
-				Data: d, Order: order(d, 64, 1, 16), Teacher: weak(b), Student: strong(b), Workers: workers,
+				Data: d, Order: order(d, 64, 1, 16), Views: views(b, weak(b), strong(b)), Workers: workers,
 			}, []int{0}, 0, 1<<30)
 			if err != nil {
 				b.Fatal(err)

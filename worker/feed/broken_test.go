@@ -15,7 +15,7 @@ import (
 
 func TestBrokenImageIsAnError(t *testing.T) {
 	b, d := pack(t, 40, 10)
-	c := feed.Config{Data: d, Order: order(d, 8, 2, 5), Student: strong(t), Seed: 5, Workers: 3}
+	c := feed.Config{Data: d, Order: order(d, 8, 2, 5), Views: views(t, nil, strong(t)), Seed: 5, Workers: 3}
 	_, samples := c.Order.At(3, 1)
 	c.Data = damage(t, b, samples[2])
 	got, failures, err := run(t, c, []int{0, 1}, 0, 5)
@@ -41,7 +41,7 @@ func TestBrokenImageIsAnError(t *testing.T) {
 // A broken image is replaced by the next whole one of the lane's epoch, cyclically, in every schedule.
 func TestBrokenImagesAreReplaced(t *testing.T) {
 	b, d := pack(t, 40, 10)
-	c := feed.Config{Data: d, Order: order(d, 8, 2, 5), Student: strong(t), Teacher: weak(t), Seed: 5, SkipBroken: true}
+	c := feed.Config{Data: d, Order: order(d, 8, 2, 5), Views: views(t, weak(t), strong(t)), Seed: 5, SkipBroken: true}
 	lane := c.Order.Lane(0, 1)
 	last := len(lane) - 1
 	broken := map[int]bool{lane[4]: true, lane[5]: true, lane[last]: true}
@@ -73,7 +73,7 @@ func TestBrokenImagesAreReplaced(t *testing.T) {
 						skipped++
 					}
 					key := augment.Key{Seed: 5, Epoch: uint64(epoch), Sample: uint64(order[position]), View: 1}
-					checkView(t, c.Student, batch.Student[i*size*size:][:size*size], want, key)
+					checkView(t, c.Views.Student(), batch.Student[i*size*size:][:size*size], want, key)
 				}
 				if batch.Skipped != skipped {
 					t.Errorf("lane %d, step %d: skipped %d, want %d", l, batch.Step, batch.Skipped, skipped)
@@ -99,7 +99,7 @@ func checkView(t *testing.T, p *augment.Pipeline, got []float32, number int, key
 func TestNothingButBrokenImages(t *testing.T) {
 	b, d := pack(t, 8, 8)
 	all := []int{0, 1, 2, 3, 4, 5, 6, 7}
-	c := feed.Config{Data: damage(t, b, all...), Order: order(d, 4, 1, 4), Student: strong(t), SkipBroken: true}
+	c := feed.Config{Data: damage(t, b, all...), Order: order(d, 4, 1, 4), Views: views(t, nil, strong(t)), SkipBroken: true}
 	_, failures, _ := run(t, c, []int{0}, 0, 2)
 	if err := failures[0]; !errors.Is(err, feed.ErrBroken) || !strings.Contains(err.Error(), "no image of lane 0") {
 		t.Errorf("error %v", err)
@@ -113,7 +113,7 @@ func TestDamagedShardIsAnError(t *testing.T) {
 	data := read(t, b, name)
 	data[700] ^= 1
 	write(t, b, name, data)
-	c := feed.Config{Data: open(t, b), Order: order(d, 4, 1, 5), Student: strong(t), SkipBroken: true}
+	c := feed.Config{Data: open(t, b), Order: order(d, 4, 1, 5), Views: views(t, nil, strong(t)), SkipBroken: true}
 	_, failures, err := run(t, c, []int{0}, 0, 5)
 	for _, err := range []error{err, failures[0]} {
 		if !errors.Is(err, dataset.ErrDamaged) || !strings.Contains(err.Error(), name) {

@@ -16,8 +16,7 @@ const DefaultPrefetch = 2
 type Config struct {
 	Data     *dataset.Dataset
 	Order    dataset.Order
-	Teacher  *augment.Pipeline // nil: there is no teacher
-	Student  *augment.Pipeline
+	Views    *augment.Views
 	Channels int    // of the decoded images, 1 or 3; 0: the student's
 	Seed     uint64 // of the job
 
@@ -27,8 +26,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Channels == 0 && c.Student != nil {
-		c.Channels = c.Student.Config().Channels
+	if c.Channels == 0 && c.Views != nil {
+		c.Channels = c.Views.Student().Config().Channels
 	}
 	if c.Prefetch == 0 {
 		c.Prefetch = DefaultPrefetch
@@ -48,7 +47,7 @@ func (c Config) validate(lanes []int, firstStep, lastStep int) error {
 		}
 	}
 	fault(c.Data != nil, "there is no dataset")
-	fault(c.Student != nil, "there is no student's view")
+	fault(c.Views != nil, "there are no views")
 	fault(c.Channels == 1 || c.Channels == 3, "channels is %d; it must be 1 or 3", c.Channels)
 	fault(c.Prefetch >= 1, "prefetch is %d; it must be 1 batch or more", c.Prefetch)
 	fault(c.Workers >= 1, "workers is %d; it must be 1 goroutine or more", c.Workers)

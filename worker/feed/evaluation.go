@@ -132,7 +132,7 @@ func (c *EvaluationConfig) fill(ctx context.Context, b *EvaluationBatch, first i
 	for range min(c.Workers, n) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				s, img, err := load(ctx, c.Data, first+i, c.Channels)
+				s, img, err := load(ctx, c.Data, first+i, c.Channels, c.View.Background())
 				b.Samples[i], b.Labels[i], b.results[i] = s, s.Label, result{err: err}
 				if err == nil {
 					c.View.Apply(b.Images[i*size:][:size], img, augment.Key{Sample: uint64(first + i)})

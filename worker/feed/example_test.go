@@ -49,9 +49,14 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+	both, err := augment.NewViews(nil, view, augment.PolicyIndependent) // there is no teacher
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	// Two lanes share batches of 4; this worker carries lane 1, for the 2 steps of the first epoch.
 	f, err := feed.New(feed.Config{
-		Data: data, Student: view, Seed: 1,
+		Data: data, Views: both, Seed: 1,
 		Order: dataset.Order{
 			Count: 10, Batch: 4, Lanes: 2, Chunk: 5, ShardCounts: data.Manifest().ShardCounts(), Seed: 1,
 		},

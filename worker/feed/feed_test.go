@@ -83,13 +83,13 @@ func serial(t *testing.T, c feed.Config, lane, step int) taken {
 		want.Samples, want.Labels = append(want.Samples, s), append(want.Labels, s.Label)
 		key := augment.Key{Seed: c.Seed, Epoch: uint64(epoch), Sample: uint64(number)}
 		view := make([]float32, size*size)
-		if c.Teacher != nil {
+		if p := c.Views.Teacher(); p != nil {
 			key.View = augment.TeacherView
-			c.Teacher.Apply(view, img, key)
+			p.Apply(view, img, key)
 			want.Teacher = append(want.Teacher, view...)
 		}
 		key.View = augment.StudentView
-		c.Student.Apply(view, img, key)
+		c.Views.Student().Apply(view, img, key)
 		want.Student = append(want.Student, view...)
 	}
 	return want
@@ -116,11 +116,11 @@ func TestBatchesAreTheDefinition(t *testing.T) {
 		t.Run(fmt.Sprint(x), func(t *testing.T) {
 			const last = 14 // 4 steps an epoch
 			c := feed.Config{
-				Data: d, Order: order(d, 12, 4, 3), Student: strong(t), Seed: 5,
+				Data: d, Order: order(d, 12, 4, 3), Views: views(t, nil, strong(t)), Seed: 5,
 				Workers: x.workers, Prefetch: x.prefetch,
 			}
 			if x.teacher {
-				c.Teacher = weak(t)
+				c.Views = views(t, weak(t), strong(t))
 			}
 			got, failures, err := run(t, c, x.lanes, x.first, last)
 			if err != nil {
@@ -148,7 +148,7 @@ func TestPrefetchIsBoundedAndEndsWithItsContext(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			count := &counter{Bucket: b, reads: map[string]int{}}
 			c := feed.Config{
-				Data: open(t, count), Order: order(d, 8, 2, 1), Student: strong(t), Workers: 3, Prefetch: prefetch,
+				Data: open(t, count), Order: order(d, 8, 2, 1), Views: views(t, nil, strong(t)), Workers: 3, Prefetch: prefetch,
 			}
 			f, err := feed.New(c, []int{0, 1}, 0, 12)
 			if err != nil {
@@ -191,7 +191,7 @@ func TestPrefetchIsBoundedAndEndsWithItsContext(t *testing.T) {
 
 func TestNextWaitsForItsContext(t *testing.T) {
 	_, d := pack(t, 8, 8)
-	f, err := feed.New(feed.Config{Data: d, Order: order(d, 4, 1, 4), Student: strong(t)}, []int{0}, 0, 2)
+	f, err := feed.New(feed.Config{Data: d, Order: order(d, 4, 1, 4), Views: views(t, nil, strong(t))}, []int{0}, 0, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestNextWaitsForItsContext(t *testing.T) {
 
 func TestBuffersAreRecycled(t *testing.T) {
 	_, d := pack(t, 40, 10)
-	c := feed.Config{Data: d, Order: order(d, 4, 1, 5), Student: strong(t), Prefetch: 2}
+	c := feed.Config{Data: d, Order: order(d, 4, 1, 5), Views: views(t, nil, strong(t)), Prefetch: 2}
 	for _, release := range []bool{true, false} {
 		f, err := feed.New(c, []int{0}, 0, 50)
 		if err != nil {
@@ -251,7 +251,7 @@ func TestBuffersAreRecycled(t *testing.T) {
 
 func TestNothingToDo(t *testing.T) {
 	_, d := pack(t, 8, 8)
-	c := feed.Config{Data: d, Order: order(d, 4, 2, 4), Student: strong(t)}
+	c := feed.Config{Data: d, Order: order(d, 4, 2, 4), Views: views(t, nil, strong(t))}
 	for _, lanes := range [][]int{nil, {0, 1}} {
 		f, err := feed.New(c, lanes, 3, 3)
 		if err != nil {
@@ -270,7 +270,7 @@ func TestNothingToDo(t *testing.T) {
 
 func TestNewListsEveryFault(t *testing.T) {
 	_, d := pack(t, 8, 8)
-	valid := feed.Config{Data: d, Order: order(d, 4, 2, 4), Student: strong(t)}
+	valid := feed.Config{Data: d, Order: order(d, 4, 2, 4), Views: views(t, nil, strong(t))}
 	for _, x := range []struct {
 		change      func(*feed.Config)
 		lanes       []int
@@ -289,7 +289,7 @@ func TestNewListsEveryFault(t *testing.T) {
 			0, 1,
 			[]string{"prefetch", "workers", "channels"},
 		},
-		{func(c *feed.Config) { c.Data, c.Student = nil, nil }, nil, 0, 1, []string{"no dataset", "no student"}},
+		{func(c *feed.Config) { c.Data, c.Views = nil, nil }, nil, 0, 1, []string{"no dataset", "no views"}},
 		{func(c *feed.Config) { c.Order.Batch = 3 }, nil, 0, 1, []string{"batch 3"}},
 		{func(c *feed.Config) { c.Order.Count, c.Order.ShardCounts = 7, []int{7} }, nil, 0, 1, []string{"7 images"}},
 	} {

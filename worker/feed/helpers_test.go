@@ -172,3 +172,13 @@ func (c *counter) tars() int {
 	}
 	return n
 }
+
+// views are independent ones; the teacher's pipeline may be nil.
+func views(t testing.TB, teacher, student *augment.Pipeline) *augment.Views {
+	t.Helper()
+	v, err := augment.NewViews(teacher, student, augment.PolicyIndependent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -12,13 +12,13 @@ import (
 // ErrBroken is the reason for an error about an image that cannot be decoded. The error names the image and its shard.
 var ErrBroken = errors.New("broken image")
 
-// load reads and decodes one sample.
-func load(ctx context.Context, d *dataset.Dataset, number, channels int) (dataset.Sample, *augment.Image, error) {
+// load reads one sample and decodes it over a background.
+func load(ctx context.Context, d *dataset.Dataset, number, channels int, background [3]uint8) (dataset.Sample, *augment.Image, error) {
 	s, data, err := d.Sample(ctx, number)
 	if err != nil {
 		return s, nil, err
 	}
-	img, err := augment.Decode(data, channels)
+	img, err := augment.DecodeOver(data, channels, background)
 	if err != nil {
 		return s, nil, fmt.Errorf("%w: %s: %w; pack the dataset again without it, or let broken images be skipped",
 			ErrBroken, d.Describe(s), err)
@@ -43,7 +43,7 @@ func (f *Feed) do(ctx context.Context, t task) result {
 	var first error
 	for k := range t.order {
 		number := t.order[(t.position+k)%len(t.order)]
-		s, img, err := load(ctx, f.config.Data, number, f.config.Channels)
+		s, img, err := load(ctx, f.config.Data, number, f.config.Channels, f.config.Views.Background())
 		if err != nil {
 			if !f.config.SkipBroken || !errors.Is(err, ErrBroken) {
 				return result{err: err}
@@ -65,14 +65,13 @@ func (f *Feed) do(ctx context.Context, t task) result {
 }
 
 func (f *Feed) views(t task, img *augment.Image) {
-	c := &f.config
-	key := augment.Key{Seed: c.Seed, Epoch: uint64(t.epoch), Sample: uint64(t.order[t.position])}
-	if c.Teacher != nil {
-		key.View = augment.TeacherView
-		n := c.Teacher.Len()
-		c.Teacher.Apply(t.batch.Teacher[t.i*n:][:n], img, key)
+	v, b := f.config.Views, t.batch
+	var teacher []float32
+	if p := v.Teacher(); p != nil {
+		n := p.Len()
+		teacher = b.Teacher[t.i*n:][:n]
 	}
-	key.View = augment.StudentView
-	n := c.Student.Len()
-	c.Student.Apply(t.batch.Student[t.i*n:][:n], img, key)
+	n := v.Student().Len()
+	key := augment.Key{Seed: f.config.Seed, Epoch: uint64(t.epoch), Sample: uint64(t.order[t.position])}
+	v.Apply(teacher, b.Student[t.i*n:][:n], img, key)
 }

@@ -68,7 +68,7 @@ func (l *lane) take(f *Feed, n int) *Batch {
 	case b := <-l.free:
 		return b
 	default:
-		return newBatch(l.number, n, f.config.Teacher, f.config.Student, l.free)
+		return newBatch(l.number, n, f.config.Views, l.free)
 	}
 }
 

@@ -15,12 +15,16 @@ type Config struct {
 	Outputs      int     `json:"outputs"`      // width of the logits; 0: no classifier
 	Size         int     `json:"size"`         // height and width of the images, in pixels
 	Channels     int     `json:"channels"`     // of the images: 1 or 3
+
+	// Projection is the width of a linear layer on the pooled features, beside the classifier; 0: none. torchvision has
+	// none.
+	Projection int `json:"projection,omitempty"`
 }
 
 // Bounds of a Config, so that a broken file cannot ask for all memory.
 const (
 	MaxSize    = 2048
-	MaxOutputs = 1 << 20
+	MaxOutputs = 1 << 20 // also of the projection
 )
 
 // cifar marks the variants for small images.
@@ -88,6 +92,9 @@ func (c Config) inputFaults() (faults []error) {
 	}
 	if c.Outputs < 0 || c.Outputs > MaxOutputs {
 		faults = append(faults, fmt.Errorf("outputs is %d; it must be in 0..%d", c.Outputs, MaxOutputs))
+	}
+	if c.Projection < 0 || c.Projection > MaxOutputs {
+		faults = append(faults, fmt.Errorf("projection is %d; it must be in 0..%d", c.Projection, MaxOutputs))
 	}
 	return faults
 }

@@ -9,7 +9,7 @@
 //	n, err := nn.New(nn.Config{Architecture: "mobilenet_v2_cifar", Width: 0.5, Outputs: 10, Size: 28, Channels: 1})
 //	s := n.NewState()
 //	n.Init(s, seed)
-//	t, err := n.NewTraining(s, nn.TrainingConfig{Batch: 16, Output: nn.Logits, Loss: criterion,
+//	t, err := n.NewTraining(s, nn.TrainingConfig{Batch: 16, Outputs: []nn.Output{nn.Logits}, Loss: criterion,
 //		Gradients: gradients, Statistics: statistics, OnGradient: reduce})
 //	err = t.Run(images)                          // gradients and batch statistics of one batch
 //	n.UpdateRunning(s.Buffers, statistics)
@@ -29,6 +29,9 @@
 // while the next one is computed. The order being fixed, buffers of activations are planned when the graph is built:
 // a run allocates no activations.
 //
+// A criterion sees one output or several: logits, pooled features, and a projection of them. The pooled features feed
+// the classifier, the projection and the criterion; the three gradients are summed in a fixed order.
+//
 // Where it differs from torchvision: dropout in classifiers is left out (p = 0), since a student learns from soft
-// targets and a step must be a function of its inputs; inputs may have one channel.
+// targets and a step must be a function of its inputs; inputs may have one channel; a network may have a projection.
 package nn

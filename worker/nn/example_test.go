@@ -19,9 +19,9 @@ func Example() {
 	var losses []float64
 	gradients, statistics := make([]float32, len(s.Params)), make([]float32, len(s.Buffers))
 	training, err := n.NewTraining(s, nn.TrainingConfig{
-		Batch: batch, Output: nn.Logits, Gradients: gradients, Statistics: statistics,
-		Loss: func(logits, gradient []float32) (float64, error) {
-			loss := 0.0
+		Batch: batch, Outputs: []nn.Output{nn.Logits}, Gradients: gradients, Statistics: statistics,
+		Loss: func(features, gradients [][]float32) (float64, error) {
+			loss, logits, gradient := 0.0, features[0], gradients[0]
 			for i := range batch {
 				d := logits[2*i] - logits[2*i+1] - 1
 				loss += float64(d*d) / batch

@@ -108,27 +108,30 @@ func LoadFolder(ctx context.Context, b storage.Bucket) (*Network, *State, ModelC
 		return fail(fmt.Errorf("%s/%s: %w", b.URL(), ConfigFile, err))
 	}
 	s := n.NewState()
-	weights, err := n.importFolder(ctx, s, b)
+	weights, err := importFolder(ctx, b, func(f *safetensors.File) error { return n.Import(s, f) })
 	if err != nil {
 		return fail(err)
 	}
 	return n, s, c, digest(data, weights), nil
 }
 
-// ImportFolder reads the weights of a model's folder into a state of this network; config.json is not read.
+// ImportFolder reads the weights of a model's folder into a state of this network, for a student to start with;
+// config.json is not read. It is Import, but where neither projection.weight nor projection.bias is in the file, as in
+// torchvision's files, s keeps its own.
 func (n *Network) ImportFolder(ctx context.Context, s *State, b storage.Bucket) error {
-	_, err := n.importFolder(ctx, s, b)
+	_, err := importFolder(ctx, b, func(f *safetensors.File) error { return n.importStart(s, f) })
 	return err
 }
 
-func (n *Network) importFolder(ctx context.Context, s *State, b storage.Bucket) ([]byte, error) {
+// importFolder hands a folder's weights to take, and returns the file's bytes.
+func importFolder(ctx context.Context, b storage.Bucket, take func(*safetensors.File) error) ([]byte, error) {
 	data, err := storage.ReadAll(ctx, b, WeightsFile, maxWeightsBytes)
 	if err != nil {
 		return nil, err
 	}
 	f, err := safetensors.Decode(data)
 	if err == nil {
-		err = n.Import(s, f)
+		err = take(f)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", b.URL(), WeightsFile, err)

@@ -176,16 +176,10 @@ func (g *graph) apply(o *op, children ...*gorgonia.Node) (*gorgonia.Node, error)
 	return n, nil
 }
 
-// forward builds the layers up to a value.
-func (g *graph) forward(last int) error {
-	layers := g.net.layers
-	for i := range layers {
-		if layers[i].out == last {
-			layers = layers[:i+1]
-			break
-		}
-	}
-	g.plan(layers, last)
+// forward builds the layers that lead to some values.
+func (g *graph) forward(to []int) error {
+	layers := g.net.leading(to)
+	g.plan(layers, to)
 	for i := range layers {
 		if err := g.layer(&layers[i]); err != nil {
 			return err
@@ -194,8 +188,9 @@ func (g *graph) forward(last int) error {
 	return nil
 }
 
-// plan counts the consumers of each value and says which values the backward pass reads.
-func (g *graph) plan(layers []layer, last int) {
+// plan counts the consumers of each value, the reader of the values that the graph leads to being one, and says which
+// values the backward pass reads.
+func (g *graph) plan(layers []layer, to []int) {
 	g.values = make([]activation, len(g.net.values))
 	g.values[0] = activation{node: g.images, keep: true}
 	for i := range layers {
@@ -209,9 +204,8 @@ func (g *graph) plan(layers []layer, last int) {
 			g.values[l.out].keep = g.train != nil
 		}
 	}
-	g.values[last].uses++
-	if g.train == nil {
-		g.values[g.net.pooled].keep = true
+	for _, v := range to {
+		g.values[v].uses++
 	}
 }
 

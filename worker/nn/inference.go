@@ -17,15 +17,17 @@ func (n *Network) NewInference(s *State, batch int) (*Inference, error) {
 		return nil, fmt.Errorf("nn: inference: the state has %d parameters and %d buffers; the network has %d and %d",
 			len(s.Params), len(s.Buffers), n.paramsLen, n.buffersLen)
 	}
-	last := n.pooled
-	if n.logits >= 0 {
-		last = n.logits
+	var outputs []int
+	for _, o := range []Output{Logits, Pooled, Projection} {
+		if v := n.output(o); v >= 0 {
+			outputs = append(outputs, v)
+		}
 	}
 	i := &Inference{}
 	var err error
 	i.graph, err = newGraph(n, batch, nil, func(g *graph) error {
 		g.frozen = s
-		return g.forward(last)
+		return g.forward(outputs)
 	})
 	if err != nil {
 		return nil, err
@@ -40,12 +42,17 @@ func (i *Inference) Run(images []float32) (pooled, logits []float32, err error) 
 	if err := i.graph.run(images); err != nil {
 		return nil, nil, err
 	}
-	n := i.graph.net
-	pooled = i.graph.values[n.pooled].data
-	if n.logits >= 0 {
-		logits = i.graph.values[n.logits].data
+	return i.Output(Pooled), i.Output(Logits), nil
+}
+
+// Output is what the last Run computed of an output, [batch, Width], nil if the network does not have it. It is a
+// buffer of the Inference, valid until the next Run.
+func (i *Inference) Output(o Output) []float32 {
+	v := i.graph.net.output(o)
+	if v < 0 || i.graph.values == nil {
+		return nil
 	}
-	return pooled, logits, nil
+	return i.graph.values[v].data
 }
 
 // Bytes is the memory of activations, which the graph keeps between runs.

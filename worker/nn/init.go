@@ -8,7 +8,8 @@ import (
 
 // Init sets the state to torchvision's initialisation: convolutions N(0, 2/(K R S)) (kaiming_normal_, fan out), batch
 // norms 1 and 0, running statistics 0 and 1; linear layers N(0, 0.01^2) with zero biases in MobileNets, and uniform
-// within 1/sqrt(C) for weights and biases in ResNets.
+// within 1/sqrt(C) for weights and biases in ResNets. The projection is uniform within 1/sqrt(C) in all of them, the
+// default of torch.nn.Linear (kaiming_uniform_ with a = sqrt 5).
 //
 // Parameter i is drawn from random.New(PurposeInit, seed, i), in the order of torchvision's layout.
 func (n *Network) Init(s *State, seed uint64) {

@@ -68,7 +68,8 @@ type builder struct {
 }
 
 func newBuilder(c Config, eps float32, momentum float64) *builder {
-	n := &Network{config: Config{Outputs: c.Outputs, Size: c.Size, Channels: c.Channels}, logits: -1}
+	own := Config{Outputs: c.Outputs, Size: c.Size, Channels: c.Channels, Projection: c.Projection}
+	n := &Network{config: own, logits: -1, projection: -1}
 	n.values = []value{{c.Size, c.Size, c.Channels}}
 	return &builder{n: n, eps: eps, momentum: momentum}
 }
@@ -167,6 +168,15 @@ func (b *builder) pooled(x int) int {
 	p := b.averagePool(x)
 	b.n.pooled = p
 	return p
+}
+
+// projection ends a network with a linear layer on the pooled features, if width is above 0. It is the last layer, so
+// that its parameters are the last: without it all others are as they are with it.
+func (b *builder) projection(width int) {
+	if width > 0 {
+		in := b.n.pooled
+		b.n.projection = b.linear("projection", in, initUniformFan, initUniformFan, kernel.Identity, width, b.n.Features())
+	}
 }
 
 func product(shape []int) int {

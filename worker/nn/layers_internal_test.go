@@ -2,6 +2,7 @@ package nn
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -78,7 +79,7 @@ var layerTests = []struct {
 	}},
 }
 
-// The scalar is L = sum r y with random r, summed in float64 from the float32 output y. The central difference
+// The scalar is L = sum r y with random r, summed in float64 from the float32 outputs y. The central difference
 // (L(p+h) - L(p-h)) / 2h has an error of h^2 L”'/6 (about 1e-6 L”' for h = 2^-9) and of rounding: y has about 100
 // elements with an error of 6e-8 each, so L one of 1e-6 and the difference one of 3e-4, where gradients have a size of
 // 0.1 to 10. Each test's seed is one for which no element is nearer to a kink of an activation than h moves it.
@@ -90,16 +91,49 @@ const (
 func TestGradientsAreCentralDifferences(t *testing.T) {
 	for _, test := range layerTests {
 		t.Run(test.name, func(t *testing.T) {
-			c := newLayerCheck(t, test.seed, test.leaves, test.build)
-			c.run(t)
-			for _, p := range c.net.params {
-				values, got := c.state.Params[p.Offset:][:p.Len], c.gradients[p.Offset:][:p.Len]
-				got = append([]float32(nil), got...)
-				if node := c.leafGradients[p.Name]; node != nil {
-					copy(got, node.Value().Data().([]float32))
+			newLayerCheck(t, test.seed, test.leaves, func(b *builder) []int { return []int{test.build(b)} }).compare(t)
+		})
+	}
+}
+
+// compare checks the gradients of all parameters and leaves.
+func (c *layerCheck) compare(t *testing.T) {
+	t.Helper()
+	c.run(t)
+	for _, p := range c.net.params {
+		values, got := c.state.Params[p.Offset:][:p.Len], c.gradients[p.Offset:][:p.Len]
+		got = append([]float32(nil), got...)
+		if node := c.leafGradients[p.Name]; node != nil {
+			copy(got, node.Value().Data().([]float32))
+		}
+		compareDifferences(t, c, p.Name, values, got)
+	}
+}
+
+// A criterion on several outputs at once: the gradients that meet in the pooled features, from the classifier, the
+// projection and the criterion itself, are all there. What does not lead to an output has gradient 0.
+func TestGradientsOfSeveralOutputsAreCentralDifferences(t *testing.T) {
+	for _, outputs := range [][]Output{
+		{Logits},
+		{Pooled},
+		{Projection},
+		{Logits, Pooled},
+		{Projection, Logits},
+		{Pooled, Projection},
+		{Logits, Pooled, Projection},
+		{Projection, Pooled, Logits},
+	} {
+		t.Run(fmt.Sprint(outputs), func(t *testing.T) {
+			newLayerCheck(t, 1, []value{{2, 1, 6}}, func(b *builder) []int {
+				x := b.linear("classifier.0", b.pooled(1), initNormal, initZeros, kernel.HardSwish, 7, 6)
+				b.n.logits = b.linear("classifier.3", x, initNormal, initZeros, kernel.Identity, 4, 7)
+				b.projection(5)
+				var values []int
+				for _, o := range outputs {
+					values = append(values, b.n.output(o))
 				}
-				compareDifferences(t, c, p.Name, values, got)
-			}
+				return values
+			}).compare(t)
 		})
 	}
 }
@@ -112,7 +146,7 @@ func TestParameterlessSecondConsumerIsRefused(t *testing.T) {
 	s := b.n.NewState()
 	_, err := b.n.NewTraining(s, TrainingConfig{
 		Batch: 2, Gradients: make([]float32, len(s.Params)), Statistics: make([]float32, len(s.Buffers)),
-		Loss: func(_, _ []float32) (float64, error) { return 0, nil },
+		Outputs: []Output{Logits}, Loss: func(_, _ [][]float32) (float64, error) { return 0, nil },
 	})
 	if err == nil || !strings.Contains(err.Error(), "first consumer") {
 		t.Errorf("got %v", err)
@@ -181,7 +215,7 @@ type layerCheck struct {
 
 const layerBatch = 3
 
-func newLayerCheck(t *testing.T, seed uint64, leaves []value, build func(b *builder) int) *layerCheck {
+func newLayerCheck(t *testing.T, seed uint64, leaves []value, build func(b *builder) []int) *layerCheck {
 	t.Helper()
 	b := newBuilder(Config{Size: 1, Channels: 1}, 1e-5, 0.1)
 	names := []string{"x", "s"}
@@ -189,31 +223,36 @@ func newLayerCheck(t *testing.T, seed uint64, leaves []value, build func(b *buil
 		b.value(v.h, v.w, v.c)
 		b.param(names[i], Weight, initNormal, 0, layerBatch*v.size())
 	}
-	last := build(b)
+	outputs := build(b)
 	c := &layerCheck{net: b.n, state: b.n.NewState(), leafGradients: map[string]*gorgonia.Node{}}
 	r := random.New(random.PurposeTest, seed)
 	for i := range c.state.Params {
 		c.state.Params[i] = float32(r.Normal())
 	}
 	c.gradients = make([]float32, b.n.paramsLen)
-	weights := make([]float64, layerBatch*b.n.values[last].size())
-	for i := range weights {
-		weights[i] = r.Normal()
+	weights := make([][]float64, len(outputs))
+	for i, v := range outputs {
+		weights[i] = make([]float64, layerBatch*b.n.values[v].size())
+		for j := range weights[i] {
+			weights[i][j] = r.Normal()
+		}
 	}
 	c.training = &Training{state: c.state, nodes: map[int]*gorgonia.Node{}, config: TrainingConfig{
 		Gradients: c.gradients, Statistics: make([]float32, b.n.buffersLen),
-		Loss: func(y, gradient []float32) (float64, error) {
+		Loss: func(y, gradients [][]float32) (float64, error) {
 			c.loss = 0
-			for i, w := range weights {
-				c.loss += w * float64(y[i])
-				gradient[i] = float32(w)
+			for i := range weights {
+				for j, w := range weights[i] {
+					c.loss += w * float64(y[i][j])
+					gradients[i][j] = float32(w)
+				}
 			}
 			return c.loss, nil
 		},
 	}}
 	var err error
 	c.training.graph, err = newGraph(b.n, layerBatch, c.training, func(g *graph) error {
-		return c.build(g, len(leaves), last)
+		return c.build(g, len(leaves), outputs)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -221,8 +260,9 @@ func newLayerCheck(t *testing.T, seed uint64, leaves []value, build func(b *buil
 	return c
 }
 
-func (c *layerCheck) build(g *graph, leaves, last int) error {
-	g.plan(g.net.layers, last)
+func (c *layerCheck) build(g *graph, leaves int, outputs []int) error {
+	layers := g.net.leading(outputs)
+	g.plan(layers, outputs)
 	for i := range leaves {
 		v := g.net.values[i+1]
 		p := g.net.params[i]
@@ -233,12 +273,12 @@ func (c *layerCheck) build(g *graph, leaves, last int) error {
 		g.train.nodes[i] = n
 		g.train.wrt = append(g.train.wrt, i)
 	}
-	for i := range g.net.layers {
-		if err := g.layer(&g.net.layers[i]); err != nil {
+	for i := range layers {
+		if err := g.layer(&layers[i]); err != nil {
 			return err
 		}
 	}
-	if err := g.backward(last); err != nil {
+	if err := g.backward(outputs); err != nil {
 		return err
 	}
 	for i := range leaves {

@@ -25,8 +25,8 @@ var mobileNetV2Stages = [...]struct{ expansion, channels, blocks, stride int }{
 	{6, 320, 1, 1},
 }
 
-// NewMobileNetV2 makes a network with a design of its own. Of the config it takes Outputs, Size and
-// Channels; such a network has no name, so that it is not saved with a config.json.
+// NewMobileNetV2 makes a network with a design of its own. Of the config it takes Outputs, Projection,
+// Size and Channels; such a network has no name, so that it is not saved with a config.json.
 func NewMobileNetV2(d MobileNetV2, c Config) (*Network, error) {
 	if err := c.validateInput(); err != nil {
 		return nil, err
@@ -59,6 +59,7 @@ func NewMobileNetV2(d MobileNetV2, c Config) (*Network, error) {
 	if c.Outputs > 0 {
 		b.n.logits = b.linear("classifier.1", x, initNormal, initZeros, kernel.Identity, c.Outputs, f.outputs)
 	}
+	b.projection(c.Projection)
 	return b.n, nil
 }
 

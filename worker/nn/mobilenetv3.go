@@ -55,8 +55,8 @@ var mobileNetV3Large = []mobileNetV3Block{
 	{5, 960, 160, true, true, 1, 2},
 }
 
-// NewMobileNetV3 makes a network with a design of its own. Of the config it takes Outputs, Size and
-// Channels; such a network has no name, so that it is not saved with a config.json.
+// NewMobileNetV3 makes a network with a design of its own. Of the config it takes Outputs, Projection,
+// Size and Channels; such a network has no name, so that it is not saved with a config.json.
 func NewMobileNetV3(d MobileNetV3, c Config) (*Network, error) {
 	if err := c.validateInput(); err != nil {
 		return nil, err
@@ -85,6 +85,7 @@ func NewMobileNetV3(d MobileNetV3, c Config) (*Network, error) {
 		x = b.linear("classifier.0", x, initNormal, initZeros, kernel.HardSwish, last, f.outputs)
 		b.n.logits = b.linear("classifier.3", x, initNormal, initZeros, kernel.Identity, c.Outputs, last)
 	}
+	b.projection(c.Projection)
 	return b.n, nil
 }
 

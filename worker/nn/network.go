@@ -1,6 +1,9 @@
 package nn
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Network is the description of a network: its layers and where each parameter lives. It is immutable and safe for
 // concurrent use.
@@ -11,7 +14,8 @@ type Network struct {
 	params  []param
 	buffers []buffer
 
-	pooled, logits        int // values; logits is -1 without a classifier
+	pooled                int // a value
+	logits, projection    int // values; -1: the network has none
 	paramsLen, buffersLen int
 }
 
@@ -50,23 +54,30 @@ type Output uint8
 
 // The outputs.
 const (
-	Logits Output = iota // [batch, outputs]: what the classifier gives
-	Pooled               // [batch, features]: the mean of the last feature map
+	Logits     Output = iota // [batch, outputs]: what the classifier gives
+	Pooled                   // [batch, features]: the mean of the last feature map
+	Projection               // [batch, projection]: what the linear layer on the pooled features gives
 )
 
 // String is the output's name.
 func (o Output) String() string {
-	if o == Pooled {
+	switch o {
+	case Logits:
+		return "logits"
+	case Pooled:
 		return "pooled"
+	case Projection:
+		return "projection"
+	default:
+		return fmt.Sprintf("output %d", uint8(o))
 	}
-	return "logits"
 }
 
 // Config is what the network was made from. A network with a design of its own has no Architecture.
 func (n *Network) Config() Config { return n.config }
 
-// Params lists the parameters in the order of torchvision's state_dict. The flat vector has them in this order, without
-// gaps.
+// Params lists the parameters in the order of torchvision's state_dict, and after them projection.weight and
+// projection.bias. The flat vector has them in this order, without gaps.
 func (n *Network) Params() []Tensor {
 	list := make([]Tensor, len(n.params))
 	for i, p := range n.params {
@@ -90,16 +101,46 @@ func (n *Network) Buffers() []Tensor {
 // Features is the width of the pooled features.
 func (n *Network) Features() int { return n.values[n.pooled].c }
 
-// Width is the number of columns of an output: Features or the number of classes (0 without a classifier).
+// Width is the number of columns of an output, 0 if the network does not have it.
 func (n *Network) Width(o Output) int {
-	switch {
-	case o == Pooled:
-		return n.Features()
-	case n.logits >= 0:
-		return n.values[n.logits].c
-	default:
-		return 0
+	if v := n.output(o); v >= 0 {
+		return n.values[v].c
 	}
+	return 0
+}
+
+// output is the value of an output, -1 if the network does not have it.
+func (n *Network) output(o Output) int {
+	switch o {
+	case Logits:
+		return n.logits
+	case Pooled:
+		return n.pooled
+	case Projection:
+		return n.projection
+	default:
+		return -1
+	}
+}
+
+// leading lists the layers that lead to some values, in order.
+func (n *Network) leading(to []int) []layer {
+	wanted := make([]bool, len(n.values))
+	for _, v := range to {
+		wanted[v] = true
+	}
+	var layers []layer
+	for _, l := range slices.Backward(n.layers) {
+		if !wanted[l.out] {
+			continue
+		}
+		layers = append(layers, l)
+		for _, v := range l.in {
+			wanted[v] = true
+		}
+	}
+	slices.Reverse(layers)
+	return layers
 }
 
 // State is a network's numbers.

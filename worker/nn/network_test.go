@@ -124,8 +124,8 @@ func TestConfigErrorsNameEveryFault(t *testing.T) {
 			"width 0.3", "try width 0.296875",
 		}},
 		{nn.Config{Architecture: "resnet18", Width: math.NaN(), Size: 32, Channels: 3}, []string{"width is NaN"}},
-		{nn.Config{Architecture: "resnet18", Width: 1, Size: 1 << 20, Channels: 2, Outputs: -1}, []string{
-			"size is 1048576", "channels is 2", "outputs is -1",
+		{nn.Config{Architecture: "resnet18", Width: 1, Size: 1 << 20, Channels: 2, Outputs: -1, Projection: -2}, []string{
+			"size is 1048576", "channels is 2", "outputs is -1", "projection is -2; it must be in 0..1048576",
 		}},
 	} {
 		_, err := nn.New(test.config)
@@ -235,17 +235,20 @@ func TestTrainingConfigErrors(t *testing.T) {
 	n := mustNew(t, nn.Config{Architecture: "resnet10", Width: 0.125, Size: 16, Channels: 1})
 	s := n.NewState()
 	good := nn.TrainingConfig{
-		Batch: 2, Output: nn.Pooled, Loss: meanSquare,
+		Batch: 2, Outputs: []nn.Output{nn.Pooled}, Loss: meanSquare,
 		Gradients: make([]float32, len(s.Params)), Statistics: make([]float32, len(s.Buffers)),
 	}
 	for want, change := range map[string]func(c *nn.TrainingConfig){
 		"batch":         func(c *nn.TrainingConfig) { c.Batch = 0 },
 		"at least 2":    func(c *nn.TrainingConfig) { c.Batch = 1 },
-		"no classifier": func(c *nn.TrainingConfig) { c.Output = nn.Logits },
+		"no outputs":    func(c *nn.TrainingConfig) { c.Outputs = nil },
+		"pooled twice":  func(c *nn.TrainingConfig) { c.Outputs = []nn.Output{nn.Pooled, nn.Pooled} },
+		"no classifier": func(c *nn.TrainingConfig) { c.Outputs = []nn.Output{nn.Pooled, nn.Logits} },
+		"no projection": func(c *nn.TrainingConfig) { c.Outputs = []nn.Output{nn.Projection} },
 		"criterion":     func(c *nn.TrainingConfig) { c.Loss = nil },
 		"gradients":     func(c *nn.TrainingConfig) { c.Gradients = c.Gradients[1:] },
 		"statistics":    func(c *nn.TrainingConfig) { c.Statistics = nil },
-		"output 7":      func(c *nn.TrainingConfig) { c.Output = 7 },
+		"output 7":      func(c *nn.TrainingConfig) { c.Outputs = []nn.Output{7} },
 	} {
 		c := good
 		change(&c)

@@ -3,6 +3,7 @@ package nn_test
 import (
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,7 +195,7 @@ func TestTrainingIsPyTorchs(t *testing.T) {
 			for range 2 { // the second run has dirty buffers
 				s.run(t, r.images)
 			}
-			worst := r.check(t, "train.logits", s.features)
+			worst := r.check(t, "train.logits", s.features[0])
 			// The trained parameters and running statistics leave by Export, which puts them in PyTorch's layout.
 			after := &nn.State{Params: s.gradients, Buffers: append([]float32(nil), r.state.Buffers...)}
 			r.network.UpdateRunning(after.Buffers, s.statistics)
@@ -222,18 +223,20 @@ func TestTrainingIsPyTorchs(t *testing.T) {
 			}
 			pooled := newStep(t, r.network, r.state, referenceBatch, nn.Pooled, meanSquare)
 			pooled.run(t, r.images)
-			worst = max(worst, r.check(t, "train.features", pooled.features))
+			worst = max(worst, r.check(t, "train.features", pooled.features[0]))
 			t.Logf("largest relative error %.1e", worst)
 		})
 	}
 }
 
-// meanSquare is the reference's loss, mean(x^2), with its gradient.
-func meanSquare(features, gradient []float32) (float64, error) {
+// meanSquare is the reference's loss, mean(x^2), with its gradient; of several outputs the sum.
+func meanSquare(features, gradients [][]float32) (float64, error) {
 	loss := 0.0
-	for i, x := range features {
-		loss += float64(x) * float64(x) / float64(len(features))
-		gradient[i] = float32(2 * float64(x) / float64(len(features)))
+	for i, f := range features {
+		for j, x := range f {
+			loss += float64(x) * float64(x) / float64(len(f))
+			gradients[i][j] = float32(2 * float64(x) / float64(len(f)))
+		}
 	}
 	return loss, nil
 }
@@ -242,11 +245,17 @@ func meanSquare(features, gradient []float32) (float64, error) {
 type step struct {
 	training              *nn.Training
 	gradients, statistics []float32
-	features              []float32 // that the criterion saw last
-	order                 []int     // of OnGradient in the last run
+	features              [][]float32 // that the criterion saw last
+	order                 []int       // of OnGradient in the last run
 }
 
 func newStep(t testing.TB, n *nn.Network, s *nn.State, batch int, output nn.Output, c nn.Criterion) *step {
+	t.Helper()
+	return newSteps(t, n, s, batch, []nn.Output{output}, c)
+}
+
+// newSteps is newStep with several outputs.
+func newSteps(t testing.TB, n *nn.Network, s *nn.State, batch int, outputs []nn.Output, c nn.Criterion) *step {
 	t.Helper()
 	x := &step{gradients: make([]float32, len(s.Params)), statistics: make([]float32, len(s.Buffers))}
 	for i := range x.gradients { // whatever a run does not write is noticed
@@ -254,10 +263,13 @@ func newStep(t testing.TB, n *nn.Network, s *nn.State, batch int, output nn.Outp
 	}
 	var err error
 	x.training, err = n.NewTraining(s, nn.TrainingConfig{
-		Batch: batch, Output: output,
-		Loss: func(features, gradient []float32) (float64, error) {
-			x.features = append(x.features[:0], features...)
-			return c(features, gradient)
+		Batch: batch, Outputs: outputs,
+		Loss: func(features, gradients [][]float32) (float64, error) {
+			x.features = x.features[:0]
+			for _, f := range features {
+				x.features = append(x.features, slices.Clone(f))
+			}
+			return c(features, gradients)
 		},
 		Gradients: x.gradients, Statistics: x.statistics,
 		OnGradient: func(param int) { x.order = append(x.order, param) },

@@ -47,8 +47,8 @@ func (d ResNet) validate() error {
 	return nil
 }
 
-// NewResNet makes a network with a design of its own. Of the config it takes Outputs, Size and
-// Channels; such a network has no name, so that it is not saved with a config.json.
+// NewResNet makes a network with a design of its own. Of the config it takes Outputs, Projection,
+// Size and Channels; such a network has no name, so that it is not saved with a config.json.
 func NewResNet(d ResNet, c Config) (*Network, error) {
 	if err := c.validateInput(); err != nil {
 		return nil, err
@@ -75,6 +75,7 @@ func NewResNet(d ResNet, c Config) (*Network, error) {
 		width := b.n.Features()
 		b.n.logits = b.linear("fc", x, initUniformFan, initUniformFan, kernel.Identity, c.Outputs, width)
 	}
+	b.projection(c.Projection)
 	return b.n, nil
 }
 

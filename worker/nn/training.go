@@ -2,28 +2,30 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
 
-// Criterion is a loss. It is called in the forward pass with the network's output [batch, width] and fills gradient,
-// of the same shape, with the derivative of the loss that is to be descended. Both slices are valid during the call.
-// It may block, for example on a sum over all lanes. Its error ends the run.
-type Criterion func(features []float32, gradient []float32) (loss float64, err error)
+// Criterion is a loss. It is called in the forward pass with the network's outputs, [batch, width] each, in the order
+// of TrainingConfig.Outputs, and fills every element of gradients, of the same shapes, with the derivative of the loss
+// that is to be descended. The slices are valid during the call. It may block, for example on a sum over all lanes. Its
+// error ends the run.
+type Criterion func(features, gradients [][]float32) (loss float64, err error)
 
 // TrainingConfig is what a lane's graph needs beside the network and its state.
 type TrainingConfig struct {
-	Batch  int       // images of a run
-	Output Output    // what Loss sees
-	Loss   Criterion //
+	Batch   int       // images of a run
+	Outputs []Output  // what Loss sees: one or more, each once
+	Loss    Criterion //
 
 	Gradients  []float32 // written by each run: laid out like State.Params
 	Statistics []float32 // written by each run: batch mean and unbiased batch variance, laid out like State.Buffers
 
 	// OnGradient is called in the backward pass when the gradient of Params()[param] has been written, once for each
-	// parameter, from the last to the first. Parameters without influence (a classifier when Output is Pooled) have
-	// gradient 0. Statistics are complete when the first call comes. Nil: no calls.
+	// parameter, from the last to the first. Parameters without influence (a classifier when Outputs has no
+	// Logits) have gradient 0. Statistics are complete when the first call comes. Nil: no calls.
 	OnGradient func(param int)
 }
 
@@ -41,18 +43,19 @@ func (n *Network) NewTraining(s *State, c TrainingConfig) (*Training, error) {
 	if err := n.checkTraining(s, c); err != nil {
 		return nil, fmt.Errorf("nn: training: %w", err)
 	}
-	last := n.logits
-	if c.Output == Pooled {
-		last = n.pooled
+	c.Outputs = slices.Clone(c.Outputs)
+	outputs := make([]int, len(c.Outputs))
+	for i, o := range c.Outputs {
+		outputs[i] = n.output(o)
 	}
 	t := &Training{state: s, config: c}
 	var err error
 	t.graph, err = newGraph(n, c.Batch, t, func(g *graph) error {
 		t.graph, t.nodes, t.wrt = g, map[int]*gorgonia.Node{}, nil
-		if err := g.forward(last); err != nil {
+		if err := g.forward(outputs); err != nil {
 			return err
 		}
-		return g.backward(last)
+		return g.backward(outputs)
 	})
 	if err != nil {
 		return nil, err
@@ -61,13 +64,12 @@ func (n *Network) NewTraining(s *State, c TrainingConfig) (*Training, error) {
 }
 
 func (n *Network) checkTraining(s *State, c TrainingConfig) error {
+	if err := n.checkOutputs(c.Outputs); err != nil {
+		return err
+	}
 	switch {
 	case c.Loss == nil:
 		return fmt.Errorf("there is no criterion")
-	case c.Output > Pooled:
-		return fmt.Errorf("output %d is not known", c.Output)
-	case c.Output == Logits && n.logits < 0:
-		return fmt.Errorf("the network has no classifier (outputs is 0): its output is pooled")
 	case len(s.Params) != n.paramsLen || len(s.Buffers) != n.buffersLen:
 		return fmt.Errorf("the state has %d parameters and %d buffers; the network has %d and %d",
 			len(s.Params), len(s.Buffers), n.paramsLen, n.buffersLen)
@@ -75,6 +77,25 @@ func (n *Network) checkTraining(s *State, c TrainingConfig) error {
 		return fmt.Errorf("gradients has %d elements; the network has %d parameters", len(c.Gradients), n.paramsLen)
 	case len(c.Statistics) != n.buffersLen:
 		return fmt.Errorf("statistics has %d elements; the network has %d", len(c.Statistics), n.buffersLen)
+	}
+	return nil
+}
+
+func (n *Network) checkOutputs(outputs []Output) error {
+	if len(outputs) == 0 {
+		return fmt.Errorf("there are no outputs for the criterion; name at least one of logits, pooled and projection")
+	}
+	for i, o := range outputs {
+		switch {
+		case o > Projection:
+			return fmt.Errorf("%s is not known; there are logits, pooled and projection", o)
+		case slices.Contains(outputs[:i], o):
+			return fmt.Errorf("outputs has %s twice; the criterion can use one for several terms", o)
+		case o == Logits && n.logits < 0:
+			return fmt.Errorf("the network has no classifier (outputs is 0): it has no logits")
+		case o == Projection && n.projection < 0:
+			return fmt.Errorf("the network has no projection (projection is 0)")
+		}
 	}
 	return nil
 }
@@ -139,6 +160,7 @@ func (g *graph) gradient(
 	o.run = func(in [][]float32) error {
 		run(in, dst)
 		g.train.written(param)
+		g.unused(param - 1)
 		return nil
 	}
 	return g.apply(o, children...)
@@ -151,8 +173,8 @@ func (t *Training) written(param int) {
 }
 
 // backward adds the loss and everything that symbolic differentiation makes of it.
-func (g *graph) backward(last int) error {
-	cost, err := g.loss(last)
+func (g *graph) backward(outputs []int) error {
+	cost, err := g.loss(outputs)
 	if err != nil {
 		return err
 	}
@@ -168,45 +190,68 @@ func (g *graph) backward(last int) error {
 	return nil
 }
 
-// loss adds the operation that calls the criterion. Its gradient operation is the first of the backward pass.
-func (g *graph) loss(v int) (*gorgonia.Node, error) {
-	x := g.operand(v)
+// loss adds the operation that calls the criterion with the values of the outputs.
+func (g *graph) loss(outputs []int) (*gorgonia.Node, error) {
 	c := &g.train.config
-	shape := g.shape(v)
-	gradient := g.arena.get(product(shape))
-	g.consume(v)
+	heads := make([]operand, len(outputs))
+	children := make(gorgonia.Nodes, len(outputs))
+	gradients := make([][]float32, len(outputs))
 	o := g.newOp("loss", nil)
+	o.wrt = make([]bool, len(outputs))
+	for i, v := range outputs {
+		heads[i] = g.operand(v)
+		children[i], o.wrt[i] = heads[i].node, heads[i].route == direct
+		gradients[i] = g.arena.get(product(g.shape(v)))
+	}
+	for _, v := range outputs {
+		g.consume(v)
+	}
 	o.run = func(in [][]float32) error {
-		loss, err := c.Loss(in[0], gradient)
+		loss, err := c.Loss(in, gradients)
 		o.out = gorgonia.NewF32(float32(loss))
 		return err
 	}
-	o.wrt = []bool{true}
 	var node *gorgonia.Node
 	o.diff = func(gorgonia.Nodes, *gorgonia.Node) (gorgonia.Nodes, error) {
-		o := g.newOp("loss gradient", gradient, shape...)
-		o.run = func([][]float32) error {
-			g.unused()
-			return nil
-		}
-		n, err := g.apply(o, node)
-		if err != nil {
-			return nil, err
-		}
-		g.hold(n, gradient)
-		return gorgonia.Nodes{n}, nil
+		return g.lossGradients(outputs, heads, gradients, node)
 	}
 	var err error
-	node, err = g.apply(o, x.node)
+	node, err = g.apply(o, children...)
 	return node, err
 }
 
-// unused gives the parameters that are not in the graph, which are the last, gradient 0.
-func (g *graph) unused() {
-	for i := len(g.net.params) - 1; i >= 0; i-- {
-		if _, used := g.train.nodes[i]; !used {
-			clear(g.gradientOf(i))
-			g.train.written(i)
+// lossGradients makes one operation for each output, which hands on the gradient that the criterion has written: an
+// operation has one output. They are the first of the backward pass.
+func (g *graph) lossGradients(
+	outputs []int, heads []operand, gradients [][]float32, loss *gorgonia.Node,
+) (gorgonia.Nodes, error) {
+	nodes := make(gorgonia.Nodes, len(outputs))
+	for i, v := range outputs {
+		o := g.newOp("loss gradient", gradients[i], g.shape(v)...)
+		o.run = func([][]float32) error { return nil }
+		if i == 0 {
+			o.run = func([][]float32) error {
+				g.unused(len(g.net.params) - 1)
+				return nil
+			}
 		}
+		n, err := g.apply(o, loss)
+		if err != nil {
+			return nil, err
+		}
+		g.hold(n, gradients[i])
+		nodes[i] = heads[i].deliver(n)
+	}
+	return nodes, nil
+}
+
+// unused gives the parameters from last downwards that are not in the graph gradient 0, as far as the next that is.
+func (g *graph) unused(last int) {
+	for i := last; i >= 0; i-- {
+		if _, used := g.train.nodes[i]; used {
+			return
+		}
+		clear(g.gradientOf(i))
+		g.train.written(i)
 	}
 }

@@ -62,7 +62,8 @@ func TestAnnouncedGradientsAreFinal(t *testing.T) {
 	var announced [][]float32
 	var first []float32
 	training, err := r.network.NewTraining(r.state, nn.TrainingConfig{
-		Batch: referenceBatch, Loss: meanSquare, Gradients: gradients, Statistics: statistics,
+		Batch: referenceBatch, Outputs: []nn.Output{nn.Logits}, Loss: meanSquare,
+		Gradients: gradients, Statistics: statistics,
 		OnGradient: func(i int) {
 			if first == nil {
 				first = slices.Clone(statistics)
@@ -108,7 +109,7 @@ func TestLanesRunSideBySideWithTheSameBits(t *testing.T) {
 			barrier.Add(lanes) // all lanes meet in the criterion, as they do when it reduces a sum
 			for l := range lanes {
 				done.Go(func() {
-					criterion := func(f, g []float32) (float64, error) {
+					criterion := func(f, g [][]float32) (float64, error) {
 						barrier.Done()
 						barrier.Wait()
 						return meanSquare(f, g)
@@ -134,7 +135,7 @@ func TestLanesRunSideBySideWithTheSameBits(t *testing.T) {
 func TestErrorsComeBackAsTheyAre(t *testing.T) {
 	r := loadReference(t, 0)
 	fail := true
-	s := newStep(t, r.network, r.state, referenceBatch, nn.Logits, func(f, g []float32) (float64, error) {
+	s := newStep(t, r.network, r.state, referenceBatch, nn.Logits, func(f, g [][]float32) (float64, error) {
 		if fail {
 			return 0, fmt.Errorf("step 7: %w", errCriterion)
 		}
@@ -159,7 +160,7 @@ func TestErrorsComeBackAsTheyAre(t *testing.T) {
 
 func TestPanicsBecomeErrors(t *testing.T) {
 	r := loadReference(t, 0)
-	s := newStep(t, r.network, r.state, referenceBatch, nn.Logits, func([]float32, []float32) (float64, error) {
+	s := newStep(t, r.network, r.state, referenceBatch, nn.Logits, func(_, _ [][]float32) (float64, error) {
 		panic("no such class")
 	})
 	if err := s.training.Run(r.images); err == nil || !strings.Contains(err.Error(), "no such class") {
@@ -213,7 +214,7 @@ func TestDroppedGraphsAreCollected(t *testing.T) {
 	build := func(times int) uint64 {
 		for range times {
 			training, err := n.NewTraining(s, nn.TrainingConfig{
-				Batch: 16, Loss: meanSquare,
+				Batch: 16, Outputs: []nn.Output{nn.Logits}, Loss: meanSquare,
 				Gradients: make([]float32, len(s.Params)), Statistics: make([]float32, len(s.Buffers)),
 			})
 			if err != nil {

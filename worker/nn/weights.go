@@ -18,11 +18,30 @@ const tracked = ".num_batches_tracked"
 // prefixes are what wrappers put before the names of a network's parameters.
 var prefixes = [...]string{"module.", "backbone.", "model."}
 
-// Import reads a torchvision state_dict into s. The prefixes module., backbone. and model., in any nesting, are taken
-// off names. F64, F16 and BF16 are converted. Every parameter and running statistic must be there, with its shape, and
-// nothing else: one error, which wraps ErrWeights, lists every tensor that is missing, extra, of another shape or type,
-// or there twice. num_batches_tracked is optional. After an error s is as it was.
-func (n *Network) Import(s *State, f *safetensors.File) error {
+// Import reads a torchvision state_dict into s, with projection.weight and projection.bias if the network has them. The
+// prefixes module., backbone. and model., in any nesting, are taken off names. F64, F16 and BF16 are converted. Every
+// parameter and running statistic must be there, with its shape, and nothing else: one error, which wraps ErrWeights,
+// lists every tensor that is missing, extra, of another shape or type, or there twice. num_batches_tracked is optional.
+// After an error s is as it was.
+func (n *Network) Import(s *State, f *safetensors.File) error { return n.importParams(s, f, n.params) }
+
+// importStart is Import of a file that may lack the projection, both tensors of it.
+func (n *Network) importStart(s *State, f *safetensors.File) error {
+	params := n.params
+	if n.projection >= 0 {
+		weight, bias := params[len(params)-2], params[len(params)-1]
+		if !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool {
+			name := bare(t.Name)
+			return name == weight.Name || name == bias.Name
+		}) {
+			params = params[:len(params)-2]
+		}
+	}
+	return n.importParams(s, f, params)
+}
+
+// importParams is Import of the first parameters and all running statistics. Parameters that are not imported stay.
+func (n *Network) importParams(s *State, f *safetensors.File, params []param) error {
 	faults := faultList{}
 	given := make(map[string]safetensors.Tensor, len(f.Tensors))
 	for _, t := range f.Tensors {
@@ -43,7 +62,7 @@ func (n *Network) Import(s *State, f *safetensors.File) error {
 			delete(given, counter)
 		}
 	}
-	for _, p := range n.params {
+	for _, p := range params {
 		importTensor(p.Tensor, given, out.Params, &faults)
 	}
 	for name, t := range given {
@@ -52,7 +71,8 @@ func (n *Network) Import(s *State, f *safetensors.File) error {
 	if err := faults.err(); err != nil {
 		return err
 	}
-	copy(s.Params, out.Params)
+	last := params[len(params)-1]
+	copy(s.Params, out.Params[:last.Offset+last.Len])
 	copy(s.Buffers, out.Buffers)
 	s.Batches = out.Batches
 	return nil
@@ -90,7 +110,8 @@ func bare(name string) string {
 	}
 }
 
-// Export writes a torchvision state_dict: names, shapes, layout and order, with num_batches_tracked.
+// Export writes a torchvision state_dict: names, shapes, layout and order, with num_batches_tracked. projection.weight
+// and projection.bias, if the network has them, come last.
 func (n *Network) Export(s *State) *safetensors.File {
 	f := &safetensors.File{}
 	write := func(t Tensor, flat []float32) {

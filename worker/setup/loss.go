@@ -1,25 +1,97 @@
 package setup
 
 import (
+	"fmt"
+
 	"pupil/coordinator/job"
 	"pupil/loss"
+	"pupil/storage/dataset"
+	"pupil/worker/nn"
+	"pupil/worker/train"
 )
 
-func lossConfig(t job.Term) loss.Config {
+// buildLoss makes the loss over the heads that its terms look at: logits, and pooled features.
+func (j *Job) buildLoss() error {
+	var heads []loss.Head
+	position := map[string]int{}
+	for _, features := range []string{job.FeaturesLogits, job.FeaturesPooled} {
+		if !j.Spec.Uses(features) {
+			continue
+		}
+		from := train.Head{Teacher: nn.Logits, Student: nn.Logits}
+		if features == job.FeaturesPooled {
+			from = train.Head{Teacher: nn.Pooled, Student: nn.Pooled}
+			if j.StudentConfig.Projection > 0 {
+				from.Student = nn.Projection
+			}
+		}
+		h := loss.Head{Student: j.Student.Width(from.Student)}
+		if j.Teacher != nil {
+			h.Teacher = j.Teacher.Width(from.Teacher)
+		}
+		position[features] = len(heads)
+		heads, j.Heads = append(heads, h), append(j.Heads, from)
+	}
+	var terms []loss.Config
+	for i, t := range j.Spec.Loss {
+		if err := j.checkTerm(t, heads[position[t.Features]], j.Data.Manifest()); err != nil {
+			return fmt.Errorf("loss.%d: %w", i, err)
+		}
+		terms = append(terms, lossConfig(t, position[t.Features]))
+	}
+	var err error
+	j.Loss, err = loss.New(terms, heads, j.Spec.Batch, j.Spec.Seed)
+	return err
+}
+
+// checkTerm says what of the networks and the data does not fit a term, with the job's keys.
+func (j *Job) checkTerm(t job.Term, h loss.Head, m dataset.Manifest) error {
+	if t.Name == job.TermCrossEntropy {
+		if len(m.Classes) == 0 || len(m.Classes) > h.Student {
+			return fmt.Errorf("cross_entropy needs a label for each image and an output for each class; the dataset has %d "+
+				"classes, the student %d outputs", len(m.Classes), h.Student)
+		}
+		return nil
+	}
+	if h.Teacher == 0 {
+		return fmt.Errorf("features is %s, but the teacher in %s has no classifier; use pooled", t.Features, j.Spec.Teacher.Model)
+	}
+	over := t.Name == job.TermPriorMutualInformation && t.Joint == job.JointProduct && t.Start.KL == 0 && t.FeatureGroups == 1
+	if h.Teacher != h.Student && !over {
+		advice := "set student.outputs to the teacher's width (only prior_mutual_information with the product joint, start.kl 0 " +
+			"and one feature group takes others)"
+		if t.Features == job.FeaturesPooled {
+			advice = "set student.projection to true"
+		}
+		return fmt.Errorf("the teacher's features (%s) have width %d and the student's %d, and %s compares them one by one; %s",
+			t.Features, h.Teacher, h.Student, t.Name, advice)
+	}
+	if groups := t.FeatureGroups; h.Student%groups != 0 || groups > 1 && h.Student/groups < 2 {
+		return fmt.Errorf("feature_groups is %d, but the features (%s) have width %d; give a number that divides it into groups of "+
+			"2 or more", groups, t.Features, h.Student)
+	}
+	if n := len(t.Prior.Mean); n > 0 && n != h.Student {
+		return fmt.Errorf("prior.mean has %d values; the features have width %d", n, h.Student)
+	}
+	return nil
+}
+
+// labelled says whether a term looks at the dataset's labels.
+func (j *Job) labelled() bool {
+	for _, t := range j.Spec.Loss {
+		if t.Name == job.TermCrossEntropy {
+			return true
+		}
+	}
+	return false
+}
+
+func lossConfig(t job.Term, head int) loss.Config {
 	return loss.Config{
-		Name: t.Name, Weight: t.Weight,
+		Name: t.Name, Head: head, Weight: t.Weight, Ramp: loss.Ramp(t.Ramp),
+		FeatureGroups: t.FeatureGroups, FeatureOrder: t.FeatureOrder, Standardize: t.Standardize,
 		TeacherTemperature: t.TeacherTemperature, StudentTemperature: t.StudentTemperature,
 		LabelSmoothing: t.LabelSmoothing, Joint: t.Joint, Posterior: t.Posterior,
 		Prior: loss.PriorConfig(t.Prior), Start: loss.Start(t.Start),
 	}
-}
-
-// prior is the initial prior of the job's mutual-information term, or nil.
-func (j *Job) prior() (*loss.Prior, error) {
-	for _, t := range j.Loss {
-		if t.Name == loss.PriorMutualInformation {
-			return loss.NewPrior(t.Prior, j.Classes, j.Spec.Seed)
-		}
-	}
-	return nil, nil
 }

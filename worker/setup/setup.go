@@ -27,18 +27,15 @@ type Job struct {
 
 	Student       *nn.Network
 	StudentConfig nn.ModelConfig // config.json of the student's folder
-	StudentOutput nn.Output
 
 	Teacher       *nn.Network // nil: supervised
 	TeacherState  *nn.State
-	TeacherOutput nn.Output
 	TeacherDigest string // "" without a teacher
 	TeacherConfig nn.ModelConfig
 
-	Classes     int // width of the features that the loss sees
-	Loss        []loss.Config
-	StudentView *augment.Pipeline
-	TeacherView *augment.Pipeline // nil without a teacher
+	Loss  *loss.Loss
+	Heads []train.Head // where the loss's heads come from
+	Views *augment.Views
 }
 
 // Open reads the dataset's manifest and the teacher, and builds what the job describes.
@@ -56,8 +53,8 @@ func Open(ctx context.Context, spec *job.Spec) (*Job, error) {
 	if err := j.buildViews(); err != nil {
 		return nil, err
 	}
-	for _, t := range spec.Loss {
-		j.Loss = append(j.Loss, lossConfig(t))
+	if err := j.buildLoss(); err != nil {
+		return nil, err
 	}
 	return j, nil
 }
@@ -118,99 +115,76 @@ func (j *Job) openTeacher(ctx context.Context) error {
 		return fmt.Errorf("student.size and student.channels are %d and %d, but the teacher in %s takes %d and %d",
 			j.Spec.Student.Size, j.Spec.Student.Channels, t.Model, c.Size, c.Channels)
 	}
-	j.TeacherOutput = output(t.Features)
 	return nil
 }
 
 func (j *Job) buildStudent() (err error) {
 	s := j.Spec.Student
 	manifest := j.Data.Manifest()
-	outputs := s.Outputs
-	switch {
-	case outputs > 0:
-	case j.Teacher != nil && j.TeacherOutput == nn.Pooled:
-		outputs = j.Teacher.Features()
-	case j.Teacher != nil:
-		outputs = j.TeacherConfig.Outputs
-	default:
-		outputs = len(manifest.Classes)
+	c := nn.Config{Architecture: s.Architecture, Width: s.Width, Size: s.Size, Channels: s.Channels}
+	if j.Spec.Uses(job.FeaturesLogits) { // else a classifier would never learn
+		c.Outputs = j.outputs(manifest)
 	}
-	c := nn.Config{Architecture: s.Architecture, Width: s.Width, Outputs: outputs, Size: s.Size, Channels: s.Channels}
-	j.StudentOutput = output(s.Features)
-	if j.StudentOutput == nn.Pooled {
-		c.Outputs = 0 // the loss sees the features; a classifier would never learn
+	if j.Spec.Uses(job.FeaturesPooled) && s.Projection {
+		c.Projection = j.Teacher.Features()
 	}
 	if j.Student, err = nn.New(c); err != nil {
 		return fmt.Errorf("student: %w", err)
 	}
-	j.Classes = c.Outputs
-	if j.StudentOutput == nn.Pooled {
-		j.Classes = j.Student.Features()
-	}
 	j.StudentConfig = nn.ModelConfig{Config: c, Classes: classNames(j, manifest, c.Outputs)}
-	return j.checkWidths(manifest)
+	return nil
+}
+
+// outputs is the width of the student's logits.
+func (j *Job) outputs(m dataset.Manifest) int {
+	if n := j.Spec.Student.Outputs; n > 0 {
+		return n
+	}
+	for _, t := range j.Spec.Loss {
+		if t.Features == job.FeaturesLogits && t.NeedsTeacher() {
+			return j.TeacherConfig.Outputs
+		}
+	}
+	return len(m.Classes)
 }
 
 // classNames are the names of the student's outputs, when they are known.
 func classNames(j *Job, m dataset.Manifest, outputs int) []string {
-	if j.Teacher != nil && len(j.TeacherConfig.Classes) == outputs {
+	switch {
+	case outputs == 0:
+	case j.Teacher != nil && len(j.TeacherConfig.Classes) == outputs:
 		return j.TeacherConfig.Classes
-	}
-	if j.Teacher == nil && len(m.Classes) == outputs {
+	case len(m.Classes) == outputs && (j.Teacher == nil || j.labelled()):
 		return m.Classes
 	}
 	return nil
 }
 
-func (j *Job) checkWidths(m dataset.Manifest) error {
-	if j.Teacher != nil {
-		if j.TeacherOutput == nn.Logits && j.TeacherConfig.Outputs == 0 {
-			return fmt.Errorf("teacher.features is logits, but the teacher in %s has no classifier; use pooled", j.Spec.Teacher.Model)
-		}
-		width := j.TeacherConfig.Outputs
-		if j.TeacherOutput == nn.Pooled {
-			width = j.Teacher.Features()
-		}
-		if width != j.Classes {
-			return fmt.Errorf("the teacher's features (%s) have width %d and the student's (%s) %d; they must be equal: "+
-				"set student.outputs, or other features", j.Spec.Teacher.Features, width, j.Spec.Student.Features, j.Classes)
-		}
-	}
-	for i, t := range j.Spec.Loss {
-		if t.Name == "cross_entropy" && (len(m.Classes) == 0 || len(m.Classes) > j.Classes) {
-			return fmt.Errorf("loss.%d: cross_entropy needs a label for each image and an output for each class; "+
-				"the dataset has %d classes, the student %d outputs", i, len(m.Classes), j.Classes)
-		}
-		if n := len(t.Prior.Mean); n > 0 && n != j.Classes {
-			return fmt.Errorf("loss.%d.prior.mean has %d values; the features have width %d", i, n, j.Classes)
-		}
-	}
-	return nil
-}
-
-func output(name string) nn.Output {
-	if name == "pooled" {
-		return nn.Pooled
-	}
-	return nn.Logits
-}
-
 func (j *Job) buildViews() (err error) {
 	s := j.Spec
 	m := j.Data.Manifest()
-	student := &nn.Normalize{Mean: adapt(m.Mean, s.Student.Channels), Std: adapt(m.Std, s.Student.Channels)}
+	fallback := &nn.Normalize{Mean: adapt(m.Mean, s.Student.Channels), Std: adapt(m.Std, s.Student.Channels)}
+	var teacher *augment.Pipeline
 	if j.Teacher != nil {
 		if j.TeacherConfig.Normalize != nil {
-			student = j.TeacherConfig.Normalize
+			fallback = j.TeacherConfig.Normalize
 		}
-		j.TeacherConfig.Normalize = choose(s.Views.Teacher.Normalize, student)
-		if j.TeacherView, err = view(s.Views.Teacher, s.Student, j.TeacherConfig.Normalize); err != nil {
+		j.TeacherConfig.Normalize = choose(s.Views.Teacher.Normalize, fallback)
+		if teacher, err = view(s.Views.Teacher, s.Student, j.TeacherConfig.Normalize); err != nil {
 			return fmt.Errorf("views.teacher: %w", err)
 		}
 	}
-	j.StudentConfig.Normalize = choose(s.Views.Student.Normalize, student)
-	if j.StudentView, err = view(s.Views.Student, s.Student, j.StudentConfig.Normalize); err != nil {
+	j.StudentConfig.Normalize = choose(s.Views.Student.Normalize, fallback)
+	student, err := view(s.Views.Student, s.Student, j.StudentConfig.Normalize)
+	if err != nil {
 		return fmt.Errorf("views.student: %w", err)
+	}
+	policy := augment.Policy(s.Views.Policy)
+	if teacher == nil {
+		policy = augment.PolicyIndependent // there is one view
+	}
+	if j.Views, err = augment.NewViews(teacher, student, policy); err != nil {
+		return fmt.Errorf("views: %w", err)
 	}
 	return nil
 }
@@ -268,7 +242,7 @@ func (j *Job) State(ctx context.Context) (*train.State, error) {
 		return nil, err
 	}
 	var err error
-	if s.Prior, err = j.prior(); err != nil {
+	if s.Loss, err = j.Loss.NewState(); err != nil {
 		return nil, err
 	}
 	if s.Optimizer, err = j.optimizer(); err != nil {

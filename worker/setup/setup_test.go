@@ -2,12 +2,15 @@ package setup_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"pupil/augment"
 	"pupil/coordinator/job"
 	"pupil/worker/nn"
 	"pupil/worker/setup"
+	"pupil/worker/train"
 )
 
 const example = "../../deploy/examples/fashion.yaml"
@@ -26,8 +29,8 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if j.Classes != 10 || j.Data.Count() != 6000 || j.Teacher == nil || j.TeacherView == nil || j.TeacherDigest == "" {
-		t.Errorf("%d classes, %d images, teacher %v", j.Classes, j.Data.Count(), j.Teacher)
+	if len(j.Heads) != 1 || j.Data.Count() != 6000 || j.Teacher == nil || j.Views.Teacher() == nil || j.TeacherDigest == "" {
+		t.Errorf("%d heads, %d images, teacher %v", len(j.Heads), j.Data.Count(), j.Teacher)
 	}
 	if want := int(j.Spec.Epochs * float64(6000/j.Spec.Batch)); j.Steps != want {
 		t.Errorf("%d steps, want %d", j.Steps, want)
@@ -68,21 +71,80 @@ func TestExamplesAreValid(t *testing.T) {
 }
 
 func TestVariants(t *testing.T) {
-	supervised, err := open(t, "teacher=null", "loss=[{name: cross_entropy}]")
+	logits := train.Head{Teacher: nn.Logits, Student: nn.Logits}
+	projected := train.Head{Teacher: nn.Pooled, Student: nn.Projection}
+	for name, c := range map[string]struct {
+		overrides           []string
+		heads               []train.Head
+		outputs, projection int
+		classes             int // with names
+	}{
+		"logits": {nil, []train.Head{logits}, 10, 0, 10},
+		"supervised": {
+			[]string{"teacher=null", "loss=[{name: cross_entropy}]"},
+			[]train.Head{logits}, 10, 0, 10,
+		},
+		// The teacher's pooled features have width 128, and the student has no classifier that would not learn.
+		"pooled": {
+			[]string{"loss=[{features: pooled, feature_groups: 16}]"},
+			[]train.Head{projected}, 0, 128, 0,
+		},
+		"both": {
+			[]string{"loss=[{features: pooled, feature_groups: 16}, {name: kl}]"},
+			[]train.Head{logits, projected}, 10, 128, 10,
+		},
+		"over-clustering": {
+			[]string{"student.outputs=20", "loss=[{start: {kl: 0}}]"},
+			[]train.Head{logits}, 20, 0, 0,
+		},
+		"pooled and labels": {
+			[]string{"loss=[{name: l2, features: pooled}, {name: cross_entropy}]"},
+			[]train.Head{logits, projected}, 10, 128, 10,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j, err := open(t, c.overrides...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := j.StudentConfig
+			if !slices.Equal(j.Heads, c.heads) || s.Outputs != c.outputs || s.Projection != c.projection || len(s.Classes) != c.classes {
+				t.Errorf("heads %v, student %+v", j.Heads, s)
+			}
+			if (j.Views.Teacher() == nil) != (j.Teacher == nil) {
+				t.Errorf("the teacher is %v, its view %v", j.Teacher, j.Views.Teacher())
+			}
+			if _, err := j.State(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Sheet draws the views that training uses.
+func TestSheet(t *testing.T) {
+	j, err := open(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if supervised.Teacher != nil || supervised.TeacherView != nil || supervised.Classes != 10 ||
-		len(supervised.StudentConfig.Classes) != 10 {
-		t.Errorf("without a teacher: %+v", supervised.StudentConfig)
+	rows, err := j.Sheet(t.Context(), 3, 2)
+	if err != nil || len(rows) != 3 {
+		t.Fatal(len(rows), err)
 	}
-	// The teacher's pooled features have width 128; the student's logits take that width.
-	pooled, err := open(t, "teacher.features=pooled")
+	last := rows[2]
+	sample, data, err := j.Data.Sample(t.Context(), 4000)
+	if err != nil || last.Name != sample.Name || len(last.Teacher) != 2 || len(last.Student) != 2 {
+		t.Fatalf("row %q with %d and %d views, want %q with 2 and 2; %v", last.Name, len(last.Teacher), len(last.Student),
+			sample.Name, err)
+	}
+	img, err := augment.Decode(data, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pooled.Classes != 128 || pooled.StudentOutput != nn.Logits {
-		t.Errorf("pooled teacher: %d classes", pooled.Classes)
+	v := make([]float32, j.Views.Student().Len())
+	j.Views.Apply(make([]float32, len(v)), v, img, augment.Key{Seed: j.Spec.Seed, Sample: 4000, Epoch: 1})
+	if !slices.Equal(last.Student[1].Pix, j.Views.Student().Picture(v).Pix) {
+		t.Error("the second view is not that of the second epoch")
 	}
 }
 
@@ -95,7 +157,10 @@ func TestOpenRefuses(t *testing.T) {
 		"no teacher":      {[]string{"teacher.model=" + filepath.ToSlash(t.TempDir())}, "teacher.model"},
 		"large batch":     {[]string{"batch=8192"}, "fewer than a batch"},
 		"another size":    {[]string{"student.size=32"}, "student.size"},
-		"another width":   {[]string{"student.features=pooled"}, "must be equal"},
+		"another width":   {[]string{"student.projection=false", "loss=[{name: l2, features: pooled}]"}, "student.projection"},
+		"other outputs":   {[]string{"student.outputs=20"}, "loss.0: the teacher's features (logits) have width 10"},
+		"uneven groups":   {[]string{"loss=[{features: pooled, feature_groups: 7}]"}, "loss.0: feature_groups is 7"},
+		"means":           {[]string{"loss=[{prior: {mean: [1, 2]}}]"}, "loss.0: prior.mean has 2 values"},
 		"too few outputs": {[]string{"teacher=null", "student.outputs=3", "loss=[{name: cross_entropy}]"}, "cross_entropy"},
 	} {
 		t.Run(name, func(t *testing.T) {

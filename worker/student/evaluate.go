@@ -17,13 +17,14 @@ import (
 
 // Report is how good a job's networks are on its held-out images.
 type Report struct {
-	KNN      KNNReport `json:"knn"`
-	Accuracy *float64  `json:"accuracy"` // top-1 of the student's logits; nil when they are not the dataset's classes
-	Images   int       `json:"images"`   // held out
+	KNN      Accuracies `json:"knn"`      // of k-nearest-neighbour classification by pooled features, see KNN
+	Probe    Accuracies `json:"probe"`    // of a linear classifier of pooled features, see Probe
+	Accuracy *float64   `json:"accuracy"` // top-1 of the student's logits; nil when they are not the dataset's classes
+	Images   int        `json:"images"`   // held out
 }
 
-// KNNReport are accuracies of KNN by pooled features; nil: not measured.
-type KNNReport struct {
+// Accuracies are those of a job's networks; nil: not measured.
+type Accuracies struct {
 	Teacher   *float64 `json:"teacher"`
 	Untrained *float64 `json:"untrained"` // the student before its first step
 	Student   *float64 `json:"student"`
@@ -45,24 +46,30 @@ func Evaluate(ctx context.Context, j *setup.Job, folder storage.Bucket, threads 
 		return r, nil // nothing to compare with
 	}
 	if j.Teacher != nil {
-		if r.KNN.Teacher, _, err = e.measure(ctx, j.Teacher, j.TeacherState, j.TeacherConfig); err != nil {
+		m, err := e.measure(ctx, j.Teacher, j.TeacherState, j.TeacherConfig)
+		if err != nil {
 			return nil, fmt.Errorf("evaluate the teacher: %w", err)
 		}
+		r.KNN.Teacher, r.Probe.Teacher = &m.knn, &m.probe
 	}
 	start, err := j.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.KNN.Untrained, _, err = e.measure(ctx, j.Student, start.Model, j.StudentConfig); err != nil {
+	untrained, err := e.measure(ctx, j.Student, start.Model, j.StudentConfig)
+	if err != nil {
 		return nil, fmt.Errorf("evaluate the untrained student: %w", err)
 	}
+	r.KNN.Untrained, r.Probe.Untrained = &untrained.knn, &untrained.probe
 	network, state, config, _, err := nn.LoadFolder(ctx, folder)
 	if err != nil {
 		return nil, fmt.Errorf("load the student: %w", err)
 	}
-	if r.KNN.Student, r.Accuracy, err = e.measure(ctx, network, state, config); err != nil {
+	trained, err := e.measure(ctx, network, state, config)
+	if err != nil {
 		return nil, fmt.Errorf("evaluate the student: %w", err)
 	}
+	r.KNN.Student, r.Probe.Student, r.Accuracy = &trained.knn, &trained.probe, trained.top
 	return r, nil
 }
 
@@ -76,26 +83,33 @@ func (e *evaluation) source(d *dataset.Dataset) Source {
 	return Source{Data: d, SkipBroken: e.job.Spec.Dataset.Broken == job.BrokenSkip, Threads: e.threads}
 }
 
-// measure returns the k-NN accuracy, and that of the logits when they stand for the dataset's classes.
-func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig) (knn, top *float64, err error) {
+// measured is what one network reaches on the held-out images.
+type measured struct {
+	knn, probe float64
+	top        *float64 // accuracy of the logits; nil unless they stand for the dataset's classes
+}
+
+func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig) (m measured, err error) {
 	training, err := Extract(ctx, n, s, c, e.source(e.job.Data))
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
 	test, err := Extract(ctx, n, s, c, e.source(e.test))
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
 	v := e.job.Spec.Evaluate
-	accuracy, err := KNN(training, test, min(v.Neighbors, len(training.Labels)), v.Temperature, e.threads)
-	if err != nil {
-		return nil, nil, err
+	if m.knn, err = KNN(training, test, min(v.Neighbors, len(training.Labels)), v.Temperature, e.threads); err != nil {
+		return m, err
+	}
+	if m.probe, err = Probe(training, test, DefaultProbeConfig(), e.threads); err != nil {
+		return m, err
 	}
 	if classes := e.test.Manifest().Classes; len(classes) > 0 && slices.Equal(classes, c.Classes) {
 		share := test.Accuracy()
-		top = &share
+		m.top = &share
 	}
-	return &accuracy, top, nil
+	return m, nil
 }
 
 // extractBatch is how many images go through a network at once.

@@ -2,6 +2,7 @@ package train_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"pupil/allreduce/memlink"
 	"pupil/internal/random"
 	"pupil/loss"
+	"pupil/storage/dataset"
 	"pupil/worker/feed"
 	"pupil/worker/nn"
 	"pupil/worker/optim"
@@ -29,6 +31,7 @@ type world struct {
 	student, teacher *nn.Network
 	teacherState     *nn.State
 	terms            []loss.Config
+	heads            []train.Head
 	seed             uint64
 	steps            int
 	optimizer        optim.Config
@@ -45,6 +48,7 @@ func newWorld(t testing.TB, steps int) *world {
 	w.teacherState = w.teacher.NewState()
 	w.teacher.Init(w.teacherState, 99)
 	w.terms = []loss.Config{loss.DefaultConfig(loss.PriorMutualInformation)}
+	w.heads = []train.Head{{Teacher: nn.Logits, Student: nn.Logits}}
 	return w
 }
 
@@ -64,18 +68,44 @@ func (w *world) state(t testing.TB) *train.State {
 	w.student.Init(s.Model, w.seed)
 	s.Model.Batches = w.batches
 	var err error
-	for _, c := range w.terms {
-		if c.Name == loss.PriorMutualInformation {
-			if s.Prior, err = loss.NewPrior(c.Prior, classes, w.seed); err != nil {
-				t.Fatal(err)
-			}
-		}
+	if s.Loss, err = w.loss(t).NewState(); err != nil {
+		t.Fatal(err)
 	}
 	if s.Optimizer, err = optim.New(w.optimizer, len(s.Model.Params), w.groups()); err != nil {
 		t.Fatal(err)
 	}
 	s.Scaler = allreduce.NewScaler(len(w.student.Params())+len(w.student.Buffers()), lanes)
 	return s
+}
+
+// addPooled gives the student a projection to the teacher's pooled features, and the loss a second head.
+func (w *world) addPooled(t testing.TB, student string, width float64) {
+	t.Helper()
+	c := nn.Config{
+		Architecture: student, Width: width, Outputs: classes, Projection: w.teacher.Features(), Size: size, Channels: 1,
+	}
+	var err error
+	if w.student, err = nn.New(c); err != nil {
+		t.Fatal(err)
+	}
+	w.heads = append(w.heads, train.Head{Teacher: nn.Pooled, Student: nn.Projection})
+}
+
+// lossHeads are the widths of the heads.
+func (w *world) lossHeads() (heads []loss.Head) {
+	for _, h := range w.heads {
+		heads = append(heads, loss.Head{Teacher: w.teacher.Width(h.Teacher), Student: w.student.Width(h.Student)})
+	}
+	return heads
+}
+
+func (w *world) loss(t testing.TB) *loss.Loss {
+	t.Helper()
+	l, err := loss.New(w.terms, w.lossHeads(), images, w.seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func (w *world) groups() (groups []optim.Group) {
@@ -99,6 +129,7 @@ func (w *world) batch(step, lane_ int) *feed.Batch {
 	}
 	for i := range b.Labels {
 		b.Labels[i] = r.IntN(classes)
+		b.Samples = append(b.Samples, dataset.Sample{Name: fmt.Sprintf("%d-%d.png", lane_, i)})
 	}
 	return b
 }
@@ -152,16 +183,16 @@ func (m *memory) Save(_ context.Context, s train.Snapshot) error {
 	return nil
 }
 
-func (w *world) config(carried []int, threads, from int, reducer train.Reducer, c *control) train.Config {
+func (w *world) config(t testing.TB, carried []int, threads, from int, reducer train.Reducer, c *control) train.Config {
+	t.Helper()
 	next := make(map[int]int)
 	for _, l := range carried {
 		next[l] = from
 	}
 	return train.Config{
 		Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
-		Epoch: func(int) int { return 0 }, Student: w.student, StudentOutput: nn.Logits,
-		Teacher: w.teacher, TeacherState: w.teacherState, TeacherOutput: nn.Logits,
-		Loss: w.terms, Classes: classes, Schedule: w.schedule,
+		Epoch: func(int) int { return 0 }, Student: w.student,
+		Teacher: w.teacher, TeacherState: w.teacherState, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule,
 		Source: &source{world: w, next: next}, Reducer: reducer, Control: c,
 	}
 }
@@ -192,7 +223,7 @@ func (w *world) cluster(t testing.TB, plan [][]int, threads, stopAfter int, from
 		if rank == len(plan)-1 {
 			stop.stopAfter = stopAfter
 		}
-		c := w.config(carried, threads, states[rank].Step, rings[rank], stop)
+		c := w.config(t, carried, threads, states[rank].Step, rings[rank], stop)
 		if rank == 0 {
 			c.Saver = saved
 		}

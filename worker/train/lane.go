@@ -2,7 +2,9 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"pupil/loss"
@@ -19,15 +21,14 @@ type lane struct {
 	loss     *loss.Lane
 
 	gradients, statistics []float32
-	teacherFeatures       []float64
-	studentFeatures       []float64
+	pairs                 []loss.Pair // by head
 	scratch               []int32
 	missing               []int // by bucket: tensors that are not complete yet
 
 	// of the step
 	ctx       context.Context // of the call that is running; the graph's callbacks have no parameter for it
 	batch     *feed.Batch
-	result    *loss.Result
+	result    evaluated
 	err       error // of a callback that cannot return one
 	clock     stopwatch
 	waiting   time.Duration
@@ -48,11 +49,19 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 	c := t.config
 	l := &lane{
 		trainer: t, number: number,
-		loss:            t.loss.Lane(size),
-		gradients:       make([]float32, t.layout.sizes[0]),
-		statistics:      make([]float32, t.layout.sizes[1]),
-		studentFeatures: make([]float64, size*c.Classes),
-		missing:         make([]int, len(t.layout.buckets)),
+		loss:       c.Loss.Lane(number*size, size),
+		gradients:  make([]float32, t.layout.sizes[0]),
+		statistics: make([]float32, t.layout.sizes[1]),
+		missing:    make([]int, len(t.layout.buckets)),
+	}
+	outputs := make([]nn.Output, len(c.Heads))
+	for i, h := range c.Heads {
+		outputs[i] = h.Student
+		p := loss.Pair{Student: make([]float64, size*c.Student.Width(h.Student))}
+		if c.Teacher != nil {
+			p.Teacher = make([]float64, size*c.Teacher.Width(h.Teacher))
+		}
+		l.pairs = append(l.pairs, p)
 	}
 	longest := 0
 	for _, b := range t.layout.buckets {
@@ -61,13 +70,12 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 	l.scratch = make([]int32, longest)
 	var err error
 	if c.Teacher != nil {
-		l.teacherFeatures = make([]float64, size*c.Classes)
 		if l.teacher, err = c.Teacher.NewInference(c.TeacherState, size); err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
 	}
 	l.training, err = c.Student.NewTraining(t.state.Model, nn.TrainingConfig{
-		Batch: size, Output: c.StudentOutput, Loss: l.criterion,
+		Batch: size, Outputs: outputs, Loss: l.criterion,
 		Gradients: l.gradients, Statistics: l.statistics, OnGradient: l.onGradient,
 	})
 	if err != nil {
@@ -90,7 +98,7 @@ func (l *lane) close() {
 // step computes one batch and gives its gradients to the exchange.
 func (l *lane) step(ctx context.Context) (err error) {
 	t := l.trainer
-	l.ctx, l.err, l.result, l.skipped = ctx, nil, nil, 0
+	l.ctx, l.err, l.result, l.skipped = ctx, nil, evaluated{}, 0
 	start := time.Now()
 	if l.batch, err = t.config.Source.Next(ctx, l.number); err != nil {
 		return err
@@ -113,7 +121,9 @@ func (l *lane) step(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("lane %d: teacher: %w", l.number, err)
 		}
-		widen(l.teacherFeatures, pick(t.config.TeacherOutput, pooled, logits))
+		for i, h := range t.config.Heads {
+			widen(l.pairs[i].Teacher, pick(h.Teacher, pooled, logits))
+		}
 	}
 	if err := l.training.Run(l.batch.Student); err != nil {
 		return fmt.Errorf("lane %d: %w", l.number, err)
@@ -124,23 +134,44 @@ func (l *lane) step(ctx context.Context) (err error) {
 	return nil
 }
 
-// criterion is called by the graph between forward and backward.
-func (l *lane) criterion(features, gradient []float32) (float64, error) {
-	t := l.trainer
-	widen(l.studentFeatures, features)
-	b := loss.Batch{Student: l.studentFeatures, Labels: l.batch.Labels}
-	if l.teacher != nil {
-		b.Teacher = l.teacherFeatures
+// criterion is called by the graph between forward and backward, with the heads' features.
+func (l *lane) criterion(features, gradients [][]float32) (float64, error) {
+	for i, p := range l.pairs {
+		widen(p.Student, features[i])
 	}
-	result, err := l.loss.Evaluate(b, t.state.Prior, t.progress(), l.reduce)
+	result, err := l.trainer.evaluate(l.loss, loss.Batch{Heads: l.pairs, Labels: l.batch.Labels}, l.reduce)
 	if err != nil {
-		return 0, err
+		return 0, l.named(err)
 	}
-	for i, g := range result.Gradient {
-		gradient[i] = float32(g)
+	for i, g := range result.Gradients {
+		for k, v := range g {
+			gradients[i][k] = float32(v)
+		}
 	}
 	l.result = result
 	return result.Loss, nil
+}
+
+// named adds to an error of the loss the name of the sample that it is about.
+func (l *lane) named(err error) error {
+	var s *loss.SampleError
+	if errors.As(err, &s) && s.Sample < len(l.batch.Samples) {
+		return fmt.Errorf("image %s: %w", l.batch.Samples[s.Sample].Name, err)
+	}
+	return err
+}
+
+// images names the batch's first images, for an error that any of them may have caused.
+func (l *lane) images() string {
+	const most = 4
+	var names []string
+	for _, s := range l.batch.Samples[:min(most, len(l.batch.Samples))] {
+		names = append(names, s.Name)
+	}
+	if more := len(l.batch.Samples) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // reduce lets another lane compute while this one waits for the sum.
@@ -168,7 +199,9 @@ func (l *lane) onGradient(param int) {
 func (l *lane) complete(b int) {
 	l.missing[b]--
 	if l.missing[b] == 0 && l.err == nil {
-		l.err = l.trainer.exchange.give(b, l.gradients, l.statistics, l.scratch)
+		if l.err = l.trainer.exchange.give(b, l.gradients, l.statistics, l.scratch); errors.Is(l.err, errNonFinite) {
+			l.err = fmt.Errorf("images %s: %w", l.images(), l.err)
+		}
 	}
 }
 

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"pupil/loss"
+	"pupil/worker/nn"
 )
 
 var errNonFinite = errors.New("a value is not finite")
@@ -16,7 +16,6 @@ var errNonFinite = errors.New("a value is not finite")
 type Trainer struct {
 	config   Config
 	state    *State
-	loss     *loss.Loss
 	layout   *layout
 	exchange *exchange
 	gather   *gather
@@ -35,12 +34,8 @@ func New(c Config, state *State) (*Trainer, error) {
 	if c.Threads < 1 {
 		return nil, fmt.Errorf("train: threads is %d; it must be at least 1", c.Threads)
 	}
-	criterion, err := loss.New(c.Loss, c.Classes, c.Batch)
-	if err != nil {
-		return nil, err
-	}
 	t := &Trainer{
-		config: c, state: state, loss: criterion, layout: newLayout(c.Student),
+		config: c, state: state, layout: newLayout(c.Student),
 		places: make(chan struct{}, c.Threads), saver: newSaver(c.Saver),
 	}
 	t.gradients = make([]float32, t.layout.sizes[0])
@@ -60,7 +55,7 @@ func New(c Config, state *State) (*Trainer, error) {
 		t.lanes = append(t.lanes, l)
 	}
 	if len(t.lanes) == 0 {
-		t.idle = criterion.Lane(0)
+		t.idle = c.Loss.Lane(0, 0)
 	}
 	return t, nil
 }
@@ -107,15 +102,13 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 	t.exchange.begin(step, t.state.Scaler.Exponents(), group)
 
 	lanes := newTaskGroup(group.ctx)
-	var result *loss.Result
+	var result evaluated
 	for _, l := range t.lanes {
 		lanes.run(l.step)
 	}
 	if t.idle != nil {
 		lanes.run(func(ctx context.Context) (err error) {
-			result, err = t.idle.Evaluate(t.emptyBatch(), t.state.Prior, t.progress(), func(sums []int64) error {
-				return t.gather.sum(ctx, sums)
-			})
+			result, err = t.evaluate(t.idle, t.emptyBatch(), func(sums []int64) error { return t.gather.sum(ctx, sums) })
 			return err
 		})
 	}
@@ -136,13 +129,13 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 	}
 	reduced := time.Now()
 	rate := t.config.Schedule.Rate(step)
-	saturated, err := t.update(result, rate)
+	saturated, err := t.update(result.Result, rate)
 	if err != nil {
 		return false, fmt.Errorf("step %d: %w", step+1, err)
 	}
 	p := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
-		Loss: result.Loss, Terms: result.Terms, Health: result.Health,
+		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank,
 		Images: t.config.Batch, Skipped: agreed.skipped, Saturated: saturated,
 		Times: Times{
 			Step: time.Since(begin).Seconds(), Reduce: reduced.Sub(computed).Seconds(), Update: time.Since(reduced).Seconds(),
@@ -153,15 +146,34 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 		p.Times.Input = max(p.Times.Input, l.waiting.Seconds())
 	}
 	t.config.Control.Committed(p)
-	return agreed.stop, t.watchCollapse(result.Health)
+	return agreed.stop, t.config.Collapse.watch(&t.state.Collapsing, t.state.Step, result.Health, result.rank,
+		t.measuresRank(step), t.config.RankEvery)
+}
+
+// evaluated is what a step's loss says.
+type evaluated struct {
+	*loss.Result
+	rank float64 // 0: not measured in this step
+}
+
+// evaluate is a lane's part of the step's loss.
+func (t *Trainer) evaluate(l *loss.Lane, b loss.Batch, reduce loss.Reduce) (e evaluated, err error) {
+	if e.Result, err = l.Evaluate(b, t.state.Loss, t.progress(), reduce); err != nil {
+		return evaluated{}, err
+	}
+	if t.measuresRank(t.state.Step) {
+		e.rank, err = l.EffectiveRank(b, reduce)
+	}
+	return e, err
+}
+
+// measuresRank says whether the effective rank is measured in a step.
+func (t *Trainer) measuresRank(step int) bool {
+	return t.config.RankEvery > 0 && step%t.config.RankEvery == 0
 }
 
 func (t *Trainer) emptyBatch() loss.Batch {
-	b := loss.Batch{Student: []float64{}, Labels: []int{}}
-	if t.config.Teacher != nil {
-		b.Teacher = []float64{}
-	}
-	return b
+	return loss.Batch{Heads: make([]loss.Pair, len(t.config.Heads)), Labels: []int{}}
 }
 
 // skipped is the number of broken images that this worker's lanes replaced in the step.
@@ -182,18 +194,10 @@ func (t *Trainer) update(result *loss.Result, rate float64) (saturated int, err 
 	s.Optimizer.Step(s.Model.Params, t.gradients, s.Step, rate)
 	t.config.Student.UpdateRunning(s.Model.Buffers, t.statistics)
 	s.Model.Batches++
-	for _, x := range []struct {
-		what   string
-		values []float32
-	}{{"weight", s.Model.Params}, {"running statistic", s.Model.Buffers}} {
-		if k := nonFinite(x.values); k >= 0 {
-			return 0, fmt.Errorf("%w: %s %d after the update; lower optimizer.learning_rate, or look at the images",
-				errNonFinite, x.what, k)
-		}
+	if err := t.checkUpdated(); err != nil {
+		return 0, err
 	}
-	if result.Prior != nil {
-		s.Prior = result.Prior
-	}
+	s.Loss = result.State
 	if err := s.Scaler.Update(t.largest, t.saturated); err != nil {
 		return 0, err
 	}
@@ -204,23 +208,26 @@ func (t *Trainer) update(result *loss.Result, rate float64) (saturated int, err 
 	return saturated, nil
 }
 
-// watchCollapse counts the steps in a row in which the student used too few classes.
-func (t *Trainer) watchCollapse(h loss.Health) error {
-	c := t.config.Collapse
-	if c.UsedClasses <= 0 || t.config.Teacher == nil || c.Patience < 1 {
-		return nil
+// checkUpdated looks for the first value of the state that is not finite after an update.
+func (t *Trainer) checkUpdated() error {
+	m := t.state.Model
+	for _, x := range []struct {
+		what    string
+		values  []float32
+		tensors []nn.Tensor
+	}{{"weight", m.Params, t.config.Student.Params()}, {"running statistic", m.Buffers, t.config.Student.Buffers()}} {
+		k := nonFinite(x.values)
+		if k < 0 {
+			continue
+		}
+		for _, tensor := range x.tensors {
+			if k < tensor.Offset+tensor.Len {
+				return fmt.Errorf("%w: %s %s, element %d, after the update; lower optimizer.learning_rate, or look at the images",
+					errNonFinite, x.what, tensor.Name, k-tensor.Offset)
+			}
+		}
 	}
-	need := int(math.Ceil(c.UsedClasses * float64(h.TeacherUsedClasses)))
-	if h.UsedClasses >= need {
-		t.state.Collapsed = 0
-		return nil
-	}
-	t.state.Collapsed++
-	if t.state.Collapsed < c.Patience {
-		return nil
-	}
-	return fmt.Errorf("%w: it used %d classes, fewer than %d, in each of the last %d steps (step %d); "+
-		"try a warmer start (loss.start.kl), or lower collapse.used_classes", ErrCollapsed, h.UsedClasses, need, c.Patience, t.state.Step)
+	return nil
 }
 
 // votes are what all workers must agree on after a step.

@@ -2,6 +2,7 @@ package train_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"pupil/loss"
@@ -22,12 +23,23 @@ func reference(t *testing.T, w *world) *train.State {
 	}
 	gradients := make([]float32, len(s.Model.Params))
 	statistics := make([]float32, len(s.Model.Buffers))
-	var features, wanted []float32
+	job := plain.Job{Terms: w.terms, Heads: w.lossHeads(), Seed: w.seed}
+	var outputs []nn.Output
+	for _, h := range w.heads {
+		outputs = append(outputs, h.Student)
+	}
+	var features, wanted [][]float32 // by head; wanted nil: none
 	student, err := w.student.NewTraining(s.Model, nn.TrainingConfig{
-		Batch: lane, Output: nn.Logits, Gradients: gradients, Statistics: statistics,
-		Loss: func(f, g []float32) (float64, error) {
-			features = append(features[:0], f...)
-			copy(g, wanted)
+		Batch: lane, Outputs: outputs, Gradients: gradients, Statistics: statistics,
+		Loss: func(f, g [][]float32) (float64, error) {
+			features = nil
+			for i := range f {
+				features = append(features, slices.Clone(f[i]))
+				clear(g[i])
+				if wanted != nil {
+					copy(g[i], wanted[i])
+				}
+			}
 			return 0, nil
 		},
 	})
@@ -41,30 +53,37 @@ func reference(t *testing.T, w *world) *train.State {
 		}
 	}
 	for step := range w.steps {
-		var all loss.Batch
+		all := loss.Batch{Heads: make([]loss.Pair, len(w.heads))}
 		for group := range lanes {
 			b := w.batch(step, group)
-			_, logits, err := teacher.Run(b.Teacher)
+			pooled, logits, err := teacher.Run(b.Teacher)
 			if err != nil {
 				t.Fatal(err)
 			}
-			wanted = make([]float32, lane*classes)
+			wanted = nil
 			pass(b.Student)
-			for i := range features {
-				all.Teacher = append(all.Teacher, float64(logits[i]))
-				all.Student = append(all.Student, float64(features[i]))
+			for i, h := range w.heads {
+				p := &all.Heads[i]
+				if h.Teacher == nn.Pooled {
+					p.Teacher = append(p.Teacher, wide(pooled)...)
+				} else {
+					p.Teacher = append(p.Teacher, wide(logits)...)
+				}
+				p.Student = append(p.Student, wide(features[i])...)
 			}
 			all.Labels = append(all.Labels, b.Labels...)
 		}
-		r, err := plain.Evaluate(w.terms, classes, all, s.Prior, float64(step)/float64(w.steps))
+		r, err := plain.Evaluate(job, all, s.Loss, float64(step)/float64(w.steps))
 		if err != nil {
 			t.Fatal(err)
 		}
 		sum := make([]float64, len(gradients))
 		mean := make([]float64, len(statistics))
 		for group := range lanes {
-			for i := range wanted {
-				wanted[i] = float32(r.Gradient[group*lane*classes+i])
+			wanted = nil
+			for _, g := range r.Gradients {
+				size := len(g) / lanes
+				wanted = append(wanted, narrow(g[group*size:][:size]))
 			}
 			pass(w.batch(step, group).Student)
 			for i, g := range gradients {
@@ -76,9 +95,17 @@ func reference(t *testing.T, w *world) *train.State {
 		}
 		s.Optimizer.Step(s.Model.Params, narrow(sum), step, w.schedule.Rate(step))
 		w.student.UpdateRunning(s.Model.Buffers, narrow(mean))
-		s.Prior = r.Prior
+		s.Loss = r.State
 	}
 	return s
+}
+
+func wide(v []float32) []float64 {
+	out := make([]float64, len(v))
+	for i, x := range v {
+		out[i] = float64(x)
+	}
+	return out
 }
 
 func narrow(v []float64) []float32 {
@@ -104,6 +131,7 @@ func TestAgainstPlainTrainer(t *testing.T) {
 		"prior mutual information": {loss.DefaultConfig(loss.PriorMutualInformation)},
 		"mixture":                  {mixture()},
 		"kl and cross-entropy":     {loss.DefaultConfig(loss.KL), loss.DefaultConfig(loss.CrossEntropy)},
+		"pooled features":          pooledTerms(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 4)
@@ -111,14 +139,17 @@ func TestAgainstPlainTrainer(t *testing.T) {
 			w.optimizer = optim.Config{Name: "sgd", Momentum: 0.5, WeightDecay: 0.01}
 			w.terms = terms
 			w.student = network(t, "resnet10_cifar", 0.125)
+			if name == "pooled features" {
+				w.addPooled(t, "resnet10_cifar", 0.125)
+			}
 			want := reference(t, w)
 			states, _ := w.cluster(t, [][]int{{0, 1, 2}}, 1, 0, nil)
 			got := states[0]
 			compare(t, "weights", got.Model.Params, want.Model.Params, tolerance)
 			compare(t, "running statistics", got.Model.Buffers, want.Model.Buffers, tolerance)
-			if want.Prior != nil {
-				compare(t, "m", narrow(got.Prior.M), narrow(want.Prior.M), tolerance)
-				compare(t, "d", narrow(got.Prior.D), narrow(want.Prior.D), tolerance)
+			for i, p := range want.Loss.Priors {
+				compare(t, "m", narrow(got.Loss.Priors[i].M), narrow(p.M), tolerance)
+				compare(t, "d", narrow(got.Loss.Priors[i].D), narrow(p.D), tolerance)
 			}
 			start := w.state(t)
 			moved := 0.0

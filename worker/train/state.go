@@ -16,32 +16,33 @@ import (
 
 // State is everything that the next step depends on, besides the job and the data. Equal states give equal students.
 type State struct {
-	Step      int // committed steps
-	Network   *nn.Network
-	Model     *nn.State
-	Prior     *loss.Prior // nil: the loss has none
-	Optimizer optim.Optimizer
-	Scaler    *allreduce.Scaler // exponents of the next step's fixed-point sums
-	Collapsed int               // steps in a row with too few used classes
+	Step       int // committed steps
+	Network    *nn.Network
+	Model      *nn.State
+	Loss       *loss.State
+	Optimizer  optim.Optimizer
+	Scaler     *allreduce.Scaler // exponents of the next step's fixed-point sums
+	Collapsing Collapsing
 }
 
 // The parts of a checkpoint. Student and prior are also what a user takes away.
 const (
 	PartStudent   = "student"
 	PartPrior     = "prior"
+	PartMoments   = "moments" // of the teacher's features
 	PartOptimizer = "optimizer"
 )
 
 // meta is the state that is no tensor.
 type meta struct {
-	Step      int               `json:"step"`
-	Scaler    *allreduce.Scaler `json:"scaler"`
-	Collapsed int               `json:"collapsed"`
+	Step       int               `json:"step"`
+	Scaler     *allreduce.Scaler `json:"scaler"`
+	Collapsing Collapsing        `json:"collapsing"`
 }
 
 // Snapshot copies the state.
 func (s *State) Snapshot() (Snapshot, error) {
-	m, err := json.Marshal(meta{s.Step, s.Scaler, s.Collapsed})
+	m, err := json.Marshal(meta{s.Step, s.Scaler, s.Collapsing})
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("encode the trainer's state: %w", err)
 	}
@@ -56,6 +57,9 @@ func (s *State) Snapshot() (Snapshot, error) {
 	if prior := s.ExportPrior(); prior != nil {
 		parts[PartPrior] = prior
 	}
+	if moments := exportMoments(s.Loss); moments != nil {
+		parts[PartMoments] = moments
+	}
 	return Snapshot{Step: s.Step, Parts: parts, Meta: m}, nil
 }
 
@@ -68,32 +72,28 @@ func (s *State) Restore(snap Snapshot) error {
 	if m.Step != snap.Step {
 		return fmt.Errorf("the checkpoint of step %d holds the state of step %d", snap.Step, m.Step)
 	}
-	student, ok := snap.Parts[PartStudent]
-	if !ok {
-		return fmt.Errorf("the checkpoint has no part %q", PartStudent)
-	}
-	if err := s.Network.Import(s.Model, student); err != nil {
-		return fmt.Errorf("part %q: %w", PartStudent, err)
-	}
-	moments, ok := snap.Parts[PartOptimizer]
-	if !ok {
-		return fmt.Errorf("the checkpoint has no part %q", PartOptimizer)
-	}
-	for _, o := range s.Optimizer.Moments() {
-		if err := copyTensor(o.Values, moments, o.Name); err != nil {
-			return fmt.Errorf("part %q: %w", PartOptimizer, err)
+	for _, p := range []struct {
+		name   string
+		needed bool
+		read   func(f *safetensors.File) error
+	}{
+		{PartStudent, true, func(f *safetensors.File) error { return s.Network.Import(s.Model, f) }},
+		{PartOptimizer, true, func(f *safetensors.File) error { return importOptimizer(s.Optimizer, f) }},
+		{PartPrior, len(s.Loss.Priors) > 0, func(f *safetensors.File) error { return importPriors(s.Loss.Priors, f) }},
+		{PartMoments, exportMoments(s.Loss) != nil, func(f *safetensors.File) error { return importMoments(s.Loss, f) }},
+	} {
+		if !p.needed {
+			continue
 		}
-	}
-	if s.Prior != nil {
-		prior, ok := snap.Parts[PartPrior]
+		f, ok := snap.Parts[p.name]
 		if !ok {
-			return fmt.Errorf("the checkpoint has no part %q", PartPrior)
+			return fmt.Errorf("the checkpoint has no part %q", p.name)
 		}
-		if err := importPrior(s.Prior, prior); err != nil {
-			return fmt.Errorf("part %q: %w", PartPrior, err)
+		if err := p.read(f); err != nil {
+			return fmt.Errorf("part %q: %w", p.name, err)
 		}
 	}
-	s.Step, s.Collapsed = m.Step, m.Collapsed
+	s.Step, s.Collapsing = m.Step, m.Collapsing
 	return nil
 }
 
@@ -116,38 +116,11 @@ func (s *State) Digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// ExportPrior is prior.safetensors, or nil when the loss has no prior.
-func (s *State) ExportPrior() *safetensors.File {
-	p := s.Prior
-	if p == nil {
-		return nil
-	}
-	shape := []int{p.Groups, p.Classes}
-	return &safetensors.File{Tensors: []safetensors.Tensor{
-		safetensors.FromFloat64("m", shape, p.M),
-		safetensors.FromFloat64("d", shape, p.D),
-		safetensors.FromFloat64("a", shape, p.A),
-		safetensors.FromFloat64("w", []int{p.Groups}, p.W),
-	}}
-}
-
-func importPrior(p *loss.Prior, f *safetensors.File) error {
-	for _, x := range []struct {
-		name string
-		to   []float64
-	}{{"m", p.M}, {"d", p.D}, {"a", p.A}, {"w", p.W}} {
-		t, ok := f.Lookup(x.name)
-		if !ok {
-			return fmt.Errorf("tensor %q is missing", x.name)
-		}
-		v, err := t.Float64()
-		if err != nil {
+func importOptimizer(o optim.Optimizer, f *safetensors.File) error {
+	for _, m := range o.Moments() {
+		if err := copyTensor(m.Values, f, m.Name); err != nil {
 			return err
 		}
-		if len(v) != len(x.to) {
-			return fmt.Errorf("tensor %q has shape %v; the job needs %d elements", x.name, t.Shape, len(x.to))
-		}
-		copy(x.to, v)
 	}
 	return nil
 }

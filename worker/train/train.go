@@ -11,7 +11,6 @@ package train
 
 import (
 	"context"
-	"errors"
 
 	"pupil/loss"
 	"pupil/storage/safetensors"
@@ -63,9 +62,10 @@ type Progress struct {
 	Loss         float64 // of the global batch
 	Terms        []loss.TermValue
 	Health       loss.Health
-	Images       int // of the global batch
-	Skipped      int // broken images that were replaced, on all workers
-	Saturated    int // values of gradients and batch statistics that left the fixed-point range, on all workers
+	Rank         float64 // effective rank of the student's features (loss.Lane.EffectiveRank); 0: not measured
+	Images       int     // of the global batch
+	Skipped      int     // broken images that were replaced, on all workers
+	Saturated    int     // values of gradients and batch statistics that left the fixed-point range, on all workers
 	Times        Times
 }
 
@@ -88,14 +88,13 @@ type Config struct {
 	Epoch   func(step int) int
 
 	Student        *nn.Network
-	StudentOutput  nn.Output
 	Teacher        *nn.Network // nil: supervised training
 	TeacherState   *nn.State
-	TeacherOutput  nn.Output
-	Loss           []loss.Config
-	Classes        int // width of the features that the loss sees
+	Loss           *loss.Loss
+	Heads          []Head // where the loss's heads come from, in its order
 	Schedule       optim.Schedule
 	Collapse       Collapse
+	RankEvery      int // the effective rank is measured every so many steps; 0: never
 	CheckpointStep int // a checkpoint every so many steps; 0: only at the end
 
 	Source  Source
@@ -104,11 +103,8 @@ type Config struct {
 	Control Control
 }
 
-// Collapse says when a student that merges its classes stops the job.
-type Collapse struct {
-	UsedClasses float64 // share of the classes that the teacher uses; 0 never stops
-	Patience    int     // steps in a row
-}
+// Head names the outputs that a head of the loss compares. Heads have different student's outputs.
+type Head struct{ Teacher, Student nn.Output }
 
 // Outcome says how a run of the loop ended without an error.
 type Outcome int
@@ -118,9 +114,6 @@ const (
 	Finished Outcome = iota + 1 // all steps are done
 	Stopped                     // a stop was asked for; a checkpoint of the last step is saved
 )
-
-// ErrCollapsed says that the student uses too few classes, see Collapse.
-var ErrCollapsed = errors.New("the student collapsed")
 
 // The buckets that are no gradients. Gradient buckets count from 0.
 const (

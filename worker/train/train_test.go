@@ -23,10 +23,14 @@ func TestPlanAndThreadsDoNotMatter(t *testing.T) {
 		"conditional": w.terms,
 		"mixture":     {mixture()},
 		"supervised":  {loss.DefaultConfig(loss.CrossEntropy)},
+		"pooled":      pooledTerms(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 5)
 			w.terms = terms
+			if name == "pooled" {
+				w.addPooled(t, "mobilenet_v2_cifar", 0.25)
+			}
 			w.optimizer = optim.Config{Name: "adamw", WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
 			want := ""
 			for _, c := range []struct {
@@ -64,10 +68,20 @@ func mixture() loss.Config {
 	return c
 }
 
+// pooledTerms look at two heads: standardised pooled features in permuted groups, and logits.
+func pooledTerms() []loss.Config {
+	mutual, kl, l2 := loss.DefaultConfig(loss.PriorMutualInformation), loss.DefaultConfig(loss.KL), loss.DefaultConfig(loss.L2)
+	mutual.Head, mutual.Standardize, mutual.FeatureGroups, mutual.FeatureOrder = 1, true, 8, loss.OrderPermuted
+	l2.Head, l2.Standardize = 1, true
+	return []loss.Config{mutual, kl, l2}
+}
+
 // Stopped after any step, restored and carried on by other workers: the same bits.
 func TestResume(t *testing.T) {
 	w := newWorld(t, 5)
 	w.batches = 1000 // the student was trained before
+	w.terms = pooledTerms()
+	w.addPooled(t, "mobilenet_v2_cifar", 0.25)
 	w.optimizer = optim.Config{Name: "adamw", WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
 	states, _ := w.cluster(t, [][]int{{0, 1, 2}}, 1, 0, nil)
 	want := digest(t, states[0])
@@ -85,11 +99,13 @@ func TestResume(t *testing.T) {
 
 func TestRestoreRefuses(t *testing.T) {
 	w := newWorld(t, 2)
+	w.terms = pooledTerms()
+	w.addPooled(t, "mobilenet_v2_cifar", 0.25)
 	good, err := w.state(t).Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{train.PartStudent, train.PartOptimizer, train.PartPrior} {
+	for _, part := range []string{train.PartStudent, train.PartOptimizer, train.PartPrior, train.PartMoments} {
 		bad := train.Snapshot{Step: good.Step, Meta: good.Meta, Parts: map[string]*safetensors.File{}}
 		for name, f := range good.Parts {
 			if name != part {
@@ -126,7 +142,7 @@ func TestLaneError(t *testing.T) {
 				b.Student[3] = float32(math.NaN())
 			}
 			return nil
-		}, loss.ErrNonFinite, "step 2: lane 1: sample 0 of this lane: the student's feature"},
+		}, loss.ErrNonFinite, "step 2: lane 1: image 1-0.png: sample 0 of this lane: the student's feature"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 3)
@@ -134,7 +150,7 @@ func TestLaneError(t *testing.T) {
 			defer cancel()
 			rings, stop := connect(ctx, t, 1)
 			defer stop()
-			config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
+			config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
 			config.Source.(*source).spoil = c.spoil
 			state := w.state(t)
 			config.Threads = 3
@@ -160,7 +176,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	rings, stop := connect(t.Context(), t, 1)
 	defer stop()
-	config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
+	config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
 	config.Source.(*source).spoil = func(b *feed.Batch) error {
 		if b.Lane == 2 {
 			cancel(fs.ErrClosed)
@@ -186,7 +202,7 @@ func TestOverflow(t *testing.T) {
 	rings, stop := connect(t.Context(), t, 1)
 	defer stop()
 	saved := &memory{}
-	config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
+	config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
 	config.Saver, config.CheckpointStep = saved, 1
 	trainer, err := train.New(config, w.state(t))
 	if err != nil {
@@ -230,7 +246,7 @@ func TestCollapse(t *testing.T) {
 	}
 	rings, stop := connect(t.Context(), t, 1)
 	defer stop()
-	config := w.config([]int{0, 1, 2}, 1, 0, rings[0], &control{})
+	config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
 	config.Collapse = train.Collapse{UsedClasses: 1, Patience: 3}
 	trainer, err := train.New(config, state)
 	if err != nil {
