@@ -263,5 +263,9 @@ func runFields() []Field {
 			Path: "evaluate.temperature", Type: TypeNumber, Default: "0.07", Bounds: above(0),
 			Meaning: "T in a neighbour's vote exp(similarity / T).",
 		},
+		{
+			Path: "evaluate.baselines", Type: TypeBoolean, Default: "true",
+			Meaning: "Measure the teacher and the untrained student as well, to compare with. false saves the time.",
+		},
 	}
 }

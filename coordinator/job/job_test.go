@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		Collapse:   job.Collapse{UsedClasses: 0.2, Patience: 100},
 		Health:     job.Health{RankEvery: 100},
 		Checkpoint: job.Checkpoint{Every: 100, Keep: 3},
-		Evaluate:   job.Evaluate{Neighbors: 20, Temperature: 0.07},
+		Evaluate:   job.Evaluate{Neighbors: 20, Temperature: 0.07, Baselines: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -174,10 +174,12 @@ type Checkpoint struct {
 	Keep  int `yaml:"keep" json:"keep"`   // newest checkpoints that stay
 }
 
-// Evaluate says what is measured when the job ends: k-nearest-neighbour accuracy on dataset.test.
+// Evaluate says what is measured when the job ends on dataset.test: accuracies of k nearest neighbours and of a linear
+// probe.
 type Evaluate struct {
 	Neighbors   int     `yaml:"neighbors" json:"neighbors"`     // k
 	Temperature float64 `yaml:"temperature" json:"temperature"` // T in a neighbour's vote exp(similarity / T)
+	Baselines   bool    `yaml:"baselines" json:"baselines"`     // the teacher and the untrained student too
 }
 
 // NeedsTeacher says whether the term compares the student with a teacher.

@@ -45,22 +45,11 @@ func Evaluate(ctx context.Context, j *setup.Job, folder storage.Bucket, threads 
 	if len(test.Manifest().Classes) == 0 || len(j.Data.Manifest().Classes) == 0 {
 		return r, nil // nothing to compare with
 	}
-	if j.Teacher != nil {
-		m, err := e.measure(ctx, j.Teacher, j.TeacherState, j.TeacherConfig)
-		if err != nil {
-			return nil, fmt.Errorf("evaluate the teacher: %w", err)
+	if j.Spec.Evaluate.Baselines {
+		if err := e.baselines(ctx, r); err != nil {
+			return nil, err
 		}
-		r.KNN.Teacher, r.Probe.Teacher = &m.knn, &m.probe
 	}
-	start, err := j.State(ctx)
-	if err != nil {
-		return nil, err
-	}
-	untrained, err := e.measure(ctx, j.Student, start.Model, j.StudentConfig)
-	if err != nil {
-		return nil, fmt.Errorf("evaluate the untrained student: %w", err)
-	}
-	r.KNN.Untrained, r.Probe.Untrained = &untrained.knn, &untrained.probe
 	network, state, config, _, err := nn.LoadFolder(ctx, folder)
 	if err != nil {
 		return nil, fmt.Errorf("load the student: %w", err)
@@ -71,6 +60,28 @@ func Evaluate(ctx context.Context, j *setup.Job, folder storage.Bucket, threads 
 	}
 	r.KNN.Student, r.Probe.Student, r.Accuracy = &trained.knn, &trained.probe, trained.top
 	return r, nil
+}
+
+// baselines measures what a trained student is compared with.
+func (e *evaluation) baselines(ctx context.Context, r *Report) error {
+	j := e.job
+	if j.Teacher != nil {
+		m, err := e.measure(ctx, j.Teacher, j.TeacherState, j.TeacherConfig)
+		if err != nil {
+			return fmt.Errorf("evaluate the teacher: %w", err)
+		}
+		r.KNN.Teacher, r.Probe.Teacher = &m.knn, &m.probe
+	}
+	start, err := j.State(ctx)
+	if err != nil {
+		return err
+	}
+	untrained, err := e.measure(ctx, j.Student, start.Model, j.StudentConfig)
+	if err != nil {
+		return fmt.Errorf("evaluate the untrained student: %w", err)
+	}
+	r.KNN.Untrained, r.Probe.Untrained = &untrained.knn, &untrained.probe
+	return nil
 }
 
 type evaluation struct {
