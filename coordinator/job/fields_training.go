@@ -264,6 +264,11 @@ func runFields() []Field {
 			Meaning: "T in a neighbour's vote exp(similarity / T).",
 		},
 		{
+			Path: "evaluate.bank", Type: TypeInteger, Unit: "images", Default: "0", Bounds: atLeast(0),
+			Meaning: "Training images that k-NN and the linear probe learn from, spread evenly over the dataset; 0: all. " +
+				"Time and memory grow with it.",
+		},
+		{
 			Path: "evaluate.baselines", Type: TypeBoolean, Default: "true",
 			Meaning: "Measure the teacher and the untrained student as well, to compare with. false saves the time.",
 		},

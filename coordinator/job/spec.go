@@ -179,6 +179,7 @@ type Checkpoint struct {
 type Evaluate struct {
 	Neighbors   int     `yaml:"neighbors" json:"neighbors"`     // k
 	Temperature float64 `yaml:"temperature" json:"temperature"` // T in a neighbour's vote exp(similarity / T)
+	Bank        int     `yaml:"bank" json:"bank"`               // training images to learn from, spread evenly; 0: all
 	Baselines   bool    `yaml:"baselines" json:"baselines"`     // the teacher and the untrained student too
 }
 

@@ -20,11 +20,23 @@ type EvaluationConfig struct {
 	View       *augment.Pipeline // without random operations; what random ones draw depends on the sample alone
 	Channels   int               // of the decoded images, 1 or 3; 0: the view's
 	Batch      int               // images; 1 or more
+	Limit      int               // images, spread evenly over the dataset; 0, or more than there are: all
 	SkipBroken bool              // an image that cannot be decoded is left out; else it is an error
 	Workers    int               // goroutines that decode; 0: as many as Go uses threads
 }
 
-// EvaluationBatch is the images k*Batch, ..., (k+1)*Batch-1 of a dataset, in the dataset's order.
+// Count is the number of images that are read.
+func (c *EvaluationConfig) Count() int {
+	if n := c.Data.Count(); c.Limit == 0 || c.Limit > n {
+		return n
+	}
+	return c.Limit
+}
+
+// number is that of image i of those that are read in the dataset.
+func (c *EvaluationConfig) number(i int) int { return i * c.Data.Count() / c.Count() }
+
+// EvaluationBatch is the images k*Batch, ..., (k+1)*Batch-1 of those that are read, in the dataset's order.
 type EvaluationBatch struct {
 	Images  []float32        // [Batch, size, size, channels]; zeros after the first Count images
 	Labels  []int            // [Count]; -1: the image has none
@@ -65,6 +77,9 @@ func (c *EvaluationConfig) validate() error {
 	if c.Channels != 1 && c.Channels != 3 {
 		faults = append(faults, fmt.Errorf("channels is %d; it must be 1 or 3", c.Channels))
 	}
+	if c.Limit < 0 {
+		faults = append(faults, fmt.Errorf("limit is %d; it must be 0 or more images", c.Limit))
+	}
 	if c.Batch < 1 {
 		faults = append(faults, fmt.Errorf("batch is %d; it must be 1 image or more", c.Batch))
 	}
@@ -101,7 +116,7 @@ func (c *EvaluationConfig) iterate(ctx context.Context, yield func(*EvaluationBa
 }
 
 func (c *EvaluationConfig) produce(ctx context.Context, free, ready chan *EvaluationBatch) error {
-	for first := 0; first < c.Data.Count(); first += c.Batch {
+	for first := 0; first < c.Count(); first += c.Batch {
 		var b *EvaluationBatch
 		select {
 		case b = <-free:
@@ -125,17 +140,18 @@ func (c *EvaluationConfig) produce(ctx context.Context, free, ready chan *Evalua
 
 // fill makes the images from number first on.
 func (c *EvaluationConfig) fill(ctx context.Context, b *EvaluationBatch, first int) error {
-	n, size := min(c.Batch, c.Data.Count()-first), c.View.Len()
+	n, size := min(c.Batch, c.Count()-first), c.View.Len()
 	b.Labels, b.Samples = slices.Grow(b.Labels[:0], n)[:n], slices.Grow(b.Samples[:0], n)[:n]
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(c.Workers, n) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				s, img, err := load(ctx, c.Data, first+i, c.Channels, c.View.Background())
+				number := c.number(first + i)
+				s, img, err := load(ctx, c.Data, number, c.Channels, c.View.Background())
 				b.Samples[i], b.Labels[i], b.results[i] = s, s.Label, result{err: err}
 				if err == nil {
-					c.View.Apply(b.Images[i*size:][:size], img, augment.Key{Sample: uint64(first + i)})
+					c.View.Apply(b.Images[i*size:][:size], img, augment.Key{Sample: uint64(number)})
 				}
 			}
 		})

@@ -48,6 +48,33 @@ func TestEvaluationReadsEveryImageInOrder(t *testing.T) {
 	}
 }
 
+// A limit reads so many images, spread over the dataset.
+func TestEvaluationLimit(t *testing.T) {
+	_, d := pack(t, 23, 6)
+	for limit, want := range map[int]string{
+		1: "[0]", 4: "[0 5 11 17]", 22: "[0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21]", 23: "all", 100: "all",
+	} {
+		var numbers []int
+		for b, err := range feed.Evaluation(t.Context(), feed.EvaluationConfig{Data: d, View: plain(t), Batch: 3, Limit: limit}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range b.Samples {
+				if b.Images[i*size*size] != float32(s.Index)/255 {
+					t.Errorf("image %d has the pixels of another", s.Index)
+				}
+				numbers = append(numbers, s.Index)
+			}
+		}
+		if want == "all" && len(numbers) == 23 {
+			continue
+		}
+		if fmt.Sprint(numbers) != want {
+			t.Errorf("limit %d: images %v, want %s", limit, numbers, want)
+		}
+	}
+}
+
 func TestEvaluationOfBrokenImages(t *testing.T) {
 	b, _ := pack(t, 20, 10)
 	d := damage(t, b, 0, 6, 7, 15, 16, 17, 18, 19)

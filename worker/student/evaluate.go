@@ -90,8 +90,9 @@ type evaluation struct {
 	threads int
 }
 
-func (e *evaluation) source(d *dataset.Dataset) Source {
-	return Source{Data: d, SkipBroken: e.job.Spec.Dataset.Broken == job.BrokenSkip, Threads: e.threads}
+// source are a dataset's images, up to a limit; 0: all.
+func (e *evaluation) source(d *dataset.Dataset, limit int) Source {
+	return Source{Data: d, Limit: limit, SkipBroken: e.job.Spec.Dataset.Broken == job.BrokenSkip, Threads: e.threads}
 }
 
 // measured is what one network reaches on the held-out images.
@@ -101,11 +102,11 @@ type measured struct {
 }
 
 func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig) (m measured, err error) {
-	training, err := Extract(ctx, n, s, c, e.source(e.job.Data))
+	training, err := Extract(ctx, n, s, c, e.source(e.job.Data, e.job.Spec.Evaluate.Bank))
 	if err != nil {
 		return m, err
 	}
-	test, err := Extract(ctx, n, s, c, e.source(e.test))
+	test, err := Extract(ctx, n, s, c, e.source(e.test, 0))
 	if err != nil {
 		return m, err
 	}
@@ -129,17 +130,21 @@ const extractBatch = 50
 // Source is where images come from, and how.
 type Source struct {
 	Data       *dataset.Dataset
+	Limit      int  // images, spread evenly over the dataset; 0: all
 	SkipBroken bool // an image that cannot be decoded is left out; else it is an error
 	Threads    int  // batches that are computed at the same time
 }
 
-// Extract computes the features of all images of a dataset, without augmentation. The result does not depend on threads.
+// Extract computes the features of a dataset's images, without augmentation. The result does not depend on threads.
 func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, from Source) (Features, error) {
 	view, err := setup.Plain(c)
 	if err != nil {
 		return Features{}, err
 	}
-	count := from.Data.Count()
+	images := feed.EvaluationConfig{
+		Data: from.Data, View: view, Batch: extractBatch, Limit: from.Limit, SkipBroken: from.SkipBroken, Workers: from.Threads,
+	}
+	count := images.Count()
 	f := Features{Width: n.Features(), Values: make([]float32, count*n.Features()), Labels: make([]int, count)}
 	if c.Outputs > 0 {
 		f.Top = make([]int, count)
@@ -149,9 +154,7 @@ func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, 
 	used := 0 // images; less than count when broken ones are left out
 	group.Go(func() error {
 		defer close(batches)
-		for b, err := range feed.Evaluation(ctx, feed.EvaluationConfig{
-			Data: from.Data, View: view, Batch: extractBatch, SkipBroken: from.SkipBroken, Workers: from.Threads,
-		}) {
+		for b, err := range feed.Evaluation(ctx, images) {
 			if err != nil {
 				return err
 			}

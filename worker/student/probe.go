@@ -67,9 +67,8 @@ func FitProbe(train Features, c ProbeConfig, threads int) (*LinearProbe, error) 
 	}
 	o := newObjective(train, p, c, threads)
 	result, err := optimize.Minimize(optimize.Problem{Func: o.value, Grad: o.slope}, make([]float64, o.parameters()),
-		&optimize.Settings{
-			GradientThreshold: c.Tolerance, Converger: optimize.NeverTerminate{}, MajorIterations: c.Iterations,
-		}, &optimize.LBFGS{Linesearcher: &slopeSearch{}})
+		&optimize.Settings{Converger: flat{o, c.Tolerance}, MajorIterations: c.Iterations},
+		&optimize.LBFGS{Linesearcher: &slopeSearch{}})
 	if result == nil {
 		return nil, fmt.Errorf("linear probe: %w", err)
 	}
@@ -80,8 +79,25 @@ func FitProbe(train Features, c ProbeConfig, threads int) (*LinearProbe, error) 
 		return nil, fmt.Errorf("linear probe: the loss is %v after %d iterations", p.Loss, p.Iterations)
 	}
 	weights := len(p.Classes) * train.Width
-	p.Weights, p.Intercepts = slices.Clone(result.X[:weights]), slices.Clone(result.X[weights:])
+	p.Weights, p.Intercepts = slices.Clone(at.x[:weights]), slices.Clone(at.x[weights:])
 	return p, nil
+}
+
+// flat ends a fit when the gradient is within the tolerance.
+type flat struct {
+	objective *objective
+	tolerance float64
+}
+
+// Init begins a fit.
+func (flat) Init(int) {}
+
+// Converged judges an iteration.
+func (f flat) Converged(at *optimize.Location) optimize.Status {
+	if f.objective.evaluate(at.X).steepest() <= f.tolerance {
+		return optimize.GradientThreshold
+	}
+	return optimize.NotTerminated
 }
 
 // Accuracy is the share of images whose largest logit is their label. Equal logits go to the smaller label; a label that

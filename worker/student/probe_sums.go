@@ -109,6 +109,7 @@ func (s *scratch) blocks(features []float32, width int, weights []float32, first
 
 // point is the loss at some parameters, and its gradient.
 type point struct {
+	variables   []float64 // see metric
 	x, gradient []float64
 	loss        float64
 }
@@ -123,13 +124,15 @@ func (p *point) steepest() float64 {
 	return largest
 }
 
-// objective is the mean cross-entropy + |W|^2 / (2 C n), of parameters [classes * width weights, classes intercepts].
+// objective is the mean cross-entropy + |W|^2 / (2 C n), of parameters [classes * width weights, classes intercepts]. The
+// optimiser moves the variables of metric.
 type objective struct {
 	features []float32 // [len(targets), width], standardised
 	width    int
 	targets  []int // of the images, indices into the probe's classes
 	classes  int
 	penalty  float64 // 1 / (C n)
+	metric   metric
 	threads  int
 	last     point
 	stripes  [stripes]point
@@ -143,6 +146,7 @@ func newObjective(images Features, p *LinearProbe, c ProbeConfig, threads int) *
 	for i, l := range images.Labels {
 		o.targets[i], _ = slices.BinarySearch(p.Classes, l)
 	}
+	o.metric = newMetric(o.features, len(o.targets), o.width, o.classes, o.penalty, threads)
 	for i := range o.stripes {
 		o.stripes[i].gradient = make([]float64, o.parameters())
 	}
@@ -151,15 +155,16 @@ func newObjective(images Features, p *LinearProbe, c ProbeConfig, threads int) *
 
 func (o *objective) parameters() int { return o.classes * (o.width + 1) }
 
-func (o *objective) value(x []float64) float64 { return o.evaluate(x).loss }
+func (o *objective) value(variables []float64) float64 { return o.evaluate(variables).loss }
 
-func (o *objective) slope(to, x []float64) { copy(to, o.evaluate(x).gradient) }
+func (o *objective) slope(to, variables []float64) { o.metric.gradient(to, o.evaluate(variables).gradient) }
 
-// evaluate returns the loss and its gradient at x; the optimiser asks for the two one after the other.
-func (o *objective) evaluate(x []float64) *point {
-	if slices.Equal(x, o.last.x) {
+// evaluate returns the loss and its gradient by parameters; the optimiser asks for the two one after the other.
+func (o *objective) evaluate(variables []float64) *point {
+	if slices.Equal(variables, o.last.variables) {
 		return &o.last
 	}
+	x := o.metric.parameters(variables)
 	weights := o.classes * o.width
 	rounded := make([]float32, weights)
 	for i, w := range x[:weights] {
@@ -174,7 +179,7 @@ func (o *objective) evaluate(x []float64) *point {
 			o.block(sum, x[weights:], first, count, s)
 		})
 	})
-	at := point{x: slices.Clone(x), gradient: make([]float64, len(x))}
+	at := point{variables: slices.Clone(variables), x: x, gradient: make([]float64, len(x))}
 	for i := range o.stripes {
 		at.loss += o.stripes[i].loss
 		for j, g := range o.stripes[i].gradient {
