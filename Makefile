@@ -60,6 +60,14 @@ e2e: build ## the whole demo job and what a user does around it, with the built 
 bench: ## benchmarks of the kernels, networks, ring and feed
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./allreduce/... ./augment ./worker/feed ./loss
 
+# Without libopenblas0, PyTorch's matrix products would be those of the slow reference BLAS.
+TORCH := python3-torch python3-torchvision libopenblas0
+
+.PHONY: bench-torch
+bench-torch: ## the training step against PyTorch's, in one run (10 minutes; gets PyTorch; ARGS='--only REGEXP')
+	@dpkg -s $(TORCH) >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $(TORCH); }
+	$(GO) run -ldflags '$(LDFLAGS)' ./internal/bench $(ARGS)
+
 .PHONY: data
 data: build ## pack the Fashion-MNIST subset anew from the full set
 	deploy/examples/make-data
@@ -67,6 +75,10 @@ data: build ## pack the Fashion-MNIST subset anew from the full set
 .PHONY: teacher
 teacher: build ## train the example's teacher anew on the full set (about 7 minutes on 2 cores)
 	deploy/examples/make-teacher
+
+.PHONY: sweep
+sweep: build ## train with each loss of a table, three seeds each (hours; goes on where it was ended; ARGS='--only REGEXP')
+	$(GO) run ./internal/sweep --cache $(CACHE) $(ARGS)
 
 $(GOFUMPT):
 	mkdir -p $(TOOLS) && GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@v0.12.0 && mv $(TOOLS)/gofumpt $@

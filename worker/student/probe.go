@@ -51,8 +51,8 @@ type LinearProbe struct {
 	scale standard
 }
 
-// FitProbe fits a linear probe, by L-BFGS from zeros. The parameters, their sums over images and the optimiser are float64;
-// the products with features are the kernels' float32. The result does not depend on threads.
+// FitProbe fits a linear probe, by L-BFGS from zeros. The parameters, their sums over images and the optimiser are
+// float64; the products with features are the kernels' float32. The result does not depend on threads.
 func FitProbe(train Features, c ProbeConfig, threads int) (*LinearProbe, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -100,8 +100,8 @@ func (f flat) Converged(at *optimize.Location) optimize.Status {
 	return optimize.NotTerminated
 }
 
-// Accuracy is the share of images whose largest logit is their label. Equal logits go to the smaller label; a label that
-// no training image has is never met.
+// Accuracy is the share of images whose largest logit is their label. Equal logits go to the smaller label; a label
+// that no training image has is never met.
 func (p *LinearProbe) Accuracy(test Features, threads int) (float64, error) {
 	if test.Width != len(p.scale.mean) {
 		return 0, fmt.Errorf("linear probe: features of width %d and %d", len(p.scale.mean), test.Width)

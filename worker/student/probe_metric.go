@@ -11,11 +11,13 @@ import (
 	"pupil/internal/kernel"
 )
 
-// metric is a change of variables in which the probe's objective is nearly round where the fit begins. A network's features
-// resemble each other so much that L-BFGS takes ten times as many iterations without it; what it converges to is the same.
+// metric is a change of variables in which the probe's objective is nearly round where the fit begins. A network's
+// features resemble each other so much that L-BFGS takes ten times as many iterations without it; what it converges to
+// is the same.
 //
-// With all parameters 0 the Hessian is (I - 1 1^T / K) / K (x) S for K classes and the features' correlations S. With the
-// penalty A = S / K + ridge I = L L^T, and weights W = V L^-1 the Hessian by V is the identity, up to the projection.
+// With all parameters 0 the Hessian is (I - 1 1^T / K) / K (x) S for K classes and the features' correlations S. With
+// the penalty A = S / K + ridge I = L L^T, and weights W = V L^-1 the Hessian by V is the identity, up to the
+// projection.
 type metric struct {
 	classes, width int
 	root           blas64.Triangular // L [width, width]

@@ -6,10 +6,10 @@ import (
 	"gonum.org/v1/gonum/optimize"
 )
 
-// slopeSearch is a line search for convex functions: it looks for a step at which the slope has become flat, and bisects by
-// the slope's sign. It asks of the value only that it does not rise by more than its rounding, because near a minimum
-// float32 products tell slopes apart where they no longer tell values apart (the approximate Wolfe condition of Hager and
-// Zhang 2005).
+// slopeSearch is a line search for convex functions: it looks for a step at which the slope has become flat, and
+// bisects by the slope's sign. It asks of the value only that it does not rise by more than its rounding, because near
+// a minimum float32 products tell slopes apart where they no longer tell values apart (the approximate Wolfe condition
+// of Hager and Zhang 2005).
 type slopeSearch struct {
 	value, slope float64 // at step 0
 	step         float64

@@ -124,8 +124,8 @@ func (p *point) steepest() float64 {
 	return largest
 }
 
-// objective is the mean cross-entropy + |W|^2 / (2 C n), of parameters [classes * width weights, classes intercepts]. The
-// optimiser moves the variables of metric.
+// objective is the mean cross-entropy + |W|^2 / (2 C n), of parameters [classes * width weights, classes intercepts].
+// The optimiser moves the variables of metric.
 type objective struct {
 	features []float32 // [len(targets), width], standardised
 	width    int
@@ -140,7 +140,8 @@ type objective struct {
 
 func newObjective(images Features, p *LinearProbe, c ProbeConfig, threads int) *objective {
 	o := &objective{
-		features: p.scale.apply(images), width: images.Width, targets: make([]int, len(images.Labels)), classes: len(p.Classes),
+		features: p.scale.apply(images), width: images.Width, targets: make([]int, len(images.Labels)),
+		classes: len(p.Classes),
 		penalty: 1 / (c.C * float64(len(images.Labels))), threads: threads,
 	}
 	for i, l := range images.Labels {
@@ -157,7 +158,9 @@ func (o *objective) parameters() int { return o.classes * (o.width + 1) }
 
 func (o *objective) value(variables []float64) float64 { return o.evaluate(variables).loss }
 
-func (o *objective) slope(to, variables []float64) { o.metric.gradient(to, o.evaluate(variables).gradient) }
+func (o *objective) slope(to, variables []float64) {
+	o.metric.gradient(to, o.evaluate(variables).gradient)
+}
 
 // evaluate returns the loss and its gradient by parameters; the optimiser asks for the two one after the other.
 func (o *objective) evaluate(variables []float64) *point {
@@ -226,7 +229,8 @@ func (o *objective) block(sum *point, intercepts []float64, first, count int, s 
 		}
 	}
 	rows := o.features[first*o.width:][:count*o.width]
-	kernel.Gemm(true, false, o.classes, o.width, count, s.logits, o.classes, rows, o.width, false, s.gradient, o.width, &s.ws)
+	kernel.Gemm(true, false, o.classes, o.width, count, s.logits, o.classes, rows, o.width, false, s.gradient,
+		o.width, &s.ws)
 	for j, g := range s.gradient {
 		sum.gradient[j] += float64(g)
 	}

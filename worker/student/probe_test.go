@@ -48,7 +48,8 @@ func TestProbeAgreesWithScikitLearn(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !p.Converged || accuracy != c.Accuracy || math.Abs(p.Loss-c.Loss) > 1e-7 {
-			t.Errorf("case %d: converged %v, accuracy %v, loss %v; want %v, %v", i, p.Converged, accuracy, p.Loss, c.Accuracy, c.Loss)
+			t.Errorf("case %d: converged %v, accuracy %v, loss %v; want %v, %v", i, p.Converged, accuracy, p.Loss,
+				c.Accuracy, c.Loss)
 		}
 		for _, v := range []struct {
 			name      string

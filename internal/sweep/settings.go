@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// source is what the terms of a setting look at. Margins are taken to the best L2 and KL of the same source.
+type source string
+
+const (
+	logits source = "logits"
+	pooled source = "pooled features"
+	both   source = "pooled features and logits" // compared with the best of either
+	labels source = "labels"                     // compared with nothing
+)
+
+// kind is the loss of a setting, as far as others are compared with it.
+type kind string
+
+const (
+	mi     kind = "mi" // with prior mutual information, alone or beside others
+	kl     kind = "kl"
+	l2     kind = "l2"
+	others kind = "other"
+)
+
+// setting is a row of the table: a name, and what it overrides in the base job.
+type setting struct {
+	name      string
+	source    source
+	kind      kind
+	overrides []string // as for `coordinator run --set`
+}
+
+// teacherWidth is the width of the shipped teacher's pooled features.
+const teacherWidth = 128
+
+// settings are all rows. A name says the loss first, then what is not its default.
+var settings = append([]setting{
+	{"kl_t1", logits, kl, loss(`name: kl`)},
+	{"kl_t2", logits, kl, loss(`name: kl, teacher_temperature: 2, student_temperature: 2, weight: 4`)},
+	{"kl_t4", logits, kl, loss(`name: kl, teacher_temperature: 4, student_temperature: 4, weight: 16`)},
+	{"l2_logits", logits, l2, loss(`name: l2`)},
+	{"l2_pooled", pooled, l2, loss(`name: l2, features: pooled`)},
+	{"cosine_pooled", pooled, others, loss(`name: cosine, features: pooled`)},
+	{"cross_entropy", labels, others, loss(`name: cross_entropy`)},
+
+	// Product joint, conditional posterior, natural prior, falling KL start: the defaults.
+	{"mi_logits", logits, mi, loss(prior)},
+	{"mi_logits_symmetric", logits, mi, loss(prior + `, joint: symmetric`)},
+	{"mi_logits_sample", logits, mi, loss(prior + `, posterior: sample`)},
+	{"mi_logits_mixture", logits, mi, loss(prior + `, posterior: mixture`)},
+	{"mi_logits_maximize", logits, mi, loss(prior + `, prior: {update: maximize}`)},
+	{"mi_logits_none", logits, mi, loss(prior + `, prior: {update: none}`)},
+	{"mi_logits_minimize", logits, mi, loss(prior + `, prior: {update: minimize}`)},
+	{"mi_logits_cold", logits, mi, loss(prior + `, start: {kl: 0}`)},
+	{"mi_logits_hold_0.1", logits, mi, loss(prior + `, start: {kl: 0.1, hold: true}`)},
+	{"mi_logits_hold_1", logits, mi, loss(prior + `, start: {kl: 1, hold: true}`)},
+	{"mi_logits_hold_3", logits, mi, loss(prior + `, start: {kl: 3, hold: true}`)},
+	{"mi_logits_t2", logits, mi, loss(prior + `, teacher_temperature: 2, student_temperature: 2`)},
+	{"mi_logits_t4", logits, mi, loss(prior + `, teacher_temperature: 4, student_temperature: 4`)},
+	{"mi_logits_over_20", logits, mi, append(loss(prior+`, start: {kl: 0}`), "student.outputs=20")},
+	{"kl_t1_mixture_0.1", logits, mi, loss(`name: kl`, prior+`, posterior: mixture, start: {kl: 0}, weight: 0.1`)},
+
+	{"mi_g8_kl3_permuted", pooled, mi, loss(prior + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
+	{"kl_g8_kl_logits", both, kl, loss(`name: kl`+groups(8), `name: kl`)},
+	{"mi_g8_kl_logits", both, mi, loss(prior+groups(8)+`, start: {kl: 0}`, `name: kl`)},
+	{"mi_g8_kl3_kl_logits", both, mi, loss(prior+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
+}, grouped(8, 16, 32)...)
+
+// grouped are the settings on pooled features in groups of some channels.
+func grouped(widths ...int) []setting {
+	var all []setting
+	for _, width := range widths {
+		g := groups(width)
+		name := func(format string) string { return fmt.Sprintf(format, width) }
+		all = append(
+			all,
+			setting{name("kl_g%d"), pooled, kl, loss(`name: kl` + g)},
+			setting{name("mi_g%d_kl3"), pooled, mi, loss(prior + g + `, start: {kl: 3, hold: true}`)},
+			setting{name("mi_g%d_kl1"), pooled, mi, loss(prior + g + `, start: {kl: 1, hold: true}`)},
+			setting{
+				name("mi_g%d_kl3_mixture"), pooled, mi, loss(prior + g + `, posterior: mixture, start: {kl: 3, hold: true}`),
+			},
+		)
+	}
+	return all
+}
+
+const prior = `name: prior_mutual_information`
+
+// groups are the keys of a term that looks at pooled features in groups of width channels.
+func groups(width int) string {
+	return fmt.Sprintf(`, features: pooled, feature_groups: %d`, teacherWidth/width)
+}
+
+// loss is the override that gives a job these terms, each as the inside of a YAML mapping.
+func loss(terms ...string) []string { return []string{"loss=[{" + strings.Join(terms, "}, {") + "}]"} }
