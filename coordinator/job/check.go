@@ -13,9 +13,10 @@ func (d *decoder) check(s *Spec) {
 	d.checkBatch(s)
 	d.checkViews(s)
 	d.checkLoss(s)
+	d.checkMilestones(s)
 	d.checkOutputs(s)
 	if d.ok("optimizer.nesterov", "optimizer.momentum", "optimizer.name") &&
-		s.Optimizer.Name == OptimizerSGD && s.Optimizer.Nesterov && s.Optimizer.Momentum == 0 {
+		s.Optimizer.Name != OptimizerAdamW && s.Optimizer.Nesterov && s.Optimizer.Momentum == 0 {
 		d.fault("optimizer.nesterov", "is true with a momentum of 0; give a momentum above 0, or remove nesterov")
 	}
 }
@@ -112,6 +113,22 @@ func (d *decoder) checkView(path string, v View, channels int) {
 			d.fault(key, "has %s; student.channels is %d, give one value for each channel", count(len(x.values), "value"),
 				channels)
 		}
+	}
+}
+
+func (d *decoder) checkMilestones(s *Spec) {
+	const key = "schedule.milestones"
+	if s.Schedule.Name != ScheduleStep || !d.ok(key, "schedule.warmup", "schedule.name") {
+		return
+	}
+	last := s.Schedule.Warmup
+	for _, m := range s.Schedule.Milestones {
+		if m <= last {
+			d.fault(key, "are %v; give shares of all steps that rise, each above %v (the warm-up, or the one before)",
+				s.Schedule.Milestones, last)
+			return
+		}
+		last = m
 	}
 }
 

@@ -156,7 +156,7 @@ func Fields() []Field {
 	return slices.Concat(
 		jobFields(), datasetFields(), networkFields(),
 		viewFields("views.teacher", "the teacher"), viewFields("views.student", "the student"),
-		viewsFields(), lossFields(), optimizerFields(), runFields(),
+		viewsFields(), lossFields(), optimizerFields(), scheduleFields(), runFields(),
 	)
 }
 

@@ -162,31 +162,42 @@ func priorFields(mutual *Condition) []Field {
 
 func optimizerFields() []Field {
 	sgd := Condition{"optimizer.name", []string{OptimizerSGD}}
+	lars := Condition{"optimizer.name", []string{OptimizerLARS}}
+	momentum := Condition{"optimizer.name", []string{OptimizerSGD, OptimizerLARS}}
 	adamw := Condition{"optimizer.name", []string{OptimizerAdamW}}
-	cosine := Condition{"schedule.name", []string{ScheduleCosine}}
 	return []Field{
 		{Path: "optimizer", Type: TypeSection, Meaning: "Updates the weights."},
 		{
-			Path: "optimizer.name", Type: TypeChoice, Values: []string{OptimizerAdamW, OptimizerSGD}, Default: OptimizerAdamW,
-			Meaning: "AdamW, or stochastic gradient descent with momentum.",
+			Path: "optimizer.name", Type: TypeChoice, Values: []string{OptimizerAdamW, OptimizerLARS, OptimizerSGD},
+			Default: OptimizerAdamW,
+			Meaning: "AdamW, stochastic gradient descent with momentum, or LARS for large batches (You et al. 2017).",
 		},
 		{
-			Path: "optimizer.learning_rate", Type: TypeNumber, Default: "0.001", Else: []Alternative{{sgd, "0.1"}},
+			Path: "optimizer.learning_rate", Type: TypeNumber, Default: "0.001", Else: []Alternative{{sgd, "0.1"}, {lars, "1"}},
 			Bounds:  above(0),
 			Meaning: "The highest learning rate, which the schedule scales.",
 		},
 		{
-			Path: "optimizer.weight_decay", Type: TypeNumber, Default: "0.01", Else: []Alternative{{sgd, "0.0005"}},
-			Bounds:  atLeast(0),
-			Meaning: "Decay of the weights, but not of biases and norms: decoupled in AdamW, added to the gradient in SGD.",
+			Path: "optimizer.weight_decay", Type: TypeNumber, Default: "0.01", Else: []Alternative{{momentum, "0.0005"}},
+			Bounds: atLeast(0),
+			Meaning: "Decay of the weights, but not of biases and norms: decoupled in AdamW, added to the gradient in SGD and " +
+				"LARS.",
 		},
 		{
-			Path: "optimizer.momentum", Type: TypeNumber, Default: "0.9", Bounds: toBefore(0, 1), Only: &sgd,
+			Path: "optimizer.clip_norm", Type: TypeNumber, Default: "0", Bounds: atLeast(0),
+			Meaning: "The gradient of all weights together is scaled down to this norm if it is longer; 0: never.",
+		},
+		{
+			Path: "optimizer.momentum", Type: TypeNumber, Default: "0.9", Bounds: toBefore(0, 1), Only: &momentum,
 			Meaning: "Share of the last update that is kept.",
 		},
 		{
-			Path: "optimizer.nesterov", Type: TypeBoolean, Default: "false", Only: &sgd,
+			Path: "optimizer.nesterov", Type: TypeBoolean, Default: "false", Only: &momentum,
 			Meaning: "Look ahead by the momentum; needs one above 0.",
+		},
+		{
+			Path: "optimizer.trust_coefficient", Type: TypeNumber, Default: "0.001", Bounds: above(0), Only: &lars,
+			Meaning: "Of a tensor's own rate: trust_coefficient |weights| / (|gradient| + weight_decay |weights|).",
 		},
 		{
 			Path: "optimizer.betas", Type: TypePair, Default: "[0.9, 0.999]", Bounds: toBefore(0, 1), Only: &adamw,
@@ -196,19 +207,64 @@ func optimizerFields() []Field {
 			Path: "optimizer.epsilon", Type: TypeNumber, Default: "1e-8", Bounds: above(0), Only: &adamw,
 			Meaning: "Added to the root of the mean square.",
 		},
+	}
+}
+
+func scheduleFields() []Field {
+	cosine := Condition{"schedule.name", []string{ScheduleCosine}}
+	steps := Condition{"schedule.name", []string{ScheduleStep}}
+	cycle := Condition{"schedule.name", []string{ScheduleOneCycle}}
+	return []Field{
 		{Path: "schedule", Type: TypeSection, Meaning: "The learning rate over the job."},
 		{
-			Path: "schedule.name", Type: TypeChoice, Values: []string{ScheduleCosine, ScheduleConstant}, Default: ScheduleCosine,
-			Meaning: "What follows the warm-up: a cosine from the peak down to final, or the peak itself.",
+			Path: "schedule.name", Type: TypeChoice, Default: ScheduleCosine,
+			Values: []string{ScheduleConstant, ScheduleCosine, ScheduleOneCycle, ScheduleStep},
+			Meaning: "What follows the warm-up: the peak itself; a cosine from the peak down to final; one cycle up to the peak " +
+				"and far down (Smith and Topin 2018); or a factor at each milestone.",
 		},
 		{
-			Path: "schedule.warmup", Type: TypeNumber, Unit: "share of all steps", Default: "0.05", Bounds: closed(0, 1),
+			Path: "schedule.warmup", Type: TypeNumber, Unit: "share of all steps", Default: "0.05",
+			Else: []Alternative{{cycle, "0"}}, Bounds: closed(0, 1),
 			Meaning: "The part of the job in which the rate rises linearly from 0.",
 		},
 		{
 			Path: "schedule.final", Type: TypeNumber, Unit: "share of the peak", Default: "0.01", Bounds: closed(0, 1),
 			Only:    &cosine,
 			Meaning: "The rate at the end.",
+		},
+		{
+			Path: "schedule.milestones", Type: TypeNumbers, Unit: "shares of all steps", Default: "[0.5, 0.75]",
+			Bounds: toBefore(0, 1), Only: &steps,
+			Meaning: "Where the rate is multiplied by gamma; rising, after the warm-up.",
+		},
+		{
+			Path: "schedule.gamma", Type: TypeNumber, Default: "0.1", Bounds: afterTo(0, 1), Only: &steps,
+			Meaning: "Factor on the rate at each milestone.",
+		},
+		{
+			Path: "schedule.pct_start", Type: TypeNumber, Unit: "share of the cycle", Default: "0.3", Bounds: closed(0, 1),
+			Only:    &cycle,
+			Meaning: "The part of the cycle in which the rate rises.",
+		},
+		{
+			Path: "schedule.div_factor", Type: TypeNumber, Default: "25", Bounds: atLeast(1), Only: &cycle,
+			Meaning: "The cycle begins at the peak divided by this.",
+		},
+		{
+			Path: "schedule.final_div_factor", Type: TypeNumber, Default: "10000", Bounds: atLeast(1), Only: &cycle,
+			Meaning: "It ends at where it began divided by this.",
+		},
+		{
+			Path: "average", Type: TypeSection,
+			Meaning: "Exponential moving average of weights and running statistics. With it the finished student is the average.",
+		},
+		{
+			Path: "average.decay", Type: TypeNumber, Default: "0", Bounds: toBefore(0, 1),
+			Meaning: "What the average keeps of itself in a step, often 0.999; 0: no average.",
+		},
+		{
+			Path: "average.warmup", Type: TypeBoolean, Default: "true",
+			Meaning: "Keep less at first, (1 + step) / (10 + step), so that the random start is forgotten.",
 		},
 	}
 }

@@ -65,9 +65,14 @@ func TestDefaults(t *testing.T) {
 			Start: job.Start{KL: 1, Share: 0.3},
 		}},
 		Optimizer: job.Optimizer{
-			Name: "adamw", LearningRate: 0.001, WeightDecay: 0.01, Momentum: 0.9, Betas: [2]float64{0.9, 0.999}, Epsilon: 1e-8,
+			Name: "adamw", LearningRate: 0.001, WeightDecay: 0.01, Momentum: 0.9, TrustCoefficient: 0.001,
+			Betas: [2]float64{0.9, 0.999}, Epsilon: 1e-8,
 		},
-		Schedule:   job.Schedule{Name: "cosine", Warmup: 0.05, Final: 0.01},
+		Schedule: job.Schedule{
+			Name: "cosine", Warmup: 0.05, Final: 0.01, Milestones: []float64{0.5, 0.75}, Gamma: 0.1, PctStart: 0.3,
+			DivFactor: 25, FinalDivFactor: 10000,
+		},
+		Average:    job.Average{Warmup: true},
 		Collapse:   job.Collapse{UsedClasses: 0.2, Patience: 100},
 		Health:     job.Health{RankEvery: 100},
 		Checkpoint: job.Checkpoint{Every: 100, Keep: 3},
@@ -399,6 +404,13 @@ func TestWarnings(t *testing.T) {
 				"follows at once"},
 		},
 		{
+			[]string{"loss.0.prior.mean=[0, -0.1]"},
+			[]string{
+				"loss.0.prior.mean: with a KL start that ends, an offset of more than about 0.1 can empty a frequent class; keep the " +
+					"KL term with start.hold (docs/method.md has figures)",
+			},
+		},
+		{
 			[]string{"loss.0.prior.update=none"},
 			[]string{"loss.0.prior.update: with none the prior is a constant to the student, and nothing keeps its classes " +
 				"apart; natural does"},
@@ -468,7 +480,7 @@ func TestWarnings(t *testing.T) {
 			[]string{"optimizer.momentum=0.8", "schedule={name: constant, final: 0.5}", "loss.0.start={hold: true, share: 0.5}"},
 			[]string{
 				"loss.0.start.share: is 0.5, but has an effect only when start.hold is false",
-				"optimizer.momentum: is 0.8, but has an effect only when optimizer.name is sgd",
+				"optimizer.momentum: is 0.8, but has an effect only when optimizer.name is sgd or lars",
 				"schedule.final: is 0.5, but has an effect only when schedule.name is cosine",
 			},
 		},

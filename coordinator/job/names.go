@@ -55,10 +55,13 @@ const (
 // Names of the optimisers and schedules.
 const (
 	OptimizerAdamW = "adamw"
+	OptimizerLARS  = "lars"
 	OptimizerSGD   = "sgd"
 
-	ScheduleCosine   = "cosine"
 	ScheduleConstant = "constant"
+	ScheduleCosine   = "cosine"
+	ScheduleOneCycle = "one_cycle"
+	ScheduleStep     = "step"
 )
 
 // Architectures lists the names that student.architecture may have, sorted. A name ending in _cifar is the variant for

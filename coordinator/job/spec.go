@@ -20,6 +20,7 @@ type Spec struct {
 	Loss       []Term     `yaml:"loss" json:"loss"`             // summed by weight; never empty
 	Optimizer  Optimizer  `yaml:"optimizer" json:"optimizer"`   //
 	Schedule   Schedule   `yaml:"schedule" json:"schedule"`     // of the learning rate
+	Average    Average    `yaml:"average" json:"average"`       // of the weights over the steps
 	Collapse   Collapse   `yaml:"collapse" json:"collapse"`     // when to stop a job whose student merges the classes
 	Health     Health     `yaml:"health" json:"health"`         // what is measured beside the loss
 	Checkpoint Checkpoint `yaml:"checkpoint" json:"checkpoint"` //
@@ -139,20 +140,33 @@ type Start struct {
 
 // Optimizer updates the weights.
 type Optimizer struct {
-	Name         string     `yaml:"name" json:"name"`                   // adamw, sgd
-	LearningRate float64    `yaml:"learning_rate" json:"learning_rate"` // at its peak
-	WeightDecay  float64    `yaml:"weight_decay" json:"weight_decay"`   // not on biases and norms
-	Momentum     float64    `yaml:"momentum" json:"momentum"`           // sgd
-	Nesterov     bool       `yaml:"nesterov" json:"nesterov"`           // sgd
-	Betas        [2]float64 `yaml:"betas" json:"betas"`                 // adamw
-	Epsilon      float64    `yaml:"epsilon" json:"epsilon"`             // adamw
+	Name             string     `yaml:"name" json:"name"`                           // adamw, lars, sgd
+	LearningRate     float64    `yaml:"learning_rate" json:"learning_rate"`         // at its peak
+	WeightDecay      float64    `yaml:"weight_decay" json:"weight_decay"`           // not on biases and norms
+	ClipNorm         float64    `yaml:"clip_norm" json:"clip_norm"`                 // of the whole gradient; 0: no bound
+	Momentum         float64    `yaml:"momentum" json:"momentum"`                   // sgd, lars
+	Nesterov         bool       `yaml:"nesterov" json:"nesterov"`                   // sgd, lars
+	TrustCoefficient float64    `yaml:"trust_coefficient" json:"trust_coefficient"` // lars
+	Betas            [2]float64 `yaml:"betas" json:"betas"`                         // adamw
+	Epsilon          float64    `yaml:"epsilon" json:"epsilon"`                     // adamw
 }
 
 // Schedule is the factor on the learning rate.
 type Schedule struct {
-	Name   string  `yaml:"name" json:"name"`     // cosine, constant
-	Warmup float64 `yaml:"warmup" json:"warmup"` // share of all steps in which the rate rises linearly
-	Final  float64 `yaml:"final" json:"final"`   // cosine: the rate at the end, as a share of the peak
+	Name           string    `yaml:"name" json:"name"`                         // one of the Schedule names
+	Warmup         float64   `yaml:"warmup" json:"warmup"`                     // share of all steps with a rising rate
+	Final          float64   `yaml:"final" json:"final"`                       // cosine: share of the peak at the end
+	Milestones     []float64 `yaml:"milestones" json:"milestones"`             // step: shares of all steps
+	Gamma          float64   `yaml:"gamma" json:"gamma"`                       // step: factor at each milestone
+	PctStart       float64   `yaml:"pct_start" json:"pct_start"`               // one_cycle: share with a rising rate
+	DivFactor      float64   `yaml:"div_factor" json:"div_factor"`             // one_cycle: begins at peak / div_factor
+	FinalDivFactor float64   `yaml:"final_div_factor" json:"final_div_factor"` // one_cycle: ends at that / this
+}
+
+// Average is an exponential moving average of the weights and running statistics, which the finished student has.
+type Average struct {
+	Decay  float64 `yaml:"decay" json:"decay"`   // what it keeps in a step; 0: no average
+	Warmup bool    `yaml:"warmup" json:"warmup"` // keep less in the first steps
 }
 
 // Collapse stops a job whose student merges the classes, before a night of training is wasted. A bound of 0 is off.

@@ -62,6 +62,10 @@ func (s *Spec) warnMutual(warn func(string, ...any), path string, t Term) {
 		warn("%s.joint: between two different networks even a constant student has mutual information in the symmetric "+
 			"joint; watch the product joint's, which is always reported, or give product", path)
 	}
+	if len(t.Prior.Mean) > 0 && t.Prior.Update == UpdateNatural && !t.Start.Hold {
+		warn("%s.prior.mean: with a KL start that ends, an offset of more than about 0.1 can empty a frequent class; keep the KL "+
+			"term with start.hold (docs/method.md has figures)", path)
+	}
 	switch update := t.Prior.Update; {
 	case update == UpdateMinimize:
 		warn("%s.prior.update: minimize moves the prior away from the student, which then collapses to one class; natural "+

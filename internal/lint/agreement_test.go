@@ -79,8 +79,32 @@ func TestJobKnowsTheLosses(t *testing.T) {
 }
 
 func TestJobKnowsTheOptimizers(t *testing.T) {
-	for _, name := range choices(t, "optimizer.name") {
-		if _, err := optim.New(optim.Config{Name: name}, 0, nil); err != nil {
+	if got, want := choices(t, "optimizer.name"), optim.Names(); !slices.Equal(got, want) {
+		t.Errorf("job has %q, optim has %q", got, want)
+	}
+	for _, name := range optim.Names() {
+		o := minimal(t, "optimizer.name="+name).Optimizer
+		c := optim.Config{
+			Name: name, WeightDecay: o.WeightDecay, Momentum: o.Momentum, TrustCoefficient: o.TrustCoefficient,
+			Beta1: o.Betas[0], Beta2: o.Betas[1], Epsilon: o.Epsilon,
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestJobKnowsTheSchedules(t *testing.T) {
+	if got, want := choices(t, "schedule.name"), optim.Schedules(); !slices.Equal(got, want) {
+		t.Errorf("job has %q, optim has %q", got, want)
+	}
+	for _, name := range optim.Schedules() {
+		s := minimal(t, "schedule.name="+name).Schedule
+		c := optim.Schedule{
+			Name: name, Peak: 1, Warmup: s.Warmup, Steps: 10, Final: s.Final, Milestones: s.Milestones, Gamma: s.Gamma,
+			PctStart: s.PctStart, DivFactor: s.DivFactor, FinalDivFactor: s.FinalDivFactor,
+		}
+		if err := c.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

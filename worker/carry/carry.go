@@ -80,7 +80,7 @@ func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a a
 		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Carried: a.Lanes, Threads: t.Threads, Steps: j.Steps,
 		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
 		Student: j.Student, Teacher: j.Teacher, TeacherState: j.TeacherState, Loss: j.Loss, Heads: j.Heads,
-		Schedule: j.Schedule(), Collapse: train.Collapse(a.Spec.Collapse), RankEvery: a.Spec.Health.RankEvery,
+		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse), RankEvery: a.Spec.Health.RankEvery,
 		CheckpointStep: a.Spec.Checkpoint.Every,
 		Source:         source, Reducer: s.Ring(), Saver: save, Control: &control{session: s, rank: a.Rank},
 	}, state)
@@ -173,7 +173,7 @@ func (c *control) Committed(p train.Progress) {
 		"information_share": h.MutualInformation / h.LogClasses, "student_entropy": h.StudentEntropy, "conditional_entropy": h.ConditionalEntropy, "log_classes": h.LogClasses,
 		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
 		"prior_entropy": h.PriorEntropy, "accuracy": h.Accuracy,
-		"saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
+		"gradient_norm": p.GradientNorm, "saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
 	}
 	if p.Rank > 0 {
 		health["effective_rank"] = p.Rank
@@ -209,7 +209,7 @@ func finish(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.
 
 func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State) error {
 	folder := storage.Prefix(run, wire.StudentFolder)
-	if err := nn.SaveFolder(ctx, folder, j.Student, state.Model, j.StudentConfig); err != nil {
+	if err := nn.SaveFolder(ctx, folder, j.Student, state.Student(), j.StudentConfig); err != nil {
 		return err
 	}
 	if prior := state.ExportPrior(); prior != nil {

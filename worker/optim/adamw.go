@@ -28,9 +28,9 @@ func (a *adamw) Moments() []Moment {
 }
 
 func (a *adamw) Step(params, gradients []float32, step int, rate float64) {
-	t := float64(step + 1)
-	rise := float32(rate / (1 - math.Pow(a.beta1, t)))
-	unbias := float32(1 / math.Sqrt(1-math.Pow(a.beta2, t)))
+	t := step + 1
+	rise := float32(rate / (1 - power(a.beta1, t)))
+	unbias := float32(1 / math.Sqrt(1-power(a.beta2, t)))
 	b1, b2 := float32(a.beta1), float32(a.beta2)
 	c1, c2 := float32(1-a.beta1), float32(1-a.beta2)
 	for _, group := range a.groups {

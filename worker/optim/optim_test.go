@@ -3,6 +3,7 @@ package optim_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"pupil/internal/random"
@@ -59,7 +60,8 @@ func TestOptimizersFollowTheirDefinitions(t *testing.T) {
 				params[i] = float32(r.Normal())
 				want[i] = float64(params[i])
 			}
-			o, err := optim.New(c.config, size, []optim.Group{{Len: decayed, Decay: true}, {Offset: decayed, Len: size - decayed}})
+			groups := []optim.Group{{Len: decayed, Decay: true}, {Offset: decayed, Len: size - decayed}}
+			o, err := optim.New(c.config, size, groups)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,28 +99,43 @@ func TestElementsOutsideGroupsStay(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	if _, err := optim.New(optim.Config{Name: "adam"}, 1, nil); err == nil {
-		t.Error("an unknown optimiser was accepted")
+	nan := math.NaN()
+	for _, c := range []struct {
+		config optim.Config
+		want   string
+	}{
+		{optim.Config{Name: "adam"}, `optimizer.name is "adam"; give one of adamw, lars, sgd`},
+		{optim.Config{Name: "adamw", WeightDecay: -1}, "optimizer.weight_decay is -1"},
+		{optim.Config{Name: "adamw", Beta1: 1}, "optimizer.betas[0] is 1"},
+		{optim.Config{Name: "adamw", Beta2: nan}, "optimizer.betas[1] is NaN"},
+		{optim.Config{Name: "adamw", Epsilon: math.Inf(1)}, "optimizer.epsilon is +Inf"},
+		{optim.Config{Name: "sgd", Momentum: 1}, "optimizer.momentum is 1; give a number from 0 to below 1"},
+		{optim.Config{Name: "sgd", Nesterov: true}, "optimizer.nesterov is true with momentum 0"},
+		{optim.Config{Name: "lars"}, "optimizer.trust_coefficient is 0; give a number above 0"},
+		{optim.Config{Name: "lars", TrustCoefficient: 1, Momentum: -1}, "optimizer.momentum is -1"},
+	} {
+		_, err := optim.New(c.config, 1, nil)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: the error is %v, want one fault with %q", c.config, err, c.want)
+		}
 	}
-	if _, err := optim.New(optim.Config{Name: "sgd"}, 4, []optim.Group{{Offset: 2, Len: 3}}); err == nil {
-		t.Error("a group beyond the parameters was accepted")
+	_, err := optim.New(optim.Config{Name: "lars", WeightDecay: nan, Momentum: 2}, 1, nil)
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("three faults give %v", err)
+	}
+	for _, g := range []optim.Group{{Offset: 2, Len: 3}, {Offset: -1, Len: 2}, {Len: -1}, {Offset: 5}} {
+		if _, err := optim.New(optim.Config{Name: "sgd"}, 4, []optim.Group{g}); err == nil {
+			t.Errorf("group %+v of 4 elements was accepted", g)
+		}
 	}
 }
 
-func TestSchedule(t *testing.T) {
-	s := optim.Schedule{Name: "cosine", Peak: 2, Warmup: 0.1, Final: 0.5, Steps: 110}
-	for step, want := range map[int]float64{0: 2.0 / 11, 10: 2, 11: 2} {
-		if got := s.Rate(step); math.Abs(got-want) > 1e-12 {
-			t.Errorf("rate of step %d: %v, want %v", step, got, want)
+// TestNames: every name that is listed is known.
+func TestNames(t *testing.T) {
+	for _, name := range optim.Names() {
+		if _, err := optim.New(optim.Config{Name: name, TrustCoefficient: 0.001}, 0, nil); err != nil {
+			t.Error(err)
 		}
-	}
-	for step := 12; step < 110; step++ {
-		if s.Rate(step) >= s.Rate(step-1) || s.Rate(step) < 1 {
-			t.Errorf("the cosine does not fall from the peak to its final share: step %d has %v", step, s.Rate(step))
-		}
-	}
-	if got := (optim.Schedule{Name: "constant", Peak: 3, Steps: 10}).Rate(9); got != 3 {
-		t.Errorf("constant rate: %v", got)
 	}
 }
 
@@ -126,10 +143,15 @@ func Example() {
 	o, _ := optim.New(optim.Config{Name: "sgd", Momentum: 0.9}, 1, []optim.Group{{Len: 1, Decay: true}})
 	rate := optim.Schedule{Name: "constant", Peak: 0.1, Steps: 2}
 	weight := []float32{1}
+	average, _ := optim.NewAverage(optim.AverageConfig{Decay: 0.5}, weight, nil)
 	for step := range 2 {
 		gradient := []float32{weight[0]} // of w^2/2
+		norm := optim.ClipNorm(gradient, 10)
 		o.Step(weight, gradient, step, rate.Rate(step))
+		average.Update(weight, nil, step)
+		fmt.Printf("gradient %.2f, weight %.2f, average %.3f\n", norm, weight[0], average.Params()[0])
 	}
-	fmt.Printf("%.2f\n", weight[0])
-	// Output: 0.72
+	// Output:
+	// gradient 1.00, weight 0.90, average 0.950
+	// gradient 0.90, weight 0.72, average 0.835
 }

@@ -26,24 +26,28 @@ func newSGD(c Config, size int, groups []Group) *sgd {
 func (s *sgd) Moments() []Moment { return []Moment{{Name: "velocity", Values: s.velocity}} }
 
 func (s *sgd) Step(params, gradients []float32, _ int, rate float64) {
-	lr := float32(rate)
 	for _, group := range s.groups {
-		decay := float32(0)
-		if group.Decay {
-			decay = s.decay
+		s.update(group, params, gradients, float32(rate), 1)
+	}
+}
+
+// update is a group's step, where ratio * (gradient + decay * p) is g. A ratio of 1 changes no bit.
+func (s *sgd) update(group Group, params, gradients []float32, rate, ratio float32) {
+	decay := float32(0)
+	if group.Decay {
+		decay = s.decay
+	}
+	p := params[group.Offset:][:group.Len]
+	g := gradients[group.Offset:][:group.Len]
+	v := s.velocity[group.Offset:][:group.Len]
+	for i := range p {
+		d := float32(ratio * (g[i] + float32(decay*p[i])))
+		v[i] = float32(s.momentum*v[i]) + d
+		if s.nesterov {
+			d += float32(s.momentum * v[i])
+		} else {
+			d = v[i]
 		}
-		p := params[group.Offset:][:group.Len]
-		g := gradients[group.Offset:][:group.Len]
-		v := s.velocity[group.Offset:][:group.Len]
-		for i := range p {
-			d := g[i] + float32(decay*p[i])
-			v[i] = float32(s.momentum*v[i]) + d
-			if s.nesterov {
-				d += float32(s.momentum * v[i])
-			} else {
-				d = v[i]
-			}
-			p[i] -= float32(lr * d)
-		}
+		p[i] -= float32(rate * d)
 	}
 }

@@ -248,6 +248,9 @@ func (j *Job) State(ctx context.Context) (*train.State, error) {
 	if s.Optimizer, err = j.optimizer(); err != nil {
 		return nil, err
 	}
+	if s.Average, err = j.average(s.Model); err != nil {
+		return nil, err
+	}
 	s.Scaler = allreduce.NewScaler(len(j.Student.Params())+len(j.Student.Buffers()), j.Spec.Lanes)
 	return s, nil
 }
@@ -277,8 +280,16 @@ func (j *Job) optimizer() (optim.Optimizer, error) {
 	o := j.Spec.Optimizer
 	return optim.New(optim.Config{
 		Name: o.Name, WeightDecay: o.WeightDecay, Momentum: o.Momentum, Nesterov: o.Nesterov,
-		Beta1: o.Betas[0], Beta2: o.Betas[1], Epsilon: o.Epsilon,
+		TrustCoefficient: o.TrustCoefficient, Beta1: o.Betas[0], Beta2: o.Betas[1], Epsilon: o.Epsilon,
 	}, size, groups)
+}
+
+// average is that of the job, begun at the initial weights, or nil.
+func (j *Job) average(s *nn.State) (*optim.Average, error) {
+	if a := j.Spec.Average; a.Decay > 0 {
+		return optim.NewAverage(optim.AverageConfig{Decay: a.Decay, Warmup: a.Warmup}, s.Params, s.Buffers)
+	}
+	return nil, nil
 }
 
 // Schedule is the learning rate of the job's steps.
@@ -286,5 +297,7 @@ func (j *Job) Schedule() optim.Schedule {
 	s := j.Spec.Schedule
 	return optim.Schedule{
 		Name: s.Name, Peak: j.Spec.Optimizer.LearningRate, Warmup: s.Warmup, Final: s.Final, Steps: j.Steps,
+		Milestones: s.Milestones, Gamma: s.Gamma,
+		PctStart: s.PctStart, DivFactor: s.DivFactor, FinalDivFactor: s.FinalDivFactor,
 	}
 }

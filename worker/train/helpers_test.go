@@ -36,7 +36,9 @@ type world struct {
 	steps            int
 	optimizer        optim.Config
 	schedule         optim.Schedule
-	batches          int64 // that the student has seen before
+	batches          int64               // that the student has seen before
+	average          optim.AverageConfig // with decay 0, none
+	clip             float64
 }
 
 func newWorld(t testing.TB, steps int) *world {
@@ -73,6 +75,11 @@ func (w *world) state(t testing.TB) *train.State {
 	}
 	if s.Optimizer, err = optim.New(w.optimizer, len(s.Model.Params), w.groups()); err != nil {
 		t.Fatal(err)
+	}
+	if w.average.Decay > 0 {
+		if s.Average, err = optim.NewAverage(w.average, s.Model.Params, s.Model.Buffers); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.Scaler = allreduce.NewScaler(len(w.student.Params())+len(w.student.Buffers()), lanes)
 	return s
@@ -192,7 +199,7 @@ func (w *world) config(t testing.TB, carried []int, threads, from int, reducer t
 	return train.Config{
 		Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
 		Epoch: func(int) int { return 0 }, Student: w.student,
-		Teacher: w.teacher, TeacherState: w.teacherState, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule,
+		Teacher: w.teacher, TeacherState: w.teacherState, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule, ClipNorm: w.clip,
 		Source: &source{world: w, next: next}, Reducer: reducer, Control: c,
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"pupil/loss"
 	"pupil/worker/nn"
+	"pupil/worker/optim"
 )
 
 var errNonFinite = errors.New("a value is not finite")
@@ -129,14 +130,14 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 	}
 	reduced := time.Now()
 	rate := t.config.Schedule.Rate(step)
-	saturated, err := t.update(result.Result, rate)
+	norm, saturated, err := t.update(result.Result, rate)
 	if err != nil {
 		return false, fmt.Errorf("step %d: %w", step+1, err)
 	}
 	p := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
 		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank,
-		Images: t.config.Batch, Skipped: agreed.skipped, Saturated: saturated,
+		Images: t.config.Batch, Skipped: agreed.skipped, GradientNorm: norm, Saturated: saturated,
 		Times: Times{
 			Step: time.Since(begin).Seconds(), Reduce: reduced.Sub(computed).Seconds(), Update: time.Since(reduced).Seconds(),
 		},
@@ -184,28 +185,30 @@ func (t *Trainer) skipped() (n int) {
 	return n
 }
 
-// update applies the sums of the step to the state. It returns the number of saturated values.
-func (t *Trainer) update(result *loss.Result, rate float64) (saturated int, err error) {
+// update applies the sums of the step to the state. It returns the gradient's norm and the number of saturated values.
+func (t *Trainer) update(result *loss.Result, rate float64) (norm float64, saturated int, err error) {
 	s := t.state
 	t.exchange.result(t.gradients, t.statistics, t.largest, t.saturated)
 	for i := range t.statistics { // the mean over lanes
 		t.statistics[i] = float32(float64(t.statistics[i]) / float64(t.config.Lanes))
 	}
+	norm = optim.ClipNorm(t.gradients, t.config.ClipNorm)
 	s.Optimizer.Step(s.Model.Params, t.gradients, s.Step, rate)
 	t.config.Student.UpdateRunning(s.Model.Buffers, t.statistics)
 	s.Model.Batches++
 	if err := t.checkUpdated(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	s.Average.Update(s.Model.Params, s.Model.Buffers, s.Step)
 	s.Loss = result.State
 	if err := s.Scaler.Update(t.largest, t.saturated); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	s.Step++
 	for _, n := range t.saturated {
 		saturated += n
 	}
-	return saturated, nil
+	return norm, saturated, nil
 }
 
 // checkUpdated looks for the first value of the state that is not finite after an update.

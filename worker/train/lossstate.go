@@ -49,9 +49,9 @@ func importPriors(priors []*loss.Prior, f *safetensors.File) error {
 	return copyFloat64([][]float64{priors[0].W}, f, "w")
 }
 
-// exportMoments has, for each standardised head, the number of steps, mean and mean square of the teacher's channels;
+// exportFeatureMoments has, for each standardised head, the number of steps, mean and mean square of the teacher's channels;
 // nil when no term standardises.
-func exportMoments(s *loss.State) *safetensors.File {
+func exportFeatureMoments(s *loss.State) *safetensors.File {
 	var f *safetensors.File
 	for head, m := range s.Moments {
 		if m == nil {
@@ -71,7 +71,7 @@ func exportMoments(s *loss.State) *safetensors.File {
 	return f
 }
 
-func importMoments(s *loss.State, f *safetensors.File) error {
+func importFeatureMoments(s *loss.State, f *safetensors.File) error {
 	for head, m := range s.Moments {
 		if m == nil {
 			continue

@@ -21,6 +21,7 @@ type State struct {
 	Model      *nn.State
 	Loss       *loss.State
 	Optimizer  optim.Optimizer
+	Average    *optim.Average    // of Model over the steps; nil: none
 	Scaler     *allreduce.Scaler // exponents of the next step's fixed-point sums
 	Collapsing Collapsing
 }
@@ -40,6 +41,19 @@ type meta struct {
 	Collapsing Collapsing        `json:"collapsing"`
 }
 
+// Student is what the job makes: the average of the model if there is one, else the model.
+func (s *State) Student() *nn.State {
+	if s.Average == nil {
+		return s.Model
+	}
+	return &nn.State{Params: s.Average.Params(), Buffers: s.Average.Statistics(), Batches: s.Model.Batches}
+}
+
+// moments are the optimiser's and the average's.
+func (s *State) moments() []optim.Moment {
+	return slices.Concat(s.Optimizer.Moments(), s.Average.Moments())
+}
+
 // Snapshot copies the state.
 func (s *State) Snapshot() (Snapshot, error) {
 	m, err := json.Marshal(meta{s.Step, s.Scaler, s.Collapsing})
@@ -47,7 +61,7 @@ func (s *State) Snapshot() (Snapshot, error) {
 		return Snapshot{}, fmt.Errorf("encode the trainer's state: %w", err)
 	}
 	moments := &safetensors.File{}
-	for _, o := range s.Optimizer.Moments() {
+	for _, o := range s.moments() {
 		moments.Tensors = append(moments.Tensors, safetensors.FromFloat32(o.Name, []int{len(o.Values)}, o.Values))
 	}
 	parts := map[string]*safetensors.File{
@@ -57,7 +71,7 @@ func (s *State) Snapshot() (Snapshot, error) {
 	if prior := s.ExportPrior(); prior != nil {
 		parts[PartPrior] = prior
 	}
-	if moments := exportMoments(s.Loss); moments != nil {
+	if moments := exportFeatureMoments(s.Loss); moments != nil {
 		parts[PartMoments] = moments
 	}
 	return Snapshot{Step: s.Step, Parts: parts, Meta: m}, nil
@@ -78,9 +92,9 @@ func (s *State) Restore(snap Snapshot) error {
 		read   func(f *safetensors.File) error
 	}{
 		{PartStudent, true, func(f *safetensors.File) error { return s.Network.Import(s.Model, f) }},
-		{PartOptimizer, true, func(f *safetensors.File) error { return importOptimizer(s.Optimizer, f) }},
+		{PartOptimizer, true, func(f *safetensors.File) error { return importMoments(s.moments(), f) }},
 		{PartPrior, len(s.Loss.Priors) > 0, func(f *safetensors.File) error { return importPriors(s.Loss.Priors, f) }},
-		{PartMoments, exportMoments(s.Loss) != nil, func(f *safetensors.File) error { return importMoments(s.Loss, f) }},
+		{PartMoments, exportFeatureMoments(s.Loss) != nil, func(f *safetensors.File) error { return importFeatureMoments(s.Loss, f) }},
 	} {
 		if !p.needed {
 			continue
@@ -102,7 +116,7 @@ func (s *State) Restore(snap Snapshot) error {
 // `cat model.safetensors prior.safetensors | sha256sum`.
 func (s *State) Digest() (string, error) {
 	h := sha256.New()
-	files := []*safetensors.File{s.Network.Export(s.Model)}
+	files := []*safetensors.File{s.Network.Export(s.Student())}
 	if prior := s.ExportPrior(); prior != nil {
 		files = append(files, prior)
 	}
@@ -116,8 +130,8 @@ func (s *State) Digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func importOptimizer(o optim.Optimizer, f *safetensors.File) error {
-	for _, m := range o.Moments() {
+func importMoments(moments []optim.Moment, f *safetensors.File) error {
+	for _, m := range moments {
 		if err := copyTensor(m.Values, f, m.Name); err != nil {
 			return err
 		}

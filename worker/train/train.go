@@ -65,6 +65,7 @@ type Progress struct {
 	Rank         float64 // effective rank of the student's features (loss.Lane.EffectiveRank); 0: not measured
 	Images       int     // of the global batch
 	Skipped      int     // broken images that were replaced, on all workers
+	GradientNorm float64 // of the sums over all lanes, before it is clipped
 	Saturated    int     // values of gradients and batch statistics that left the fixed-point range, on all workers
 	Times        Times
 }
@@ -93,6 +94,7 @@ type Config struct {
 	Loss           *loss.Loss
 	Heads          []Head // where the loss's heads come from, in its order
 	Schedule       optim.Schedule
+	ClipNorm       float64 // bound of the norm of all gradients; 0: none
 	Collapse       Collapse
 	RankEvery      int // the effective rank is measured every so many steps; 0: never
 	CheckpointStep int // a checkpoint every so many steps; 0: only at the end

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,7 @@ func TestResume(t *testing.T) {
 	w.batches = 1000 // the student was trained before
 	w.terms = pooledTerms()
 	w.addPooled(t, "mobilenet_v2_cifar", 0.25)
+	w.average, w.clip = optim.AverageConfig{Decay: 0.9, Warmup: true}, 1
 	w.optimizer = optim.Config{Name: "adamw", WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
 	states, _ := w.cluster(t, [][]int{{0, 1, 2}}, 1, 0, nil)
 	want := digest(t, states[0])
@@ -94,6 +96,30 @@ func TestResume(t *testing.T) {
 		if d := digest(t, resumed[2]); d != want {
 			t.Errorf("stopped after step %d and resumed: weights %.16s, want %.16s", stop, d, want)
 		}
+	}
+}
+
+// The finished student is the average over the steps, and a bound on the gradient's norm is felt.
+func TestAverageAndClip(t *testing.T) {
+	run := func(change func(w *world)) *train.State {
+		w := newWorld(t, 4)
+		change(w)
+		states, _ := w.cluster(t, [][]int{{0, 1}, {2}}, 1, 0, nil)
+		return states[0]
+	}
+	plain := run(func(*world) {})
+	average := run(func(w *world) { w.average.Decay = 0.9 })
+	if !slices.Equal(plain.Model.Params, average.Model.Params) {
+		t.Error("the average changes what is trained")
+	}
+	if slices.Equal(average.Student().Params, average.Model.Params) || digest(t, plain) == digest(t, average) {
+		t.Error("the student is not the average")
+	}
+	if clipped := run(func(w *world) { w.clip = 1e-3 }); slices.Equal(clipped.Model.Params, plain.Model.Params) {
+		t.Error("the bound on the gradient's norm changes nothing")
+	}
+	if loose := run(func(w *world) { w.clip = 1e9 }); digest(t, loose) != digest(t, plain) {
+		t.Error("a bound that is not reached changes the weights")
 	}
 }
 

@@ -1,0 +1,4 @@
+package optim
+
+// Power is power, for its test.
+var Power = power
