@@ -249,7 +249,7 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 	}
 	if last := e.pace.last; last != nil {
 		out.Loss, out.MutualInformation, out.TotalSteps = last.Loss, last.MutualInformation, last.Total
-		out.UsedClasses = int(last.Health["used_classes"])
+		out.UsedClasses, out.Health = int(last.Health["used_classes"]), e.pace.health
 	}
 	if out.TotalSteps == 0 { // no worker has told
 		out.TotalSteps = c.Spec.Steps

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"maps"
 	"time"
 
 	"pupil/coordinator/wire"
@@ -13,12 +14,17 @@ type pace struct {
 	skipped       int // broken images that were replaced
 	saturated     int // values that left the fixed-point range
 	last          *wire.Report
+	health        map[string]float64 // the newest of each value; some are not measured in each step
 }
 
 func (p *pace) add(now time.Time, r wire.Report) {
 	if p.last == nil {
 		p.first = now.Add(-time.Duration(r.Seconds * float64(time.Second)))
 	}
+	if p.health == nil {
+		p.health = map[string]float64{}
+	}
+	maps.Copy(p.health, r.Health)
 	p.images += r.Images
 	p.skipped += int(r.Health["skipped"])
 	p.saturated += int(r.Health["saturated"])

@@ -21,11 +21,16 @@ type Summary struct {
 	KNN               Scores   `json:"knn"`          // k-nearest-neighbour classification by pooled features
 	Probe             Scores   `json:"probe"`        // linear classification of pooled features
 	WeightsSHA256     string   `json:"weights_sha256"`
-	JobDigest         string   `json:"job_digest"`
-	Kernel            string   `json:"kernel"`
-	Version           string   `json:"version"`
-	Folder            string   `json:"folder"`
-	Student           string   `json:"student"` // folder of model.safetensors and config.json; "" until the job is finished
+
+	// Health are the newest values beside the loss: each term, entropies in nats, the effective rank when it was last
+	// measured, the gradient's norm.
+	Health map[string]float64 `json:"health"`
+
+	JobDigest string `json:"job_digest"`
+	Kernel    string `json:"kernel"`
+	Version   string `json:"version"`
+	Folder    string `json:"folder"`
+	Student   string `json:"student"` // folder of model.safetensors and config.json; "" until the job is finished
 
 	Resume string `json:"resume,omitempty"` // the command that goes on, after a stop
 

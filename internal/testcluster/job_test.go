@@ -3,7 +3,9 @@ package testcluster_test
 import (
 	"context"
 	"fmt"
+	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -54,6 +56,68 @@ func TestSameWeightsForAnyCluster(t *testing.T) {
 	other := testcluster.Run(t, demo, short(t, steps, "--workers", "2", "--set", "seed=2")...)
 	if other.WeightsSHA256 == want {
 		t.Error("another seed gave the same weights")
+	}
+}
+
+// pooled is a loss of several terms over two heads: mutual information of standardised pooled features in permuted groups
+// through a projection, beside L2, KL and labels, with a ramp, an average of the weights and nested views.
+var pooled = []string{
+	"--set", `loss=[{features: pooled, feature_groups: 16, feature_order: permuted, posterior: mixture},
+		{name: l2, features: pooled, ramp: {from: 0, end: 0.5}}, {name: kl}, {name: cross_entropy, weight: 0.1}]`,
+	"--set", "average.decay=0.9", "--set", "optimizer.clip_norm=1", "--set", "views.policy=nested", "--set", "health.rank_every=4",
+}
+
+// The same for a loss of several terms: moments of the teacher, projection, average and effective rank included.
+func TestSeveralTerms(t *testing.T) {
+	const steps = 12
+	want := testcluster.Run(t, demo, short(t, steps, append(pooled, "--workers", "1")...)...)
+	if rank := want.Health["effective_rank"]; rank < 1 || rank > 64 {
+		t.Errorf("effective rank %v of 64 images", rank)
+	}
+	args := short(t, steps, append(pooled, "--workers", "2")...)
+	first := testcluster.Start(t, demo, args...)
+	waitForStep(t, first, 2)
+	if err := first.Cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if stopped, messages, code := first.Wait(t); code != 1 || stopped.Outcome != "stopped" {
+		t.Fatalf("after Ctrl-C: exit code %d, summary %+v\n%s", code, stopped, messages)
+	}
+	got := testcluster.Run(t, demo, append(args[:len(args)-1:len(args)-1], "3", "--resume")...)
+	if got.WeightsSHA256 != want.WeightsSHA256 || got.Health["effective_rank"] != want.Health["effective_rank"] {
+		t.Errorf("resumed with 3 workers: weights %.16s and rank %v, want %.16s and %v", got.WeightsSHA256,
+			got.Health["effective_rank"], want.WeightsSHA256, want.Health["effective_rank"])
+	}
+}
+
+func TestViews(t *testing.T) {
+	b := testcluster.Build(t)
+	sheet := filepath.Join(t.TempDir(), "views.png")
+	for _, c := range []struct {
+		args    []string
+		code    int
+		message string
+	}{
+		{[]string{demo, "--out", sheet, "--images", "3", "--views", "2", "--set", "views.strength=2"}, 0, "3 images"},
+		{[]string{demo, "--out", sheet + ".jpg"}, 2, `ends in .png`},
+		{[]string{demo, "--out", filepath.Join(sheet, "no", "folder.png")}, 1, `folder|directory`},
+		{[]string{demo, "--set", "views.strength=0.5"}, 2, `views.strength`},
+	} {
+		cmd := exec.CommandContext(t.Context(), b.Coordinator, append([]string{"views"}, c.args...)...)
+		cmd.Dir = testcluster.Root()
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code {
+			t.Errorf("views %v: exit code %d, want %d", c.args, code, c.code)
+		}
+		expect(t, string(out), c.message)
+	}
+	f, err := os.Open(sheet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if m, err := png.DecodeConfig(f); err != nil || m.Width < 5*112 || m.Height < 3*112 {
+		t.Errorf("the sheet of 3 rows and 5 columns is %d x %d, error %v", m.Width, m.Height, err)
 	}
 }
 

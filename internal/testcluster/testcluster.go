@@ -69,7 +69,10 @@ type Summary struct {
 	MutualInformation float64  `json:"mutual_information"`
 	Accuracy          *float64 `json:"accuracy"`
 	Folder            string   `json:"folder"`
-	KNN               struct {
+
+	Health map[string]float64 `json:"health"`
+
+	KNN struct {
 		Teacher   *float64 `json:"teacher"`
 		Untrained *float64 `json:"untrained"`
 		Student   *float64 `json:"student"`
