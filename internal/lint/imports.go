@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"worker/student/...", "coordinator/local"},
 	{"worker/carry"},
 	{"internal/testcluster"},
+	{"internal/bench"},
 	{"internal/lint", "internal/sweep", "coordinator", "worker", "deploy/..."},
 }
 
@@ -119,7 +120,6 @@ var dependencies = []struct {
 	{"golang.org/x/term", []string{"coordinator/...", "worker"}},
 	{"golang.org/x/tools", []string{"internal/lint"}},
 	{"gonum.org", []string{"loss", "worker/student"}},
-	{"gonum.org/v1/gonum", []string{"loss", "worker/student"}},
 	{"gorgonia.org", []string{"worker/nn"}},
 	{"github.com/chewxy", []string{"worker/nn"}},
 }

@@ -40,7 +40,7 @@ const teacherWidth = 128
 var settings = append([]setting{
 	{"kl_t1", logits, kl, loss(`name: kl`)},
 	{"kl_t2", logits, kl, loss(`name: kl, teacher_temperature: 2, student_temperature: 2, weight: 4`)},
-	{"kl_t4", logits, kl, loss(`name: kl, teacher_temperature: 4, student_temperature: 4, weight: 16`)},
+	{"kl_t4", logits, kl, loss(softKL)},
 	{"l2_logits", logits, l2, loss(`name: l2`)},
 	{"l2_pooled", pooled, l2, loss(`name: l2, features: pooled`)},
 	{"cosine_pooled", pooled, others, loss(`name: cosine, features: pooled`)},
@@ -62,6 +62,11 @@ var settings = append([]setting{
 	{"mi_logits_t4", logits, mi, loss(prior + `, teacher_temperature: 4, student_temperature: 4`)},
 	{"mi_logits_over_20", logits, mi, append(loss(prior+`, start: {kl: 0}`), "student.outputs=20")},
 	{"kl_t1_mixture_0.1", logits, mi, loss(`name: kl`, prior+`, posterior: mixture, start: {kl: 0}, weight: 0.1`)},
+	{"kl_t4_mi_1", logits, mi, loss(softKL, prior+`, start: {kl: 0}`)},
+	{"kl_t4_mi_0.1", logits, mi, loss(softKL, prior+`, start: {kl: 0}, weight: 0.1`)},
+	{"kl_t4_mi_t4_16", logits, mi, loss(softKL, prior+soft+`, start: {kl: 0}, weight: 16`)},
+	{"l2_logits_mi_0.1", logits, mi, loss(`name: l2`, prior+`, start: {kl: 0}, weight: 0.1`)},
+	{"l2_pooled_mi_g8_0.1", pooled, mi, loss(`name: l2, features: pooled`, prior+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
 
 	{"mi_g8_kl3_permuted", pooled, mi, loss(prior + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
 	{"kl_g8_kl_logits", both, kl, loss(`name: kl`+groups(8), `name: kl`)},
@@ -88,7 +93,11 @@ func grouped(widths ...int) []setting {
 	return all
 }
 
-const prior = `name: prior_mutual_information`
+const (
+	prior  = `name: prior_mutual_information`
+	soft   = `, teacher_temperature: 4, student_temperature: 4`
+	softKL = `name: kl` + soft + `, weight: 16` // T^2, as Hinton scales it
+)
 
 // groups are the keys of a term that looks at pooled features in groups of width channels.
 func groups(width int) string {

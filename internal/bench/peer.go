@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"pupil/loss"
+	"pupil/worker/nn"
+)
+
+// peerScript is PyTorch's side, which describes the commands that it takes.
+const peerScript = "internal/bench/torch/peer.py"
+
+// missing says what to do when Python lacks a package.
+const missing = "install it with apt-get install python3-torch python3-torchvision libopenblas0 (make bench-torch " +
+	"does), or name a Python that has torch and torchvision with --python"
+
+// peer is a process that runs PyTorch's side, for one case.
+type peer struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	answers *bufio.Scanner
+	errors  bytes.Buffer
+}
+
+// startPeer starts Python with a number of threads for everything that looks at the environment.
+func startPeer(ctx context.Context, python, script string, threads int) (*peer, error) {
+	p := &peer{cmd: exec.CommandContext(ctx, python, script)}
+	p.cmd.Env = os.Environ()
+	for _, name := range []string{"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"} {
+		p.cmd.Env = append(p.cmd.Env, name+"="+strconv.Itoa(threads))
+	}
+	p.cmd.Env = append(p.cmd.Env, waitPolicy+"="+policy(), "PYTHONDONTWRITEBYTECODE=1")
+	p.cmd.Stderr = &p.errors
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.answers = bufio.NewScanner(out)
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start PyTorch's side: %w; %s", err, missing)
+	}
+	return p, nil
+}
+
+// waitPolicy says whether OpenMP's threads sleep or spin while they wait for each other.
+const waitPolicy = "OMP_WAIT_POLICY"
+
+// policy is the environment's, or passive: on a machine that others use too, threads that spin take time from the one
+// that they wait for, and PyTorch's steps were two to three times as long.
+func policy() string {
+	if p := os.Getenv(waitPolicy); p != "" {
+		return p
+	}
+	return "passive"
+}
+
+// ask sends a command and reads its answer.
+func (p *peer) ask(command map[string]any, answer any) error {
+	line, err := json.Marshal(command)
+	if err != nil {
+		return err
+	}
+	if _, err := p.in.Write(append(line, '\n')); err != nil {
+		return p.died(command["do"])
+	}
+	if !p.answers.Scan() {
+		return p.died(command["do"])
+	}
+	var fault struct{ Error, Missing string }
+	if err := json.Unmarshal(p.answers.Bytes(), &fault); err != nil {
+		return fmt.Errorf("PyTorch's side answers %q: %w", p.answers.Text(), err)
+	}
+	switch {
+	case fault.Missing != "":
+		return fmt.Errorf("%s: %s; %s", p.cmd.Path, fault.Error, missing)
+	case fault.Error != "":
+		return fmt.Errorf("PyTorch's side: %v: %s", command["do"], fault.Error)
+	}
+	if err := json.Unmarshal(p.answers.Bytes(), answer); err != nil {
+		return fmt.Errorf("PyTorch's side answers %q: %w", p.answers.Text(), err)
+	}
+	return nil
+}
+
+// died says how the process ended.
+func (p *peer) died(command any) error {
+	err := p.cmd.Wait()
+	if err == nil {
+		err = errors.New("it ended")
+	}
+	lines := strings.Split(strings.TrimSpace(p.errors.String()), "\n")
+	return fmt.Errorf("PyTorch's side, at %v: %w: %s", command, err, strings.Join(lines[max(0, len(lines)-5):], "; "))
+}
+
+// close ends the process. It has nothing to lose.
+func (p *peer) close() {
+	_ = p.in.Close()
+	_ = p.cmd.Wait()
+}
+
+// torchVersions is what PyTorch's side says about itself.
+type torchVersions struct {
+	Torch       string `json:"torch"`
+	Torchvision string `json:"torchvision"`
+}
+
+// spec tells PyTorch's side what a case computes.
+type spec struct {
+	Kind      kind           `json:"kind"` // a memory case's is step
+	Folder    string         `json:"folder"`
+	Threads   int            `json:"threads"`
+	Network   string         `json:"network,omitempty"`
+	Teacher   specNetwork    `json:"teacher"`
+	Student   specNetwork    `json:"student"`
+	Optimizer map[string]any `json:"optimizer"`
+	Prior     specPrior      `json:"prior"`
+}
+
+type specNetwork struct {
+	Architecture string  `json:"architecture"`
+	Width        float64 `json:"width"`
+	Outputs      int     `json:"outputs"`
+	Size         int     `json:"size"`
+}
+
+type specPrior struct {
+	M                  []float64 `json:"m"`
+	D                  []float64 `json:"d"`
+	A                  []float64 `json:"a"`
+	Weights            []float64 `json:"weights"`
+	Rate               float64   `json:"rate"` // of the natural update
+	TeacherTemperature float64   `json:"teacher_temperature"`
+	StudentTemperature float64   `json:"student_temperature"`
+}
+
+func newSpec(c benchmark, m *models) (spec, error) {
+	folder, err := filepath.Abs(m.folder)
+	if err != nil {
+		return spec{}, err
+	}
+	prior, err := priorOf(m)
+	if err != nil {
+		return spec{}, err
+	}
+	s := spec{
+		Kind: c.kind, Folder: folder, Threads: c.threads, Network: c.network,
+		Teacher: networkSpec(c.pair.teacher), Student: networkSpec(c.pair.student),
+		Optimizer: map[string]any{
+			"rate": rate, "weight_decay": adamw.WeightDecay,
+			"beta1": adamw.Beta1, "beta2": adamw.Beta2, "epsilon": adamw.Epsilon,
+		},
+		Prior: specPrior{
+			M: prior.M, D: prior.D, A: prior.A, Weights: prior.W,
+			Rate:               loss.DefaultConfig(loss.PriorMutualInformation).Prior.Rate,
+			TeacherTemperature: teacherTemperature, StudentTemperature: studentTemperature,
+		},
+	}
+	if c.kind == memory {
+		s.Kind = step
+	}
+	return s, nil
+}
+
+func networkSpec(c nn.Config) specNetwork {
+	return specNetwork{c.Architecture, c.Width, c.Outputs, c.Size}
+}
