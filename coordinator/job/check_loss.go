@@ -76,6 +76,7 @@ func (d *decoder) checkTerm(path string, t Term, s *Spec) {
 
 func (d *decoder) checkGroups(path string, groups, channels int) {
 	switch {
+	case groups == 0:
 	case channels%groups != 0:
 		d.fault(path, "is %d, which does not divide student.outputs, %d; give a divisor of it", groups, channels)
 	case channels/groups < 2:

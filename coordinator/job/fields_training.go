@@ -6,6 +6,7 @@ func lossFields() []Field {
 	mutual := &Condition{"loss.*.name", []string{TermPriorMutualInformation}}
 	taught := []string{TermPriorMutualInformation, TermKL, TermL2, TermCosine}
 	soft := &Condition{"loss.*.name", taught[:2]}
+	pooled := Condition{"loss.*.features", []string{FeaturesPooled}}
 	return append([]Field{
 		{
 			Path: "loss", Type: TypeList, Default: "[{}]",
@@ -22,7 +23,7 @@ func lossFields() []Field {
 		},
 		{
 			Path: "loss.*.features", Type: TypeChoice, Values: []string{FeaturesLogits, FeaturesPooled},
-			Default: FeaturesLogits,
+			Default: FeaturesLogits, Else: []Alternative{{*mutual, FeaturesPooled}},
 			Meaning: "What the term looks at: the logits, or pooled, the mean of the last feature map, of the student after " +
 				"its projection layer. cross_entropy looks at logits only.",
 		},
@@ -51,9 +52,10 @@ func lossFields() []Field {
 			Meaning: "Where it has changed; after begin.",
 		},
 		{
-			Path: "loss.*.feature_groups", Type: TypeInteger, Unit: "groups", Default: "1", Bounds: closed(1, 1<<20), Only: soft,
+			Path: "loss.*.feature_groups", Type: TypeInteger, Unit: "groups", Default: "0", Bounds: closed(0, 1<<20), Only: soft,
 			Meaning: "Channels are cut into so many groups of equal width, with a softmax, a joint and a prior each; the " +
-				"term is the mean over the groups. A batch of N images measures joints of about N / 10 channels.",
+				"term is the mean over the groups. 0 leaves logits in one group and cuts pooled features into groups of 8 " +
+				"channels (or of the next number that divides their width). A batch of N images measures joints of about N / 10 channels.",
 		},
 		{
 			Path: "loss.*.feature_order", Type: TypeChoice, Values: []string{OrderContiguous, OrderPermuted},
@@ -62,7 +64,7 @@ func lossFields() []Field {
 		},
 		{
 			Path: "loss.*.standardize", Type: TypeBoolean, Default: "false", Only: &Condition{"loss.*.name", taught},
-			Else: []Alternative{{Condition{"loss.*.features", []string{FeaturesPooled}}, "true"}},
+			Else: []Alternative{{pooled, "true"}},
 			Meaning: "The teacher's features are brought to mean 0 and deviation 1 by channel (running statistics over all " +
 				"lanes) before the term looks at them.",
 		},
@@ -91,10 +93,10 @@ func lossFields() []Field {
 			Values:  []string{PosteriorConditional, PosteriorSample, PosteriorMixture},
 			Meaning: "How p(student | teacher) is estimated: from the joint, from the samples, or as a mixture.",
 		},
-	}, priorFields(mutual)...)
+	}, priorFields(mutual, pooled)...)
 }
 
-func priorFields(mutual *Condition) []Field {
+func priorFields(mutual *Condition, pooled Condition) []Field {
 	return []Field{
 		{
 			Path: "loss.*.prior", Type: TypeSection, Only: mutual,
@@ -145,7 +147,7 @@ func priorFields(mutual *Condition) []Field {
 			Meaning: "A term KL(teacher || student) that keeps the classes apart while the mutual information is small.",
 		},
 		{
-			Path: "loss.*.start.kl", Type: TypeNumber, Default: "1", Bounds: atLeast(0),
+			Path: "loss.*.start.kl", Type: TypeNumber, Default: "1", Else: []Alternative{{pooled, "3"}}, Bounds: atLeast(0),
 			Meaning: "Its weight at the first step, times the term's own; 0 starts without it.",
 		},
 		{
@@ -154,7 +156,7 @@ func priorFields(mutual *Condition) []Field {
 			Meaning: "The part of the job over which its weight falls linearly to 0.",
 		},
 		{
-			Path: "loss.*.start.hold", Type: TypeBoolean, Default: "false",
+			Path: "loss.*.start.hold", Type: TypeBoolean, Default: "false", Else: []Alternative{{pooled, "true"}},
 			Meaning: "true keeps the weight for the whole job.",
 		},
 	}

@@ -58,11 +58,11 @@ func TestDefaults(t *testing.T) {
 		Views:   job.Views{Teacher: view, Student: view, Policy: "independent"},
 		Batch:   256, Lanes: 8, Epochs: 20,
 		Loss: []job.Term{{
-			Name: "prior_mutual_information", Features: "logits", Weight: 1, Ramp: job.Ramp{From: 1, To: 1, End: 1},
-			FeatureGroups: 1, FeatureOrder: "contiguous", TeacherTemperature: 1, StudentTemperature: 1,
+			Name: "prior_mutual_information", Features: "pooled", Weight: 1, Ramp: job.Ramp{From: 1, To: 1, End: 1},
+			FeatureOrder: "contiguous", Standardize: true, TeacherTemperature: 1, StudentTemperature: 1,
 			Joint: "product", Posterior: "conditional",
 			Prior: job.Prior{Distribution: "gaussian", Groups: 1, Deviation: 0.1, Update: "natural", Rate: 1, Bound: 4},
-			Start: job.Start{KL: 1, Share: 0.3},
+			Start: job.Start{KL: 3, Share: 0.3, Hold: true},
 		}},
 		Optimizer: job.Optimizer{
 			Name: "adamw", LearningRate: 0.001, WeightDecay: 0.01, Momentum: 0.9, TrustCoefficient: 0.001,
@@ -236,7 +236,7 @@ func TestDigest(t *testing.T) {
 	}
 	for _, other := range []string{
 		"seed=2", "batch=128", "lanes=4", "epochs=21", "steps=20", "dataset.chunk=8", "dataset.broken=skip", "teacher=null",
-		"loss.0.features=pooled", "student.projection=false", "views.policy=nested", "loss.0.ramp.to=0",
+		"loss.0.features=logits", "student.projection=false", "views.policy=nested", "loss.0.ramp.to=0",
 		"loss.0.feature_groups=2", "collapse.effective_rank=1", "collapse.information=0.1", "student.width=0.5",
 		"student.init=somewhere", "views.teacher.flip=0.5", "loss.0.weight=2",
 		"optimizer.name=sgd", "schedule.warmup=0", "collapse.patience=5", "loss.0.prior.mean=[1, 2]",
@@ -382,15 +382,15 @@ func TestWarnings(t *testing.T) {
 				"larger batch"},
 		},
 		{
-			[]string{"student.outputs=100"},
+			[]string{"student.outputs=100", "loss.0.features=logits"},
 			[]string{"batch: 256 images measure the joint of about 25 classes, and student.outputs is 100; give a larger batch"},
 		},
 		{
-			[]string{"student.outputs=100", "loss.0.feature_groups=2"},
+			[]string{"student.outputs=100", "loss.0.features=logits", "loss.0.feature_groups=2"},
 			[]string{"batch: 256 images measure the joint of about 25 classes, and each of the 2 feature groups of loss.0 has " +
 				"50; give a larger batch"},
 		},
-		{[]string{"student.outputs=100", "loss.0.feature_groups=4"}, nil},
+		{[]string{"student.outputs=100", "loss.0.features=logits", "loss.0.feature_groups=4"}, nil},
 		{[]string{"student.outputs=100", "loss.0.name=kl"}, nil},
 		{
 			[]string{"loss.0.joint=symmetric"},
@@ -404,7 +404,7 @@ func TestWarnings(t *testing.T) {
 				"follows at once"},
 		},
 		{
-			[]string{"loss.0.prior.mean=[0, -0.1]"},
+			[]string{"loss.0.prior.mean=[0, -0.1]", "loss.0.features=logits"},
 			[]string{
 				"loss.0.prior.mean: with a KL start that ends, an offset of more than about 0.1 can empty a frequent class; keep the " +
 					"KL term with start.hold (docs/method.md has figures)",
@@ -487,6 +487,27 @@ func TestWarnings(t *testing.T) {
 	} {
 		if got := load(t, "minimal.yaml", c.overrides...).Warnings(); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q:\ngot  %s\nwant %s", c.overrides, strings.Join(got, "\n     "), strings.Join(c.want, "\n     "))
+		}
+	}
+}
+
+func TestGroupsOf(t *testing.T) {
+	for _, c := range []struct {
+		features             string
+		given, width, groups int
+	}{
+		{"pooled", 0, 128, 16},
+		{"pooled", 0, 1280, 160},
+		{"pooled", 0, 100, 10},
+		{"pooled", 0, 97, 1},
+		{"pooled", 0, 8, 1},
+		{"pooled", 0, 5, 1},
+		{"pooled", 4, 128, 4},
+		{"logits", 0, 1000, 1},
+		{"logits", 5, 1000, 5},
+	} {
+		if got := (job.Term{Features: c.features, FeatureGroups: c.given}).GroupsOf(c.width); got != c.groups {
+			t.Errorf("%+v: %d groups", c, got)
 		}
 	}
 }

@@ -98,7 +98,7 @@ type Term struct {
 	Features           string  `yaml:"features" json:"features"`                       // FeaturesLogits or FeaturesPooled
 	Weight             float64 `yaml:"weight" json:"weight"`                           //
 	Ramp               Ramp    `yaml:"ramp" json:"ramp"`                               // a factor on Weight
-	FeatureGroups      int     `yaml:"feature_groups" json:"feature_groups"`           // with a softmax each
+	FeatureGroups      int     `yaml:"feature_groups" json:"feature_groups"`           // with a softmax each; 0: as the features suggest
 	FeatureOrder       string  `yaml:"feature_order" json:"feature_order"`             // before they are cut in groups
 	Standardize        bool    `yaml:"standardize" json:"standardize"`                 // the teacher's, by channel
 	TeacherTemperature float64 `yaml:"teacher_temperature" json:"teacher_temperature"` // T in softmax(f / T)
@@ -199,6 +199,29 @@ type Evaluate struct {
 
 // NeedsTeacher says whether the term compares the student with a teacher.
 func (t Term) NeedsTeacher() bool { return t.Name != TermCrossEntropy }
+
+// groups is the number of feature groups as far as the job file says it; 0: it depends on the width of pooled features.
+func (t Term) groups() int {
+	if t.FeatureGroups == 0 && t.Features == FeaturesLogits {
+		return 1
+	}
+	return t.FeatureGroups
+}
+
+// GroupsOf is the number of feature groups of features of some width. Where the file leaves it open, logits are one group,
+// and pooled features are cut into groups of 8 channels, or of the next number that divides the width.
+func (t Term) GroupsOf(width int) int {
+	const channels = 8
+	if n := t.groups(); n > 0 {
+		return n
+	}
+	for n := channels; n < width; n++ {
+		if width%n == 0 {
+			return width / n
+		}
+	}
+	return 1
+}
 
 // Learns says whether the term's weight is above 0 at some step.
 func (t Term) Learns() bool { return t.Weight > 0 && (t.Ramp.From > 0 || t.Ramp.To > 0) }

@@ -39,7 +39,7 @@ func (s *Spec) warnTerm(warn func(string, ...any), path string, t Term) {
 		warn("%s.ramp: begin and end have no effect, for the factor goes from %v to %v; give another from or to", path,
 			t.Ramp.From, t.Ramp.To)
 	}
-	if t.soft() && t.FeatureGroups == 1 && t.FeatureOrder != OrderContiguous {
+	if t.soft() && t.groups() == 1 && t.FeatureOrder != OrderContiguous {
 		warn("%s.feature_order: is %s, but has an effect only when feature_groups is above 1", path, t.FeatureOrder)
 	}
 	if t.Name == TermPriorMutualInformation {
@@ -49,7 +49,7 @@ func (s *Spec) warnTerm(warn func(string, ...any), path string, t Term) {
 
 // warnMutual says which settings of the mutual information trials found to fail: DESIGN section 4.
 func (s *Spec) warnMutual(warn func(string, ...any), path string, t Term) {
-	groups := max(t.FeatureGroups, 1)
+	groups := max(t.groups(), 1)
 	// A batch of N images supports a joint of about N/10 classes.
 	if n := t.channels(s); n/groups*10 > s.Batch {
 		what := fmt.Sprintf("student.outputs is %d", n)

@@ -64,14 +64,14 @@ func termOf(t job.Term) loss.Config {
 
 func TestJobKnowsTheLosses(t *testing.T) {
 	for _, name := range choices(t, "loss.*.name") {
-		got := termOf(minimal(t, "loss.0.name="+name).Loss[0])
+		got := termOf(minimal(t, "loss.0.name="+name, "loss.0.features=logits", "loss.0.feature_groups=1").Loss[0])
 		if want := loss.DefaultConfig(name); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: the job's default is %+v, the loss's %+v", name, got, want)
 		}
 	}
 	for _, key := range []string{"feature_order", "joint", "posterior", "prior.distribution", "prior.update"} {
 		for _, word := range choices(t, "loss.*."+key) {
-			if err := termOf(minimal(t, "loss.0."+key+"="+word).Loss[0]).Validate(); err != nil {
+			if err := termOf(minimal(t, "loss.0.feature_groups=1", "loss.0."+key+"="+word).Loss[0]).Validate(); err != nil {
 				t.Errorf("%s: %s: %v", key, word, err)
 			}
 		}

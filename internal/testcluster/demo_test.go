@@ -22,14 +22,14 @@ func TestDemo(t *testing.T) {
 	}
 	teacher, untrained, student := *s.KNN.Teacher, *s.KNN.Untrained, *s.KNN.Student
 	t.Logf("k-NN: teacher %.3f, untrained %.3f, student %.3f; %.0f images/s", teacher, untrained, student, s.ImagesPerSecond)
-	if student < 0.75 {
-		t.Errorf("the student's k-NN accuracy is %.3f; want 0.75 at least", student)
+	if student < 0.8 {
+		t.Errorf("the student's k-NN accuracy is %.3f; want 0.8 at least", student)
 	}
 	if student < untrained+0.03 {
 		t.Errorf("the student's k-NN accuracy is %.3f, the untrained one's %.3f; want it clearly above", student, untrained)
 	}
-	if s.MutualInformation < 1 {
-		t.Errorf("the mutual information is %.3f nat; want 1 at least", s.MutualInformation)
+	if s.MutualInformation < 0.02 {
+		t.Errorf("the mutual information of a feature group is %.3f nat; want 0.02 at least", s.MutualInformation)
 	}
 
 	h := sha256.New()

@@ -37,7 +37,8 @@ func (j *Job) buildLoss() error {
 		if err := j.checkTerm(t, heads[position[t.Features]], j.Data.Manifest()); err != nil {
 			return fmt.Errorf("loss.%d: %w", i, err)
 		}
-		terms = append(terms, lossConfig(t, position[t.Features]))
+		head := position[t.Features]
+		terms = append(terms, lossConfig(t, head, t.GroupsOf(heads[head].Student)))
 	}
 	var err error
 	j.Loss, err = loss.New(terms, heads, j.Spec.Batch, j.Spec.Seed)
@@ -56,7 +57,8 @@ func (j *Job) checkTerm(t job.Term, h loss.Head, m dataset.Manifest) error {
 	if h.Teacher == 0 {
 		return fmt.Errorf("features is %s, but the teacher in %s has no classifier; use pooled", t.Features, j.Spec.Teacher.Model)
 	}
-	over := t.Name == job.TermPriorMutualInformation && t.Joint == job.JointProduct && t.Start.KL == 0 && t.FeatureGroups == 1
+	groups := t.GroupsOf(h.Student)
+	over := t.Name == job.TermPriorMutualInformation && t.Joint == job.JointProduct && t.Start.KL == 0 && groups == 1
 	if h.Teacher != h.Student && !over {
 		advice := "set student.outputs to the teacher's width (only prior_mutual_information with the product joint, start.kl 0 " +
 			"and one feature group takes others)"
@@ -66,7 +68,7 @@ func (j *Job) checkTerm(t job.Term, h loss.Head, m dataset.Manifest) error {
 		return fmt.Errorf("the teacher's features (%s) have width %d and the student's %d, and %s compares them one by one; %s",
 			t.Features, h.Teacher, h.Student, t.Name, advice)
 	}
-	if groups := t.FeatureGroups; h.Student%groups != 0 || groups > 1 && h.Student/groups < 2 {
+	if h.Student%groups != 0 || groups > 1 && h.Student/groups < 2 {
 		return fmt.Errorf("feature_groups is %d, but the features (%s) have width %d; give a number that divides it into groups of "+
 			"2 or more", groups, t.Features, h.Student)
 	}
@@ -86,10 +88,10 @@ func (j *Job) labelled() bool {
 	return false
 }
 
-func lossConfig(t job.Term, head int) loss.Config {
+func lossConfig(t job.Term, head, groups int) loss.Config {
 	return loss.Config{
 		Name: t.Name, Head: head, Weight: t.Weight, Ramp: loss.Ramp(t.Ramp),
-		FeatureGroups: t.FeatureGroups, FeatureOrder: t.FeatureOrder, Standardize: t.Standardize,
+		FeatureGroups: groups, FeatureOrder: t.FeatureOrder, Standardize: t.Standardize,
 		TeacherTemperature: t.TeacherTemperature, StudentTemperature: t.StudentTemperature,
 		LabelSmoothing: t.LabelSmoothing, Joint: t.Joint, Posterior: t.Posterior,
 		Prior: loss.PriorConfig(t.Prior), Start: loss.Start(t.Start),

@@ -79,7 +79,8 @@ func TestVariants(t *testing.T) {
 		outputs, projection int
 		classes             int // with names
 	}{
-		"logits": {nil, []train.Head{logits}, 10, 0, 10},
+		"logits":  {[]string{"loss=[{features: logits}]"}, []train.Head{logits}, 10, 0, 10},
+		"default": {[]string{"loss=[{}]"}, []train.Head{projected}, 0, 128, 0},
 		"supervised": {
 			[]string{"teacher=null", "loss=[{name: cross_entropy}]"},
 			[]train.Head{logits}, 10, 0, 10,
@@ -94,7 +95,7 @@ func TestVariants(t *testing.T) {
 			[]train.Head{logits, projected}, 10, 128, 10,
 		},
 		"over-clustering": {
-			[]string{"student.outputs=20", "loss=[{start: {kl: 0}}]"},
+			[]string{"student.outputs=20", "loss=[{features: logits, start: {kl: 0}}]"},
 			[]train.Head{logits}, 20, 0, 0,
 		},
 		"pooled and labels": {
@@ -158,7 +159,7 @@ func TestOpenRefuses(t *testing.T) {
 		"large batch":     {[]string{"batch=8192"}, "fewer than a batch"},
 		"another size":    {[]string{"student.size=32"}, "student.size"},
 		"another width":   {[]string{"student.projection=false", "loss=[{name: l2, features: pooled}]"}, "student.projection"},
-		"other outputs":   {[]string{"student.outputs=20"}, "loss.0: the teacher's features (logits) have width 10"},
+		"other outputs":   {[]string{"student.outputs=20", "loss=[{features: logits}]"}, "loss.0: the teacher's features (logits) have width 10"},
 		"uneven groups":   {[]string{"loss=[{features: pooled, feature_groups: 7}]"}, "loss.0: feature_groups is 7"},
 		"means":           {[]string{"loss=[{prior: {mean: [1, 2]}}]"}, "loss.0: prior.mean has 2 values"},
 		"too few outputs": {[]string{"teacher=null", "student.outputs=3", "loss=[{name: cross_entropy}]"}, "cross_entropy"},
