@@ -66,12 +66,12 @@ var settings = append([]setting{
 	{"kl_t4_mi_0.1", logits, mi, loss(softKL, prior+`, start: {kl: 0}, weight: 0.1`)},
 	{"kl_t4_mi_t4_16", logits, mi, loss(softKL, prior+soft+`, start: {kl: 0}, weight: 16`)},
 	{"l2_logits_mi_0.1", logits, mi, loss(`name: l2`, prior+`, start: {kl: 0}, weight: 0.1`)},
-	{"l2_pooled_mi_g8_0.1", pooled, mi, loss(`name: l2, features: pooled`, prior+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
+	{"l2_pooled_mi_g8_0.1", pooled, mi, loss(`name: l2, features: pooled`, mutual+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
 
-	{"mi_g8_kl3_permuted", pooled, mi, loss(prior + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
+	{"mi_g8_kl3_permuted", pooled, mi, loss(mutual + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
 	{"kl_g8_kl_logits", both, kl, loss(`name: kl`+groups(8), `name: kl`)},
-	{"mi_g8_kl_logits", both, mi, loss(prior+groups(8)+`, start: {kl: 0}`, `name: kl`)},
-	{"mi_g8_kl3_kl_logits", both, mi, loss(prior+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
+	{"mi_g8_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 0}`, `name: kl`)},
+	{"mi_g8_kl3_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
 }, grouped(8, 16, 32)...)
 
 // grouped are the settings on pooled features in groups of some channels.
@@ -83,10 +83,10 @@ func grouped(widths ...int) []setting {
 		all = append(
 			all,
 			setting{name("kl_g%d"), pooled, kl, loss(`name: kl` + g)},
-			setting{name("mi_g%d_kl3"), pooled, mi, loss(prior + g + `, start: {kl: 3, hold: true}`)},
-			setting{name("mi_g%d_kl1"), pooled, mi, loss(prior + g + `, start: {kl: 1, hold: true}`)},
+			setting{name("mi_g%d_kl3"), pooled, mi, loss(mutual + g + `, start: {kl: 3, hold: true}`)},
+			setting{name("mi_g%d_kl1"), pooled, mi, loss(mutual + g + `, start: {kl: 1, hold: true}`)},
 			setting{
-				name("mi_g%d_kl3_mixture"), pooled, mi, loss(prior + g + `, posterior: mixture, start: {kl: 3, hold: true}`),
+				name("mi_g%d_kl3_mixture"), pooled, mi, loss(mutual + g + `, posterior: mixture, start: {kl: 3, hold: true}`),
 			},
 		)
 	}
@@ -94,7 +94,8 @@ func grouped(widths ...int) []setting {
 }
 
 const (
-	prior  = `name: prior_mutual_information`
+	mutual = `name: prior_mutual_information`
+	prior  = mutual + `, features: logits`
 	soft   = `, teacher_temperature: 4, student_temperature: 4`
 	softKL = `name: kl` + soft + `, weight: 16` // T^2, as Hinton scales it
 )
