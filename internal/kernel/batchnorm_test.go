@@ -169,6 +169,8 @@ func checkNorm(t *testing.T, rows, c int, a kernel.Activation, seed uint64) {
 	near(t, "dbeta", dbeta, want.dbeta, 2e-5*scale)
 	// For one row invStd is about 300, and dx = 0 is the difference of large numbers.
 	near(t, "dx", dx, want.dx, 1e-4*float64(invStd[0]+1))
+	kernel.BatchNormBackward(rows, c, x, dy, gamma, beta, mean, invStd, a, dy, dgamma, dbeta)
+	same(t, "dx in place of dy", dy, dx)
 
 	kernel.BatchNormForward(rows, c, x, gamma, beta, epsilon, a, x, mean, invStd, variance)
 	same(t, "y in place", x, y)
@@ -254,6 +256,37 @@ func TestScaleShift(t *testing.T) {
 				near(t, fmt.Sprint(s, a), y, want, 1e-5)
 				kernel.ScaleShift(rows, c, x, scale, shift, a, x)
 				same(t, "y in place", x, y)
+			}
+		}
+	})
+}
+
+// TestBatchNormPrecision holds that sums of many rows lose nothing: mean and variance are the float32 numbers next to the
+// exact ones, but for a fifth of their distance.
+func TestBatchNormPrecision(t *testing.T) {
+	each(t, func(t *testing.T) {
+		const rows, c = 4099, 24
+		next := normal(13)
+		x := make([]float32, rows*c)
+		for i := range x {
+			x[i] = float32(math.Ldexp(float64(i%c)-7+next(), i%c-12))
+		}
+		want := norm{rows: rows, c: c, x: wide(x), gamma: make([]float64, c), beta: make([]float64, c)}
+		want.forward()
+		y, mean, invStd, variance := make([]float32, rows*c), make([]float32, c), make([]float32, c), make([]float32, c)
+		kernel.BatchNormForward(rows, c, x, make([]float32, c), make([]float32, c), epsilon, kernel.Identity, y, mean,
+			invStd, variance)
+		for i := range c {
+			deviation := math.Sqrt(want.variance[i])
+			for _, v := range [][3]float64{
+				{float64(mean[i]), want.mean[i], max(math.Abs(want.mean[i]), deviation/8)},
+				{float64(variance[i]), want.variance[i], want.variance[i]},
+			} {
+				unit := math.Abs(float64(math.Nextafter32(float32(v[2]), math.MaxFloat32) - float32(v[2])))
+				if !(math.Abs(v[0]-v[1]) <= 0.7*unit) {
+					t.Errorf("channel %d: %v, want %v: %.2f units in the last place", i, v[0], v[1],
+						math.Abs(v[0]-v[1])/unit)
+				}
 			}
 		}
 	})

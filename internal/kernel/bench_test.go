@@ -212,3 +212,156 @@ func BenchmarkMaxPool(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFrozen compares the ways to compute a layer of a frozen network, in images of arithmetic of the direct one:
+// a convolution and ScaleShift, packed filters with an epilogue, Winograd's algorithm with the same.
+func BenchmarkFrozen(b *testing.B) {
+	for _, g := range []kernel.Conv{
+		{N: 8, H: 32, W: 32, C: 64, K: 64, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 8, H: 16, W: 16, C: 128, K: 128, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 8, H: 8, W: 8, C: 256, K: 256, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 8, H: 4, W: 4, C: 512, K: 512, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 14, W: 14, C: 256, K: 256, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 7, W: 7, C: 512, K: 512, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 8, H: 28, W: 28, C: 16, K: 16, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 56, W: 56, C: 64, K: 256, R: 1, S: 1, Stride: 1, Pad: 0},
+	} {
+		h, w := g.Out()
+		flops := 2 * float64(g.N*h*w*g.K) * float64(g.R*g.S*g.C)
+		x, f := values(g.N*g.H*g.W*g.C, 1), values(g.R*g.S*g.C*g.K, 2)
+		y, shift, ones := make([]float32, g.N*h*w*g.K), values(g.K, 3), make([]float32, g.K)
+		for i := range ones {
+			ones[i] = 1
+		}
+		e := kernel.Epilogue{Shift: shift, Act: kernel.ReLU}
+		ways := map[string]func(ws *kernel.Workspace) func(){
+			"direct": func(ws *kernel.Workspace) func() {
+				return func() {
+					kernel.ConvForward(g, x, f, y, ws)
+					kernel.ScaleShift(g.N*h*w, g.K, y, ones, shift, kernel.ReLU, y)
+				}
+			},
+			"packed": func(ws *kernel.Workspace) func() {
+				p := kernel.PackConv(g, f)
+				return func() { kernel.ConvForwardPacked(g, x, p, e, y, ws) }
+			},
+		}
+		if g.Winograd() {
+			ways["winograd"] = func(ws *kernel.Workspace) func() {
+				p := kernel.PackWinograd(g, f)
+				return func() { kernel.ConvForwardPacked(g, x, p, e, y, ws) }
+			}
+		}
+		for _, way := range []string{"direct", "packed", "winograd"} {
+			if ways[way] != nil {
+				b.Run(fmt.Sprintf("%dx%d_%dto%d_%dx%dx%d/%s", g.R, g.S, g.C, g.K, g.N, g.H, g.W, way), func(b *testing.B) {
+					both(b, func(b *testing.B) { rate(b, flops, 0, ways[way](new(kernel.Workspace))) })
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkNorm compares two ways of a batch norm with its activation, the convolution that follows and its weight
+// gradient: through memory, and applied as the convolution reads, with the sums of the next gathered meanwhile.
+func BenchmarkNorm(b *testing.B) {
+	for _, g := range []kernel.Conv{
+		{N: 8, H: 32, W: 32, C: 96, K: 16, R: 1, S: 1, Stride: 1},
+		{N: 2, H: 112, W: 112, C: 96, K: 24, R: 1, S: 1, Stride: 1},
+		{N: 8, H: 32, W: 32, C: 96, K: 96, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 112, W: 112, C: 96, K: 96, R: 3, S: 3, Stride: 2, Pad: 1},
+		{N: 8, H: 4, W: 4, C: 480, K: 480, R: 3, S: 3, Stride: 1, Pad: 1},
+	} {
+		h, w := g.Out()
+		depthwise := g.R == 3
+		rows, c := g.N*g.H*g.W, g.C
+		z, f := values(rows*c, 1), values(g.R*g.S*g.C*g.K, 2)
+		y, out, dw := make([]float32, rows*c), values(g.N*h*w*g.K, 5), make([]float32, g.R*g.S*g.C*g.K)
+		p := [5][]float32{values(c, 3), values(c, 4), make([]float32, c), make([]float32, c), make([]float32, c)}
+		name := fmt.Sprintf("%dx%d_%dto%d_%dx%dx%d", g.R, g.S, g.C, g.K, g.N, g.H, g.W)
+		var ws kernel.Workspace
+		var m, next kernel.Moments
+		var n kernel.Norm
+		same := kernel.Conv{N: g.N, H: g.H, W: g.W, C: c, K: c, R: 1, S: 1, Stride: 1}
+		kernel.DepthwiseForwardNorm(same, z, nil, values(c, 6), y, &m, &ws)
+		b.Run(name+"/apart", func(b *testing.B) {
+			both(b, func(b *testing.B) {
+				rate(b, 0, 4*(4*len(z)+2*len(out)), func() {
+					kernel.BatchNormForward(rows, c, z, p[0], p[1], 1e-5, kernel.ReLU6, y, p[2], p[3], p[4])
+					if depthwise {
+						kernel.DepthwiseForward(g, y, f, out, &ws)
+						kernel.DepthwiseBackwardWeights(g, y, out, dw, &ws)
+					} else {
+						kernel.ConvForward(g, y, f, out, &ws)
+						kernel.ConvBackwardWeights(g, y, out, dw, &ws)
+					}
+				})
+			})
+		})
+		b.Run(name+"/fused", func(b *testing.B) {
+			both(b, func(b *testing.B) {
+				rate(b, 0, 4*(4*len(z)+2*len(out)), func() {
+					m.Norm(p[0], p[1], 1e-5, kernel.ReLU6, p[2], p[3], p[4], &n)
+					if depthwise {
+						kernel.DepthwiseForwardNorm(g, z, &n, f, out, &next, &ws)
+						kernel.DepthwiseBackwardWeightsNorm(g, z, &n, out, dw, &ws)
+					} else {
+						kernel.ConvForwardNorm(g, z, &n, f, out, &next, &ws)
+						kernel.ConvBackwardWeightsNorm(g, z, &n, out, dw, &ws)
+					}
+				})
+			})
+		})
+	}
+}
+
+// BenchmarkNormBackward compares a convolution's data gradient and the backward pass of the norm before it, one after
+// the other, with sums gathered meanwhile.
+func BenchmarkNormBackward(b *testing.B) {
+	for _, g := range []kernel.Conv{
+		{N: 8, H: 32, W: 32, C: 96, K: 16, R: 1, S: 1, Stride: 1},
+		{N: 2, H: 112, W: 112, C: 96, K: 24, R: 1, S: 1, Stride: 1},
+		{N: 8, H: 32, W: 32, C: 96, K: 96, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 112, W: 112, C: 96, K: 96, R: 3, S: 3, Stride: 2, Pad: 1},
+	} {
+		h, w := g.Out()
+		depthwise := g.R == 3
+		rows, c := g.N*g.H*g.W, g.C
+		z, f, dy := values(rows*c, 1), values(g.R*g.S*g.C*g.K, 2), values(g.N*h*w*g.K, 5)
+		dx := make([]float32, rows*c)
+		var p [7][]float32
+		for i := range p {
+			p[i] = values(c, uint64(i))
+		}
+		var ws kernel.Workspace
+		var m kernel.Moments
+		var n kernel.Norm
+		var s kernel.NormGradient
+		same := kernel.Conv{N: g.N, H: g.H, W: g.W, C: c, K: c, R: 1, S: 1, Stride: 1}
+		kernel.DepthwiseForwardNorm(same, z, nil, p[0], dx, &m, &ws)
+		m.Norm(p[0], p[1], 1e-5, kernel.ReLU6, p[2], p[3], p[4], &n)
+		ways := map[string]func(){
+			"apart": func() {
+				if depthwise {
+					kernel.DepthwiseBackwardData(g, dy, f, dx, &ws)
+				} else {
+					kernel.ConvBackwardData(g, dy, f, dx, &ws)
+				}
+				kernel.BatchNormBackward(rows, c, z, dx, p[0], p[1], p[2], p[3], kernel.ReLU6, dx, p[5], p[6])
+			},
+			"gathered": func() {
+				if depthwise {
+					kernel.DepthwiseBackwardDataNorm(g, dy, f, &n, z, dx, &s, &ws)
+				} else {
+					kernel.ConvBackwardDataNorm(g, dy, f, &n, z, dx, &s, &ws)
+				}
+				kernel.BatchNormBackwardGathered(&s, p[3], dx, p[5], p[6])
+			},
+		}
+		for _, way := range []string{"apart", "gathered"} {
+			b.Run(fmt.Sprintf("%dx%d_%dto%d_%dx%dx%d/%s", g.R, g.S, g.C, g.K, g.N, g.H, g.W, way), func(b *testing.B) {
+				both(b, func(b *testing.B) { rate(b, 0, 4*(5*len(z)+len(dy)), ways[way]) })
+			})
+		}
+	}
+}

@@ -43,7 +43,7 @@ func (g Conv) checkDense(function, in, filter, out string, x, w, y []float32) {
 func ConvForward(g Conv, x, w, y []float32, ws *Workspace) {
 	g.checkDense("ConvForward", "x", "w", "y", x, w, y)
 	l, x := g.forward(x, ws)
-	l.multiply(x, right{w, g.K, false}, g.K, false, y, ws)
+	l.multiply(x, right{values: w, ld: g.K}, g.K, follow{}, y, ws)
 }
 
 // ConvBackwardData overwrites dx [N, H, W, C] by the gradient of ConvForward with respect to x, from the gradient dy
@@ -57,7 +57,7 @@ func ConvBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 	for a := range min(g.Stride, g.H) {
 		for b := range min(g.Stride, g.W) {
 			l := g.backward(a, b, ws)
-			l.multiply(dy, right{w, g.K, true}, g.C, false, dx, ws)
+			l.multiply(dy, right{values: w, ld: g.K, transposed: true}, g.C, follow{}, dx, ws)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func ConvBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 func ConvBackwardWeights(g Conv, x, dy, dw []float32, ws *Workspace) {
 	g.checkDense("ConvBackwardWeights", "x", "dw", "dy", x, dw, dy)
 	l, x := g.forward(x, ws)
-	l.gradient(x, dy, g.K, dw, ws)
+	l.gradient(x, nil, dy, g.K, dw, ws)
 }
 
 // forward describes the rows of the left matrix of a convolution: its output pixels. With few channels the image is
@@ -79,7 +79,7 @@ func ConvBackwardWeights(g Conv, x, dy, dw []float32, ws *Workspace) {
 func (g Conv) forward(x []float32, ws *Workspace) (lattice, []float32) {
 	oh, ow := g.Out()
 	taps := grow(&ws.taps, g.R*g.S)[:0]
-	if g.R == 1 && g.S == 1 && g.Stride == 1 && g.Pad == 0 {
+	if g.pointwise() {
 		taps = append(taps, tap{})
 		return matrix(g.N*g.H*g.W, g.C, g.C, g.K, taps), x
 	}

@@ -29,6 +29,7 @@ func shapes() []kernel.Conv {
 		{N: 150, H: 2, W: 3, C: 8, K: 8, R: 3, S: 3, Stride: 2, Pad: 1},
 		{N: 1, H: 3, W: 3, C: 64, K: 500, R: 3, S: 3, Stride: 1, Pad: 1},
 		{N: 1, H: 2, W: 2, C: 3, K: 5, R: 5, S: 5, Stride: 1, Pad: 4},
+		{N: 1, H: 3, W: 3, C: 512, K: 129, R: 3, S: 3, Stride: 1, Pad: 1},
 		{N: 0, H: 4, W: 4, C: 8, K: 8, R: 3, S: 3, Stride: 1, Pad: 1},
 	}
 	s := random.New(random.PurposeTest, 1)

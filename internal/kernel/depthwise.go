@@ -26,12 +26,45 @@ func (g Conv) checkDepthwise(function, in, filter, out string, x, w, y []float32
 // Pixels outside of the image are 0. g.K equals g.C.
 func DepthwiseForward(g Conv, x, w, y []float32, ws *Workspace) {
 	g.checkDepthwise("DepthwiseForward", "x", "w", "y", x, w, y)
+	d := g.depthwise()
+	d.run(x, w, y, nil, ws)
+}
+
+// DepthwiseForwardThen is DepthwiseForward followed by y = act(y + shift), with shift [C] or nil, which runs over each
+// row of an output image while it is in the nearest cache.
+func DepthwiseForwardThen(g Conv, x, w, shift []float32, act Activation, y []float32, ws *Workspace) {
+	const function = "DepthwiseForwardThen"
+	g.checkDepthwise(function, "x", "w", "y", x, w, y)
+	Epilogue{Shift: shift, Act: act}.check(function, g.C, 0)
+	d := g.depthwise()
+	if shift == nil && act == Identity {
+		d.run(x, w, y, nil, ws)
+		return
+	}
+	strips := grow(&ws.strips, (g.C+stripWidth-1)/stripWidth)
+	for i := range strips {
+		s := &strips[i]
+		clear(s.shift[:])
+		if shift != nil {
+			copy(s.shift[:], shift[i*stripWidth:g.C])
+		}
+		for j := range s.scale {
+			s.scale[j] = 1
+		}
+	}
+	d.run(x, w, y, func(pixel int) {
+		eachStrip(strips, g.C, y[pixel*g.C:][:d.outCols*g.C], func(s *strip, rows, n int, y []float32) {
+			scaleShift(rows, n, g.C, y, s, act, y)
+		})
+	}, ws)
+}
+
+func (g Conv) depthwise() depthwise {
 	oh, ow := g.Out()
-	d := depthwise{
+	return depthwise{
 		images: g.N, channels: g.C, inRows: g.H, inCols: g.W, outRows: oh, outCols: ow, filterCols: g.S,
 		rows: forwardAxis(g.H, g.R, g.Stride, g.Pad), cols: forwardAxis(g.W, g.S, g.Stride, g.Pad),
 	}
-	d.run(x, w, y, ws)
 }
 
 // DepthwiseBackwardData overwrites dx [N, H, W, C] by the gradient of DepthwiseForward with respect to x, from the
@@ -40,12 +73,16 @@ func DepthwiseForward(g Conv, x, w, y []float32, ws *Workspace) {
 //	dx[n, h, v, c] = sum_rs dy[n, i, j, c] * w[r, s, c]   over i*Stride+r-Pad = h, j*Stride+s-Pad = v
 func DepthwiseBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 	g.checkDepthwise("DepthwiseBackwardData", "dx", "w", "dy", dx, w, dy)
+	d := g.depthwiseBackward()
+	d.run(dy, w, dx, nil, ws)
+}
+
+func (g Conv) depthwiseBackward() depthwise {
 	oh, ow := g.Out()
-	d := depthwise{
+	return depthwise{
 		images: g.N, channels: g.C, inRows: oh, inCols: ow, outRows: g.H, outCols: g.W, filterCols: g.S,
 		rows: backwardAxis(oh, g.R, g.Stride, g.Pad), cols: backwardAxis(ow, g.S, g.Stride, g.Pad),
 	}
-	d.run(dy, w, dx, ws)
 }
 
 // DepthwiseBackwardWeights overwrites dw [R, S, C] by the gradient of DepthwiseForward with respect to w, from the
@@ -56,11 +93,7 @@ func DepthwiseBackwardData(g Conv, dy, w, dx []float32, ws *Workspace) {
 // Each image is summed by itself.
 func DepthwiseBackwardWeights(g Conv, x, dy, dw []float32, ws *Workspace) {
 	g.checkDepthwise("DepthwiseBackwardWeights", "x", "dw", "dy", x, dw, dy)
-	oh, ow := g.Out()
-	d := depthwise{
-		images: g.N, channels: g.C, inRows: g.H, inCols: g.W, outRows: oh, outCols: ow, filterCols: g.S,
-		rows: forwardAxis(g.H, g.R, g.Stride, g.Pad), cols: forwardAxis(g.W, g.S, g.Stride, g.Pad),
-	}
+	d := g.depthwise()
 	n := g.R * g.S * g.C
 	d.gradient(x, dy, dw[:n], grow(&ws.sums, n), ws)
 }
@@ -71,6 +104,23 @@ type depthwise struct {
 	inRows, inCols, outRows, outCols int
 	filterCols                       int
 	rows, cols                       axis
+	in                               *Norm // of the input, or nil
+}
+
+// ready returns the input image, up to the row before `to` with the norm applied, in a copy of which `done` rows are
+// ready, and how many are then.
+func (d *depthwise) ready(image []float32, done, to int, ws *Workspace) ([]float32, int) {
+	if d.in == nil {
+		return image, 0
+	}
+	row := d.inCols * d.channels
+	copied := grow(&ws.normed, len(image))
+	if to <= done {
+		return copied, done
+	}
+	to = min(max(to, done+momentsRows/d.inCols), d.inRows) // a few pixels are not worth a call
+	d.in.Apply(image[done*row:to*row], copied[done*row:])
+	return copied, to
 }
 
 // axis is one dimension of a depthwise convolution, or of its transpose. Output o meets the taps that span gives.
@@ -145,16 +195,18 @@ func (a axis) split(n int, ws *Workspace) []run {
 	return runs
 }
 
-// run computes y from x.
-func (d *depthwise) run(x, w, y []float32, ws *Workspace) {
+// run computes y from x, and calls then with the first pixel of each row of it.
+func (d *depthwise) run(x, w, y []float32, then func(pixel int), ws *Workspace) {
 	c := d.channels
 	runs := d.cols.split(d.outCols, ws)
 	yStep, xStep := d.cols.classes()*c, d.cols.inStep()*c
 	wRow, wCol := d.rows.tapStep()*d.filterCols*c, d.cols.tapStep()*c
 	for n := range d.images {
-		image := x[n*d.inRows*d.inCols*c:][:d.inRows*d.inCols*c]
+		image, done := x[n*d.inRows*d.inCols*c:][:d.inRows*d.inCols*c], 0
 		for o := range d.outRows {
 			in, tap, taps := d.rows.span(o)
+			var src []float32
+			src, done = d.ready(image, done, in+taps, ws)
 			row := y[(n*d.outRows+o)*d.outCols*c:][:d.outCols*c]
 			for _, r := range runs {
 				dst := row[r.out*c:]
@@ -167,10 +219,13 @@ func (d *depthwise) run(x, w, y []float32, ws *Workspace) {
 				for a := 0; a < taps; a += maxTaps {
 					for b := 0; b < r.taps; b += maxTaps {
 						depthwiseRun(min(maxTaps, taps-a), min(maxTaps, r.taps-b), c, r.count,
-							image, ((in+a)*d.inCols+r.in+b)*c, d.inCols*c, xStep,
+							src, ((in+a)*d.inCols+r.in+b)*c, d.inCols*c, xStep,
 							w, (tap*d.filterCols+r.tap)*c+a*wRow+b*wCol, wRow, wCol, dst, yStep, a+b > 0)
 					}
 				}
+			}
+			if then != nil {
+				then((n*d.outRows + o) * d.outCols)
 			}
 		}
 	}
@@ -184,15 +239,17 @@ func (d *depthwise) gradient(x, dy, dw, sums []float32, ws *Workspace) {
 	xStep := d.cols.inStep() * c
 	for n := range d.images {
 		clear(sums)
-		image := x[n*d.inRows*d.inCols*c:][:d.inRows*d.inCols*c]
+		image, done := x[n*d.inRows*d.inCols*c:][:d.inRows*d.inCols*c], 0
 		for o := range d.outRows {
 			in, tap, taps := d.rows.span(o)
+			var src []float32
+			src, done = d.ready(image, done, in+taps, ws)
 			row := dy[(n*d.outRows+o)*d.outCols*c:][:d.outCols*c]
 			for _, r := range runs {
 				for a := 0; a < taps; a += maxTaps {
 					for b := 0; b < r.taps; b += maxTaps {
 						depthwiseSums(min(maxTaps, taps-a), min(maxTaps, r.taps-b), c, r.count,
-							image, ((in+a)*d.inCols+r.in+b)*c, d.inCols*c, xStep, row[r.out*c:],
+							src, ((in+a)*d.inCols+r.in+b)*c, d.inCols*c, xStep, row[r.out*c:],
 							sums, ((tap+a)*d.filterCols+r.tap+b)*c, d.filterCols*c)
 					}
 				}

@@ -24,25 +24,25 @@ func implementations() []string {
 }
 
 func multiplyRows(
-	tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int,
-	accumulate bool,
+	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
+	cols int, act Activation,
 ) {
 	if chosen == generic {
-		multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, y, waste, outputs, cols, accumulate)
+		multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, act)
 		return
 	}
-	multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel, y, waste, outputs, cols, accumulate)
+	multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act))
 }
 
 func multiplyColumns(
-	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32,
-	outputs []int, cols int, accumulate bool,
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
+	outputs []int, cols int,
 ) {
 	if chosen == generic {
-		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
+		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 		return
 	}
-	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
+	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 }
 
 func transpose(depth int, x []float32, ld int, y []float32) {
@@ -51,6 +51,24 @@ func transpose(depth int, x []float32, ld int, y []float32) {
 		return
 	}
 	transposeAVX2(depth, x, ld, y)
+}
+
+func winogradInput(c int, x []float32, row int, v []float32, step int, scratch []float32) {
+	if chosen == generic {
+		winogradInputGeneric(c, x, row, v, step, scratch)
+		return
+	}
+	winogradInputAVX2(c, x, row, v, step, scratch)
+}
+
+func winogradOutput(
+	k int, m []float32, step int, shift, old, y []float32, row int, act Activation, scratch []float32,
+) {
+	if chosen == generic {
+		winogradOutputGeneric(k, m, step, shift, old, y, row, act, scratch)
+		return
+	}
+	winogradOutputAVX2(k, m, step, shift, old, y, row, uint8(act), scratch)
 }
 
 func depthwiseRun(
@@ -104,20 +122,20 @@ func normApply(rows, n, stride int, x []float32, s *strip, act Activation, y []f
 	normApplyAVX2(rows, n, stride, x, &s.mean[0], uint8(act), y)
 }
 
-func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation) {
+func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation, dz []float32) {
 	if chosen == generic {
-		normBackwardSumsGeneric(rows, n, stride, x, dy, s, act)
+		normBackwardSumsGeneric(rows, n, stride, x, dy, s, act, dz)
 		return
 	}
-	normBackwardSumsAVX2(rows, n, stride, x, dy, &s.mean[0], uint8(act))
+	normBackwardSumsAVX2(rows, n, stride, x, dy, &s.mean[0], uint8(act), dz)
 }
 
-func normBackwardApply(rows, n, stride int, x, dy []float32, s *strip, act Activation, dx []float32) {
+func normBackwardApply(rows, n, stride int, x, dz []float32, s *strip, dx []float32) {
 	if chosen == generic {
-		normBackwardApplyGeneric(rows, n, stride, x, dy, s, act, dx)
+		normBackwardApplyGeneric(rows, n, stride, x, dz, s, dx)
 		return
 	}
-	normBackwardApplyAVX2(rows, n, stride, x, dy, &s.mean[0], uint8(act), dx)
+	normBackwardApplyAVX2(rows, n, stride, x, dz, &s.mean[0], dx)
 }
 
 func scaleShift(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {

@@ -7,21 +7,31 @@ const whyNoAVX2 = "this program was built without assembly"
 func implementations() []string { return []string{generic} }
 
 func multiplyRows(
-	tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int,
-	accumulate bool,
+	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
+	cols int, act Activation,
 ) {
-	multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, y, waste, outputs, cols, accumulate)
+	multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, act)
 }
 
 func multiplyColumns(
-	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32,
-	outputs []int, cols int, accumulate bool,
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
+	outputs []int, cols int,
 ) {
-	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, y, waste, outputs, cols, accumulate)
+	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 }
 
 func transpose(depth int, x []float32, ld int, y []float32) {
 	transposeGeneric(depth, x, ld, y)
+}
+
+func winogradInput(c int, x []float32, row int, v []float32, step int, scratch []float32) {
+	winogradInputGeneric(c, x, row, v, step, scratch)
+}
+
+func winogradOutput(
+	k int, m []float32, step int, shift, old, y []float32, row int, act Activation, scratch []float32,
+) {
+	winogradOutputGeneric(k, m, step, shift, old, y, row, act, scratch)
 }
 
 func depthwiseRun(
@@ -51,12 +61,12 @@ func normApply(rows, n, stride int, x []float32, s *strip, act Activation, y []f
 	normApplyGeneric(rows, n, stride, x, s, act, y)
 }
 
-func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation) {
-	normBackwardSumsGeneric(rows, n, stride, x, dy, s, act)
+func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation, dz []float32) {
+	normBackwardSumsGeneric(rows, n, stride, x, dy, s, act, dz)
 }
 
-func normBackwardApply(rows, n, stride int, x, dy []float32, s *strip, act Activation, dx []float32) {
-	normBackwardApplyGeneric(rows, n, stride, x, dy, s, act, dx)
+func normBackwardApply(rows, n, stride int, x, dz []float32, s *strip, dx []float32) {
+	normBackwardApplyGeneric(rows, n, stride, x, dz, s, dx)
 }
 
 func scaleShift(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {

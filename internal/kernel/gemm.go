@@ -28,7 +28,7 @@ func Gemm(
 	}
 	for k0 := 0; k0 < k; k0 += blockDepth {
 		depth := min(blockDepth, k-k0)
-		w := right{b[at(k0, 0, ldb, transB):], ldb, transB}
+		w := right{values: b[at(k0, 0, ldb, transB):], ld: ldb, transposed: transB}
 		if transA {
 			offsets := grow(&ws.offsets, depth)
 			for i := range offsets {
@@ -37,7 +37,11 @@ func Gemm(
 			transposedLeft{a, offsets, m}.multiply(w, n, accumulate || k0 > 0, c, ldc, ws)
 		} else {
 			l := matrix(m, depth, lda, ldc, append(grow(&ws.taps, 1)[:0], tap{}))
-			l.multiply(a[k0:], w, n, accumulate || k0 > 0, c, ws)
+			var e follow
+			if accumulate || k0 > 0 {
+				e.old = c
+			}
+			l.multiply(a[k0:], w, n, e, c, ws)
 		}
 	}
 }

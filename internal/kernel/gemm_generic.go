@@ -3,13 +3,14 @@ package kernel
 // multiplyRowsGeneric is the micro-kernel of products with an indirect left matrix. For each tile t, row i and column
 // j < cols:
 //
-//	y[outputs[t*6+i] + j] (+)= sum_pk x[offsets[(t*taps+p)*6+i] + k] * panel[(p*depth+k)*16 + j]
+//	y[outputs[t*6+i] + j] = act(shift[j] + sum_pk x[offsets[(t*taps+p)*6+i] + k] * panel[(p*depth+k)*16 + j] +
+//	                            old[outputs[t*6+i] + j])
 //
-// An offset of -1 reads zero [depth] instead of x, an output of -1 writes waste [16] instead of y. The sum runs over p,
-// then k, from 0; with accumulate it is added to y.
+// An offset of -1 reads zero [depth] instead of x, an output of -1 writes waste [16] instead of y. The sum starts with
+// shift [16] and runs over p, then k. old may be y; nil is none.
 func multiplyRowsGeneric(
-	tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, cols int,
-	accumulate bool,
+	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
+	cols int, act Activation,
 ) {
 	for t := range tiles {
 		table := offsets[t*taps*tileRows:][:taps*tileRows]
@@ -19,14 +20,15 @@ func multiplyRowsGeneric(
 				continue
 			}
 			for j := 0; j < cols; j += 4 {
-				var s quads
+				start := [4]float32(shift[j:])
+				s := quads{start, start}
 				for p := range taps {
 					a := indirect(x, zero, table[p*tileRows+i], depth)
 					b := indirect(x, zero, table[p*tileRows+i+1], depth)
 					s.add(a, b, panel[p*depth*tileCols:][:depth*tileCols], tileCols, j)
 				}
-				s.store(&s.top, y, at0, j, cols, accumulate)
-				s.store(&s.bottom, y, at1, j, cols, accumulate)
+				finish(&s.top, old, y, at0, j, cols, act)
+				finish(&s.bottom, old, y, at1, j, cols, act)
 			}
 		}
 	}
@@ -62,31 +64,31 @@ func (s *quads) add(a, b, panel []float32, ld, j int) {
 	s.top, s.bottom = [4]float32{t0, t1, t2, t3}, [4]float32{b0, b1, b2, b3}
 }
 
-// store writes a row of sums to columns j.. of the row at y[at:], unless at is -1.
-func (s *quads) store(sums *[4]float32, y []float32, at, j, cols int, accumulate bool) {
+// finish writes a row of sums, with what was there in old and the activation, to columns j.. of the row at y[at:],
+// unless at is -1.
+func finish(sums *[4]float32, old, y []float32, at, j, cols int, act Activation) {
 	if at < 0 {
 		return
 	}
-	dst := y[at+j:][:min(4, cols-j)]
-	if accumulate {
-		for i := range dst {
-			dst[i] += sums[i]
+	n := min(4, cols-j)
+	if old != nil {
+		for i, v := range old[at+j:][:n] {
+			sums[i] += v
 		}
-		return
 	}
-	copy(dst, sums[:])
+	activateGeneric(act, sums[:n], y[at+j:][:n])
 }
 
 // multiplyColumnsGeneric is the micro-kernel of products with an indirect, transposed left matrix. For each tile t,
 // row i and column j < cols:
 //
-//	y[outputs[t*6+i] + j] (+)= sum_k x[offsets[k] + starts[t] + i] * panel[k*ld + j]
+//	y[outputs[t*6+i] + j] = sum_k x[offsets[k] + starts[t] + i] * panel[k*ld + j] + old[outputs[t*6+i] + j]
 //
-// An offset of -1 reads zero instead of x, an output of -1 writes waste [16] instead of y. Rows of panel have cols
-// values if that is 8 or 16, else 16.
+// An offset of -1 reads zero instead of x, an output of -1 writes waste [16] instead of y. old is y or nil. Rows of
+// panel have cols values if that is 8 or 16, else 16.
 func multiplyColumnsGeneric(
-	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32, outputs []int,
-	cols int, accumulate bool,
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
+	outputs []int, cols int,
 ) {
 	for t := range tiles {
 		for i := 0; i < tileRows; i += 2 {
@@ -97,8 +99,8 @@ func multiplyColumnsGeneric(
 			for j := 0; j < cols; j += 4 {
 				var s quads
 				s.addColumns(x, zero, offsets, starts[t]+i, panel, ld, j)
-				s.store(&s.top, y, at0, j, cols, accumulate)
-				s.store(&s.bottom, y, at1, j, cols, accumulate)
+				finish(&s.top, old, y, at0, j, cols, Identity)
+				finish(&s.bottom, old, y, at1, j, cols, Identity)
 			}
 		}
 	}

@@ -2,8 +2,8 @@ package kernel
 
 // gradient computes the indirect matrix of x, transposed, times dy [pixels, cols], into dw: for
 // tap p, value c and column k the sum over output pixels goes to dw[p.filter + c*cols + k]. It is for lattices whose
-// output has no gaps.
-func (l *lattice) gradient(x, dy []float32, cols int, dw []float32, ws *Workspace) {
+// output has no gaps. in is a norm of x, a plain matrix, or nil.
+func (l *lattice) gradient(x []float32, in *Norm, dy []float32, cols int, dw []float32, ws *Workspace) {
 	one := l.rows * l.cols
 	group, count := l.blocking(pixelBlock)
 	if l.images == 0 {
@@ -20,10 +20,14 @@ func (l *lattice) gradient(x, dy []float32, cols int, dw []float32, ws *Workspac
 				l.pixelTable(b, ws)
 				last = b
 			}
+			input := x[image*l.inImage:]
+			if in != nil {
+				input = in.block(input[:b.images*l.inImage], ws)
+			}
 			pixels := dy[(image*one+from)*cols:][:b.count*cols]
 			for t, p := range l.taps {
-				left := transposedLeft{x[image*l.inImage:], ws.offsets[t*b.count:][:b.count], l.depth}
-				left.multiply(right{pixels, cols, false}, cols, image+from > 0, dw[p.filter:], cols, ws)
+				left := transposedLeft{input, ws.offsets[t*b.count:][:b.count], l.depth}
+				left.multiply(right{values: pixels, ld: cols}, cols, image+from > 0, dw[p.filter:], cols, ws)
 			}
 		}
 	}
@@ -70,6 +74,9 @@ func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32
 	}
 	tiles := (a.m + tileRows - 1) / tileRows
 	a.tiling(tiles, ldc, ws)
+	if cols >= packColumnsFrom && a.crowded() {
+		a = a.pack(tiles, ws)
+	}
 	depth, zero, waste := len(a.offsets), ws.zero(max(a.m, tileRows)), ws.waste()
 	for j := 0; j < cols; j += tileCols {
 		n := min(tileCols, cols-j)
@@ -82,8 +89,49 @@ func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32
 				packRows(b, w.values[j:], w.ld, depth, n)
 			}
 		}
-		multiplyColumns(tiles, a.values, zero, a.offsets, ws.starts, b, ld, c[j:], waste, ws.outputs, n, accumulate)
+		var old []float32
+		if accumulate {
+			old = c[j:]
+		}
+		multiplyColumns(tiles, a.values, zero, a.offsets, ws.starts, b, ld, old, c[j:], waste, ws.outputs, n)
 	}
+}
+
+// packColumnsFrom is the number of columns of the product from which on packing the left matrix pays, if it is crowded.
+const packColumnsFrom = 8 * tileCols
+
+// crowded tells whether the columns of the matrix lie such powers of two apart that they compete for few places of the
+// cache.
+func (a transposedLeft) crowded() bool {
+	for k := 1; k < len(a.offsets); k++ {
+		if from, to := a.offsets[k-1], a.offsets[k]; from >= 0 && to >= 0 {
+			return (to-from)%512 == 0
+		}
+	}
+	return false
+}
+
+// pack returns a copy in which the tiles that tiling laid out lie one after the other: [tile][column][6].
+func (a transposedLeft) pack(tiles int, ws *Workspace) transposedLeft {
+	one := len(a.offsets) * tileRows
+	values := grow(&ws.gathered, tiles*one)
+	for t, start := range ws.starts {
+		tile := values[t*one:][:one]
+		for k, at := range a.offsets {
+			column := (*[tileRows]float32)(tile[k*tileRows:])
+			if at < 0 {
+				*column = [tileRows]float32{}
+			} else {
+				*column = [tileRows]float32(a.values[at+start:])
+			}
+		}
+		ws.starts[t] = t * one
+	}
+	offsets := grow(&ws.gatheredOffsets, len(a.offsets))
+	for k := range offsets {
+		offsets[k] = k * tileRows
+	}
+	return transposedLeft{values, offsets, a.m}
 }
 
 // tiling writes where tiles start in a column, and where their rows lie in the product. The last tile is moved back

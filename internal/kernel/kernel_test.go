@@ -1,6 +1,8 @@
 package kernel_test
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,16 +44,30 @@ func TestSelect(t *testing.T) {
 func TestShort(t *testing.T) {
 	var ws kernel.Workspace
 	g := kernel.Conv{N: 1, H: 4, W: 4, C: 8, K: 8, R: 3, S: 3, Stride: 1, Pad: 1}
-	seven, wide := g, g
-	seven.K, wide.Pad = 7, 2
+	seven, wide, strided := g, g, g
+	seven.K, wide.Pad, strided.Stride = 7, 2, 2
+	none := kernel.Epilogue{}
 	v := func(n int) []float32 { return make([]float32, n) }
 	y := v(128)
 	for name, f := range map[string]func(){
 		"x of ConvForward": func() { kernel.ConvForward(g, v(127), v(576), y, &ws) },
 		"w of ConvForward": func() { kernel.ConvForward(g, v(128), v(575), y, &ws) },
 		"y of ConvForward": func() { kernel.ConvForward(g, v(128), v(576), y[:127], &ws) },
-		"dw":               func() { kernel.ConvBackwardWeights(g, v(128), v(128), v(575), &ws) },
-		"K of a depthwise": func() { kernel.DepthwiseForward(seven, v(128), v(72), y, &ws) },
+		"filters":          func() { kernel.ConvForwardPacked(wide, v(128), kernel.Pack(3, 8, v(24), 8), none, y, &ws) },
+		"shift": func() {
+			kernel.ConvForwardPacked(g, v(128), kernel.PackConv(g, v(576)), kernel.Epilogue{Shift: v(7)}, y, &ws)
+		},
+		"residual": func() {
+			kernel.ConvForwardPacked(g, v(128), kernel.PackWinograd(g, v(576)), kernel.Epilogue{Residual: y[1:]}, y, &ws)
+		},
+		"filters of Winograd": func() {
+			kernel.ConvForwardPacked(strided, v(128), kernel.PackWinograd(g, v(576)), none, y, &ws)
+		},
+		"Winograd at stride 2": func() { kernel.PackWinograd(strided, v(576)) },
+		"b of Pack":            func() { kernel.Pack(2, 3, v(5), 3) },
+		"c of GemmPacked":      func() { kernel.GemmPacked(2, v(4), 2, kernel.Pack(2, 2, v(4), 2), none, y[:3], 2, &ws) },
+		"dw":                   func() { kernel.ConvBackwardWeights(g, v(128), v(128), v(575), &ws) },
+		"K of a depthwise":     func() { kernel.DepthwiseForward(seven, v(128), v(72), y, &ws) },
 		"geometry": func() {
 			kernel.ConvForward(kernel.Conv{N: 1, H: 2, W: 2, C: 1, K: 1, R: 3, S: 3, Stride: 1}, y, y, y, &ws)
 		},
@@ -95,15 +111,40 @@ func TestAllocations(t *testing.T) {
 			for i := range p {
 				p[i] = values(max(c, g.N*c), uint64(i))
 			}
+			packed, square := kernel.PackConv(g, w), kernel.Pack(c, c, w, c)
+			win := kernel.Conv{N: 1, H: 5, W: 3, C: 1, K: c, R: 3, S: 3, Stride: 1, Pad: 1}
+			transformed := kernel.PackWinograd(win, values(9*c, 4))
+			var m kernel.Moments
+			var n kernel.Norm
+			var ng kernel.NormGradient
+			one := kernel.Conv{N: 1, H: oh, W: ow, C: c, K: c, R: 1, S: 1, Stride: 1}
+			own := kernel.Conv{N: 1, H: oh, W: ow, C: c, K: c, R: 1, S: 1, Stride: 1}
+			kernel.ConvForwardNorm(one, y, nil, w, z, &m, &ws)
+			m.Norm(p[0], p[1], 1e-5, kernel.ReLU, p[2], p[3], p[4], &n)
+			e := kernel.Epilogue{Shift: p[0], Residual: y, Act: kernel.ReLU}
 			q, argmax := make([]int32, len(y)), make([]int32, len(y))
 			for name, f := range map[string]func(){
-				"ConvForward":              func() { kernel.ConvForward(g, x, w, z, &ws) },
-				"ConvBackwardData":         func() { kernel.ConvBackwardData(g, y, w, dx, &ws) },
-				"ConvBackwardWeights":      func() { kernel.ConvBackwardWeights(g, x, y, dw, &ws) },
-				"DepthwiseForward":         func() { kernel.DepthwiseForward(g, x, w, z, &ws) },
-				"DepthwiseBackwardData":    func() { kernel.DepthwiseBackwardData(g, y, w, dx, &ws) },
-				"DepthwiseBackwardWeights": func() { kernel.DepthwiseBackwardWeights(g, x, y, dw, &ws) },
-				"Gemm":                     func() { kernel.Gemm(true, true, c, c, c, w, c, w, c, false, z, c, &ws) },
+				"ConvForward":          func() { kernel.ConvForward(g, x, w, z, &ws) },
+				"ConvBackwardData":     func() { kernel.ConvBackwardData(g, y, w, dx, &ws) },
+				"ConvBackwardWeights":  func() { kernel.ConvBackwardWeights(g, x, y, dw, &ws) },
+				"DepthwiseForward":     func() { kernel.DepthwiseForward(g, x, w, z, &ws) },
+				"DepthwiseForwardThen": func() { kernel.DepthwiseForwardThen(g, x, w, p[0], kernel.ReLU6, z, &ws) },
+				"ConvForwardNorm":      func() { kernel.ConvForwardNorm(one, y, &n, w, z, &m, &ws) },
+				"Norm":                 func() { m.Norm(p[0], p[1], 1e-5, kernel.ReLU, p[2], p[3], p[4], &n) },
+				"BatchNormBackwardGathered": func() {
+					kernel.ConvBackwardDataNorm(one, y, w, &n, y, z, &ng, &ws)
+					kernel.DepthwiseBackwardDataNorm(own, y, w, &n, y, z, &ng, &ws)
+					kernel.BatchNormBackwardGathered(&ng, p[3], z, p[4], p[5])
+				},
+				"DepthwiseForwardNorm":         func() { kernel.DepthwiseForwardNorm(own, y, &n, w, z, &m, &ws) },
+				"ConvBackwardWeightsNorm":      func() { kernel.ConvBackwardWeightsNorm(one, y, &n, y, dw, &ws) },
+				"DepthwiseBackwardWeightsNorm": func() { kernel.DepthwiseBackwardWeightsNorm(own, y, &n, y, dw, &ws) },
+				"ConvForwardPacked":            func() { kernel.ConvForwardPacked(g, x, packed, e, z, &ws) },
+				"Winograd":                     func() { kernel.ConvForwardPacked(win, x, transformed, e, z, &ws) },
+				"GemmPacked":                   func() { kernel.GemmPacked(c, w, c, square, e, z, c, &ws) },
+				"DepthwiseBackwardData":        func() { kernel.DepthwiseBackwardData(g, y, w, dx, &ws) },
+				"DepthwiseBackwardWeights":     func() { kernel.DepthwiseBackwardWeights(g, x, y, dw, &ws) },
+				"Gemm":                         func() { kernel.Gemm(true, true, c, c, c, w, c, w, c, false, z, c, &ws) },
 				"BatchNormForward": func() {
 					kernel.BatchNormForward(rows, c, y, p[0], p[1], 1e-5, kernel.ReLU6, z, p[2], p[3], p[4])
 				},
@@ -133,4 +174,18 @@ func TestAllocations(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRegisters holds that the assembly uses no registers that only AVX-512 has.
+func TestRegisters(t *testing.T) {
+	code, err := os.ReadFile("kernels_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := regexp.MustCompile(`\b([XY](1[6-9]|2\d|3[01])|Z\d+|K[0-7])\b`)
+	for i, line := range strings.Split(string(code), "\n") {
+		if found := wide.FindString(line); found != "" {
+			t.Errorf("kernels_amd64.s:%d uses %s", i+1, found)
+		}
+	}
 }

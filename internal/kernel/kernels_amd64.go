@@ -7,17 +7,27 @@ package kernel
 // multiplyRowsAVX2 is multiplyRowsGeneric.
 //
 //go:noescape
-func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, y []float32, waste []float32, outputs []int, cols int, accumulate bool)
+func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, shift []float32, old []float32, y []float32, waste []float32, outputs []int, cols int, act uint8)
 
 // multiplyColumnsAVX2 is multiplyColumnsGeneric.
 //
 //go:noescape
-func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, y []float32, waste []float32, outputs []int, cols int, accumulate bool)
+func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, old []float32, y []float32, waste []float32, outputs []int, cols int)
 
 // transposeAVX2 is transposeGeneric.
 //
 //go:noescape
 func transposeAVX2(depth int, x []float32, ld int, y []float32)
+
+// winogradInputAVX2 is winogradInputGeneric.
+//
+//go:noescape
+func winogradInputAVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
+
+// winogradOutputAVX2 is winogradOutputGeneric.
+//
+//go:noescape
+func winogradOutputAVX2(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
 
 // depthwiseRunAVX2 is depthwiseRunGeneric.
 //
@@ -52,12 +62,12 @@ func normApplyAVX2(rows int, n int, stride int, x []float32, s *float32, act uin
 // normBackwardSumsAVX2 is normBackwardSumsGeneric.
 //
 //go:noescape
-func normBackwardSumsAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8)
+func normBackwardSumsAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8, dz []float32)
 
 // normBackwardApplyAVX2 is normBackwardApplyGeneric.
 //
 //go:noescape
-func normBackwardApplyAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8, dx []float32)
+func normBackwardApplyAVX2(rows int, n int, stride int, x []float32, dz []float32, s *float32, dx []float32)
 
 // scaleShiftAVX2 is scaleShiftGeneric.
 //

@@ -22,34 +22,35 @@ DATA masks<>+56(SB)/4, $0x00000000
 DATA masks<>+60(SB)/4, $0x00000000
 GLOBL masks<>(SB), RODATA|NOPTR, $64
 
-// func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, y []float32, waste []float32, outputs []int, cols int, accumulate bool)
+// func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, shift []float32, old []float32, y []float32, waste []float32, outputs []int, cols int, act uint8)
 // Requires: AVX, CMOV, FMA3
-TEXT ·multiplyRowsAVX2(SB), NOSPLIT, $8-201
+TEXT ·multiplyRowsAVX2(SB), NOSPLIT, $8-249
 	MOVQ  offsets_base+72(FP), AX
-	MOVQ  outputs_base+168(FP), CX
+	MOVQ  outputs_base+216(FP), CX
 	MOVQ  tiles+0(FP), DX
-	CMPQ  cols+192(FP), $0x00000008
+	CMPQ  cols+240(FP), $0x00000008
 	JLE   half_begin
 	TESTQ DX, DX
 	JLE   done
 
 whole_tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   panel_base+96(FP), BX
-	MOVQ   taps+8(FP), SI
-	TESTQ  SI, SI
-	JLE    whole_summed
+	MOVQ    shift_base+120(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y1, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y1, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y1, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y1, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y1, Y11
+	MOVQ    panel_base+96(FP), BX
+	MOVQ    taps+8(FP), SI
+	TESTQ   SI, SI
+	JLE     whole_summed
 
 	// Rows are addressed from their ends, by an index that runs up to 0.
 	MOVQ x_base+24(FP), DI
@@ -208,229 +209,502 @@ whole_next:
 	JNZ  whole_tap
 
 whole_summed:
-	MOVQ y_base+120(FP), BX
-	MOVQ waste_base+144(FP), SI
-
-	// How many columns the last half has, and whether sums are added to y.
-	MOVQ    cols+192(FP), DI
-	SUBQ    $0x00000008, DI
-	CMPQ    DI, $0x00000008
-	JNE     whole_store_true_false
-	CMPB    accumulate+200(FP), $0x00
-	JNE     whole_store_false_true
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y0, (DI)
-	VMOVUPS Y1, 32(DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y2, (DI)
-	VMOVUPS Y3, 32(DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y4, (DI)
-	VMOVUPS Y5, 32(DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y6, (DI)
-	VMOVUPS Y7, 32(DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y8, (DI)
-	VMOVUPS Y9, 32(DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y10, (DI)
-	VMOVUPS Y11, 32(DI)
-	JMP     whole_stored
-
-whole_store_false_true:
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y12
+	// How many columns the last half has.
+	MOVQ    cols+240(FP), BX
+	SUBQ    $0x00000008, BX
+	MOVQ    old_base+144(FP), SI
+	MOVQ    waste_base+192(FP), DI
+	TESTQ   SI, SI
+	JZ      whole_added
+	CMPQ    BX, $0x00000008
+	JNE     whole_add_few
+	MOVQ    (CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
 	VADDPS  Y12, Y0, Y0
-	VMOVUPS Y0, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y2, Y2
-	VMOVUPS Y2, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y3, Y3
-	VMOVUPS Y3, 32(DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y5, Y5
-	VMOVUPS Y5, 32(DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS Y6, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y7, Y7
-	VMOVUPS Y7, 32(DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y9, Y9
-	VMOVUPS Y9, 32(DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y11, Y11
-	VMOVUPS Y11, 32(DI)
-	JMP     whole_stored
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y1, Y1
+	MOVQ    8(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y2, Y2
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y3, Y3
+	MOVQ    16(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y4, Y4
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y5, Y5
+	MOVQ    24(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y6, Y6
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y7, Y7
+	MOVQ    32(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y8, Y8
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y9, Y9
+	MOVQ    40(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y10, Y10
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y11, Y11
+	JMP     whole_add_end
 
-whole_store_true_false:
-	CMPB       accumulate+200(FP), $0x00
-	JNE        whole_store_true_true
+whole_add_few:
 	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y12
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y0, (DI)
-	VMASKMOVPS Y1, Y12, 32(DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y2, (DI)
-	VMASKMOVPS Y3, Y12, 32(DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y4, (DI)
-	VMASKMOVPS Y5, Y12, 32(DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y6, (DI)
-	VMASKMOVPS Y7, Y12, 32(DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y8, (DI)
-	VMASKMOVPS Y9, Y12, 32(DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y10, (DI)
-	VMASKMOVPS Y11, Y12, 32(DI)
-	JMP        whole_stored
-
-whole_store_true_true:
-	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y12
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y13
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), R9
+	VMOVUPS    (R9)(R8*4), Y12
+	MOVQ       (CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
 	VADDPS     Y13, Y0, Y0
-	VMOVUPS    Y0, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y1, Y1
-	VMASKMOVPS Y1, Y12, 32(DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y12, 32(DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y4, Y4
-	VMOVUPS    Y4, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y12, 32(DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y6, Y6
-	VMOVUPS    Y6, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y7, Y7
-	VMASKMOVPS Y7, Y12, 32(DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y8, Y8
-	VMOVUPS    Y8, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y9, Y9
-	VMASKMOVPS Y9, Y12, 32(DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y10, Y10
-	VMOVUPS    Y10, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y11, Y11
-	VMASKMOVPS Y11, Y12, 32(DI)
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y1, Y1
+	MOVQ       8(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y2, Y2
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y3, Y3
+	MOVQ       16(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y4, Y4
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y5, Y5
+	MOVQ       24(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y6, Y6
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y7, Y7
+	MOVQ       32(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y8, Y8
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y9, Y9
+	MOVQ       40(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y10, Y10
+	VMASKMOVPS 32(R8), Y12, Y12
+	VADDPS     Y12, Y11, Y11
 
-whole_stored:
+whole_add_end:
+whole_added:
+	MOVB    act+248(FP), SI
+	MOVBLZX SI, SI
+	TESTL   SI, SI
+	JZ      whole_activated
+	CMPL    SI, $0x00000001
+	JNE     whole_act2
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y0, Y12, Y0
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y1, Y12, Y1
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y2, Y12, Y2
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y3, Y12, Y3
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y4, Y12, Y4
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y5, Y12, Y5
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y6, Y12, Y6
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y7, Y12, Y7
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y8, Y12, Y8
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y9, Y12, Y9
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y10, Y12, Y10
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y11, Y12, Y11
+	JMP     whole_activated
+
+whole_act2:
+	CMPL         SI, $0x00000002
+	JNE          whole_act3
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y0, Y12, Y0
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y0, Y12, Y0
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y1, Y12, Y1
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y1, Y12, Y1
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y2, Y12, Y2
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y2, Y12, Y2
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y3, Y12, Y3
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y3, Y12, Y3
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y4, Y12, Y4
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y4, Y12, Y4
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y5, Y12, Y5
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y5, Y12, Y5
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y6, Y12, Y6
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y6, Y12, Y6
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y7, Y12, Y7
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y7, Y12, Y7
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y8, Y12, Y8
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y8, Y12, Y8
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y9, Y12, Y9
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y10, Y12, Y10
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y11, Y12, Y11
+	JMP          whole_activated
+
+whole_act3:
+	CMPL         SI, $0x00000003
+	JNE          whole_act4
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y0, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y0
+	VMULPS       Y0, Y12, Y0
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y1, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y1, Y12
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y12, Y1
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y2, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y2, Y12
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y12, Y2
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y3, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y3, Y12
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y12, Y3
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y4, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y4, Y12
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y12, Y4
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y5, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y5, Y12
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y12, Y5
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y6, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y6, Y12
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y12, Y6
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y7, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y7, Y12
+	VBROADCASTSS constant2<>+0(SB), Y7
+	VMULPS       Y7, Y12, Y7
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y8, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y8, Y12
+	VBROADCASTSS constant2<>+0(SB), Y8
+	VMULPS       Y8, Y12, Y8
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y9, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y9, Y12
+	VBROADCASTSS constant2<>+0(SB), Y9
+	VMULPS       Y9, Y12, Y9
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y10, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant2<>+0(SB), Y10
+	VMULPS       Y10, Y12, Y10
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y11, Y12
+	VBROADCASTSS constant2<>+0(SB), Y11
+	VMULPS       Y11, Y12, Y11
+	JMP          whole_activated
+
+whole_act4:
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y0, Y0
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y0, Y12, Y0
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y0, Y12, Y0
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y0, Y0
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y1, Y1
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y1, Y12, Y1
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y1, Y12, Y1
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y1, Y1
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y2, Y2
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y2, Y12, Y2
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y2, Y12, Y2
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y2, Y2
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y3, Y3
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y3, Y12, Y3
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y3, Y12, Y3
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y3, Y3
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y4, Y4
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y4, Y12, Y4
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y4, Y12, Y4
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y4, Y4
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y5, Y5
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y5, Y12, Y5
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y5, Y12, Y5
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y5, Y5
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y6, Y6
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y6, Y12, Y6
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y6, Y12, Y6
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y6, Y6
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y7, Y7
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y7, Y12, Y7
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y7, Y12, Y7
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y7, Y7
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y8, Y8
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y8, Y12, Y8
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y8, Y12, Y8
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y8, Y8
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y9, Y9
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y9, Y12, Y9
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y9, Y9
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y10, Y10
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y10, Y12, Y10
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y10
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y11, Y12, Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+
+whole_activated:
+	MOVQ    y_base+168(FP), SI
+	CMPQ    BX, $0x00000008
+	JNE     whole_store_few
+	MOVQ    (CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 32(BX)
+	MOVQ    8(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y2, (BX)
+	VMOVUPS Y3, 32(BX)
+	MOVQ    16(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y4, (BX)
+	VMOVUPS Y5, 32(BX)
+	MOVQ    24(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y6, (BX)
+	VMOVUPS Y7, 32(BX)
+	MOVQ    32(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y8, (BX)
+	VMOVUPS Y9, 32(BX)
+	MOVQ    40(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y10, (BX)
+	VMOVUPS Y11, 32(BX)
+	JMP     whole_store_end
+
+whole_store_few:
+	MOVQ       $0x00000008, R8
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(R8*4), Y12
+	MOVQ       (CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y0, (BX)
+	VMASKMOVPS Y1, Y12, 32(BX)
+	MOVQ       8(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y2, (BX)
+	VMASKMOVPS Y3, Y12, 32(BX)
+	MOVQ       16(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y4, (BX)
+	VMASKMOVPS Y5, Y12, 32(BX)
+	MOVQ       24(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y6, (BX)
+	VMASKMOVPS Y7, Y12, 32(BX)
+	MOVQ       32(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y8, (BX)
+	VMASKMOVPS Y9, Y12, 32(BX)
+	MOVQ       40(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y10, (BX)
+	VMASKMOVPS Y11, Y12, 32(BX)
+
+whole_store_end:
 	ADDQ $0x00000030, CX
 	DECQ DX
 	JNZ  whole_tile
@@ -441,16 +715,17 @@ half_begin:
 	JLE   done
 
 half_tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   panel_base+96(FP), BX
-	MOVQ   taps+8(FP), SI
-	TESTQ  SI, SI
-	JLE    half_summed
+	MOVQ    shift_base+120(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    panel_base+96(FP), BX
+	MOVQ    taps+8(FP), SI
+	TESTQ   SI, SI
+	JLE     half_summed
 
 	// Rows are addressed from their ends, by an index that runs up to 0.
 	MOVQ x_base+24(FP), DI
@@ -574,180 +849,327 @@ half_next:
 	JNZ  half_tap
 
 half_summed:
-	MOVQ y_base+120(FP), BX
-	MOVQ waste_base+144(FP), SI
-
-	// How many columns the last half has, and whether sums are added to y.
-	MOVQ    cols+192(FP), DI
-	CMPQ    DI, $0x00000008
-	JNE     half_store_true_false
-	CMPB    accumulate+200(FP), $0x00
-	JNE     half_store_false_true
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y0, (DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y1, (DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y2, (DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y3, (DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y4, (DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y5, (DI)
-	JMP     half_stored
-
-half_store_false_true:
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y6
+	// How many columns the last half has.
+	MOVQ    cols+240(FP), BX
+	MOVQ    old_base+144(FP), SI
+	MOVQ    waste_base+192(FP), DI
+	TESTQ   SI, SI
+	JZ      half_added
+	CMPQ    BX, $0x00000008
+	JNE     half_add_few
+	MOVQ    (CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
 	VADDPS  Y6, Y0, Y0
-	VMOVUPS Y0, (DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y2, Y2
-	VMOVUPS Y2, (DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y3, Y3
-	VMOVUPS Y3, (DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y5, Y5
-	VMOVUPS Y5, (DI)
-	JMP     half_stored
+	MOVQ    8(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y1, Y1
+	MOVQ    16(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y2, Y2
+	MOVQ    24(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y3, Y3
+	MOVQ    32(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y4, Y4
+	MOVQ    40(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y5, Y5
+	JMP     half_add_end
 
-half_store_true_false:
-	CMPB       accumulate+200(FP), $0x00
-	JNE        half_store_true_true
+half_add_few:
 	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y6
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y0, Y6, (DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y1, Y6, (DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y2, Y6, (DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y3, Y6, (DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y4, Y6, (DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y5, Y6, (DI)
-	JMP        half_stored
-
-half_store_true_true:
-	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y6
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y7
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), R9
+	VMOVUPS    (R9)(R8*4), Y6
+	MOVQ       (CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
 	VADDPS     Y7, Y0, Y0
-	VMASKMOVPS Y0, Y6, (DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y1, Y1
-	VMASKMOVPS Y1, Y6, (DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y6, (DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y6, (DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y6, (DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y6, (DI)
+	MOVQ       8(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y1, Y1
+	MOVQ       16(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y2, Y2
+	MOVQ       24(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y3, Y3
+	MOVQ       32(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y4, Y4
+	MOVQ       40(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y6
+	VADDPS     Y6, Y5, Y5
 
-half_stored:
+half_add_end:
+half_added:
+	MOVB    act+248(FP), SI
+	MOVBLZX SI, SI
+	TESTL   SI, SI
+	JZ      half_activated
+	CMPL    SI, $0x00000001
+	JNE     half_act2
+	VXORPS  Y6, Y6, Y6
+	VMAXPS  Y0, Y6, Y0
+	VXORPS  Y6, Y6, Y6
+	VMAXPS  Y1, Y6, Y1
+	VXORPS  Y6, Y6, Y6
+	VMAXPS  Y2, Y6, Y2
+	VXORPS  Y6, Y6, Y6
+	VMAXPS  Y3, Y6, Y3
+	VXORPS  Y6, Y6, Y6
+	VMAXPS  Y4, Y6, Y4
+	VXORPS  Y6, Y6, Y6
+	VMAXPS  Y5, Y6, Y5
+	JMP     half_activated
+
+half_act2:
+	CMPL         SI, $0x00000002
+	JNE          half_act3
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y0, Y6, Y0
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y0, Y6, Y0
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y1, Y6, Y1
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y1, Y6, Y1
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y2, Y6, Y2
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y2, Y6, Y2
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y3, Y6, Y3
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y3, Y6, Y3
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y4, Y6, Y4
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	JMP          half_activated
+
+half_act3:
+	CMPL         SI, $0x00000003
+	JNE          half_act4
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y0, Y6
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y0, Y6
+	VBROADCASTSS constant2<>+0(SB), Y0
+	VMULPS       Y0, Y6, Y0
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y1, Y6
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y1, Y6
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y6, Y1
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y2, Y6
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y2, Y6
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y6, Y2
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y3, Y6
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y3, Y6
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y6, Y3
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y6
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y4, Y6
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y6
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y6, Y5, Y6
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y6, Y5
+	JMP          half_activated
+
+half_act4:
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y0, Y0
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y0, Y6, Y0
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y0, Y6, Y0
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y0, Y0
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y1, Y1
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y1, Y6, Y1
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y1, Y6, Y1
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y1, Y1
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y2, Y2
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y2, Y6, Y2
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y2, Y6, Y2
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y2, Y2
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y3, Y3
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y3, Y6, Y3
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y3, Y6, Y3
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y3, Y3
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y4
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y4, Y6, Y4
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y4, Y4
+	VBROADCASTSS constant1<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y5
+
+half_activated:
+	MOVQ    y_base+168(FP), SI
+	CMPQ    BX, $0x00000008
+	JNE     half_store_few
+	MOVQ    (CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y0, (BX)
+	MOVQ    8(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y1, (BX)
+	MOVQ    16(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y2, (BX)
+	MOVQ    24(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y3, (BX)
+	MOVQ    32(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y4, (BX)
+	MOVQ    40(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y5, (BX)
+	JMP     half_store_end
+
+half_store_few:
+	MOVQ       $0x00000008, R8
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(R8*4), Y6
+	MOVQ       (CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y0, Y6, (BX)
+	MOVQ       8(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y1, Y6, (BX)
+	MOVQ       16(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y2, Y6, (BX)
+	MOVQ       24(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y3, Y6, (BX)
+	MOVQ       32(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y4, Y6, (BX)
+	MOVQ       40(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y5, Y6, (BX)
+
+half_store_end:
 	ADDQ $0x00000030, CX
 	DECQ DX
 	JNZ  half_tile
@@ -756,13 +1178,22 @@ done:
 	VZEROUPPER
 	RET
 
-// func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, y []float32, waste []float32, outputs []int, cols int, accumulate bool)
+DATA constant0<>+0(SB)/4, $(6.0)
+GLOBL constant0<>(SB), RODATA|NOPTR, $4
+
+DATA constant1<>+0(SB)/4, $(3.0)
+GLOBL constant1<>(SB), RODATA|NOPTR, $4
+
+DATA constant2<>+0(SB)/4, $(0.16666667)
+GLOBL constant2<>(SB), RODATA|NOPTR, $4
+
+// func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, old []float32, y []float32, waste []float32, outputs []int, cols int)
 // Requires: AVX, CMOV, FMA3
-TEXT ·multiplyColumnsAVX2(SB), NOSPLIT, $0-217
+TEXT ·multiplyColumnsAVX2(SB), NOSPLIT, $0-240
 	MOVQ  starts_base+80(FP), AX
-	MOVQ  outputs_base+184(FP), CX
+	MOVQ  outputs_base+208(FP), CX
 	MOVQ  tiles+0(FP), DX
-	CMPQ  cols+208(FP), $0x00000008
+	CMPQ  cols+232(FP), $0x00000008
 	JLE   half_begin
 	TESTQ DX, DX
 	JLE   done
@@ -934,229 +1365,205 @@ whole_single:
 	JNZ          whole_single
 
 whole_summed:
-	MOVQ y_base+136(FP), BX
-	MOVQ waste_base+160(FP), SI
-
-	// How many columns the last half has, and whether sums are added to y.
-	MOVQ    cols+208(FP), DI
-	SUBQ    $0x00000008, DI
-	CMPQ    DI, $0x00000008
-	JNE     whole_store_true_false
-	CMPB    accumulate+216(FP), $0x00
-	JNE     whole_store_false_true
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y0, (DI)
-	VMOVUPS Y1, 32(DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y2, (DI)
-	VMOVUPS Y3, 32(DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y4, (DI)
-	VMOVUPS Y5, 32(DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y6, (DI)
-	VMOVUPS Y7, 32(DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y8, (DI)
-	VMOVUPS Y9, 32(DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y10, (DI)
-	VMOVUPS Y11, 32(DI)
-	JMP     whole_stored
-
-whole_store_false_true:
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y12
+	// How many columns the last half has.
+	MOVQ    cols+232(FP), BX
+	SUBQ    $0x00000008, BX
+	MOVQ    old_base+136(FP), SI
+	MOVQ    waste_base+184(FP), DI
+	TESTQ   SI, SI
+	JZ      whole_added
+	CMPQ    BX, $0x00000008
+	JNE     whole_add_few
+	MOVQ    (CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
 	VADDPS  Y12, Y0, Y0
-	VMOVUPS Y0, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y2, Y2
-	VMOVUPS Y2, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y3, Y3
-	VMOVUPS Y3, 32(DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y5, Y5
-	VMOVUPS Y5, 32(DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS Y6, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y7, Y7
-	VMOVUPS Y7, 32(DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS Y8, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y9, Y9
-	VMOVUPS Y9, 32(DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS Y10, (DI)
-	VMOVUPS 32(DI), Y0
-	VADDPS  Y0, Y11, Y11
-	VMOVUPS Y11, 32(DI)
-	JMP     whole_stored
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y1, Y1
+	MOVQ    8(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y2, Y2
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y3, Y3
+	MOVQ    16(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y4, Y4
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y5, Y5
+	MOVQ    24(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y6, Y6
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y7, Y7
+	MOVQ    32(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y8, Y8
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y9, Y9
+	MOVQ    40(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y10, Y10
+	VMOVUPS 32(R8), Y12
+	VADDPS  Y12, Y11, Y11
+	JMP     whole_add_end
 
-whole_store_true_false:
-	CMPB       accumulate+216(FP), $0x00
-	JNE        whole_store_true_true
+whole_add_few:
 	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y12
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y0, (DI)
-	VMASKMOVPS Y1, Y12, 32(DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y2, (DI)
-	VMASKMOVPS Y3, Y12, 32(DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y4, (DI)
-	VMASKMOVPS Y5, Y12, 32(DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y6, (DI)
-	VMASKMOVPS Y7, Y12, 32(DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y8, (DI)
-	VMASKMOVPS Y9, Y12, 32(DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    Y10, (DI)
-	VMASKMOVPS Y11, Y12, 32(DI)
-	JMP        whole_stored
-
-whole_store_true_true:
-	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y12
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y13
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), R9
+	VMOVUPS    (R9)(R8*4), Y12
+	MOVQ       (CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
 	VADDPS     Y13, Y0, Y0
-	VMOVUPS    Y0, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y1, Y1
-	VMASKMOVPS Y1, Y12, 32(DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y12, 32(DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y4, Y4
-	VMOVUPS    Y4, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y12, 32(DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y6, Y6
-	VMOVUPS    Y6, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y7, Y7
-	VMASKMOVPS Y7, Y12, 32(DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y8, Y8
-	VMOVUPS    Y8, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y9, Y9
-	VMASKMOVPS Y9, Y12, 32(DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMOVUPS    (DI), Y0
-	VADDPS     Y0, Y10, Y10
-	VMOVUPS    Y10, (DI)
-	VMASKMOVPS 32(DI), Y12, Y0
-	VADDPS     Y0, Y11, Y11
-	VMASKMOVPS Y11, Y12, 32(DI)
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y1, Y1
+	MOVQ       8(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y2, Y2
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y3, Y3
+	MOVQ       16(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y4, Y4
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y5, Y5
+	MOVQ       24(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y6, Y6
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y7, Y7
+	MOVQ       32(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y8, Y8
+	VMASKMOVPS 32(R8), Y12, Y13
+	VADDPS     Y13, Y9, Y9
+	MOVQ       40(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMOVUPS    (R8), Y13
+	VADDPS     Y13, Y10, Y10
+	VMASKMOVPS 32(R8), Y12, Y12
+	VADDPS     Y12, Y11, Y11
 
-whole_stored:
+whole_add_end:
+whole_added:
+	MOVQ    y_base+160(FP), SI
+	CMPQ    BX, $0x00000008
+	JNE     whole_store_few
+	MOVQ    (CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 32(BX)
+	MOVQ    8(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y2, (BX)
+	VMOVUPS Y3, 32(BX)
+	MOVQ    16(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y4, (BX)
+	VMOVUPS Y5, 32(BX)
+	MOVQ    24(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y6, (BX)
+	VMOVUPS Y7, 32(BX)
+	MOVQ    32(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y8, (BX)
+	VMOVUPS Y9, 32(BX)
+	MOVQ    40(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y10, (BX)
+	VMOVUPS Y11, 32(BX)
+	JMP     whole_store_end
+
+whole_store_few:
+	MOVQ       $0x00000008, R8
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(R8*4), Y12
+	MOVQ       (CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y0, (BX)
+	VMASKMOVPS Y1, Y12, 32(BX)
+	MOVQ       8(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y2, (BX)
+	VMASKMOVPS Y3, Y12, 32(BX)
+	MOVQ       16(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y4, (BX)
+	VMASKMOVPS Y5, Y12, 32(BX)
+	MOVQ       24(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y6, (BX)
+	VMASKMOVPS Y7, Y12, 32(BX)
+	MOVQ       32(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y8, (BX)
+	VMASKMOVPS Y9, Y12, 32(BX)
+	MOVQ       40(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMOVUPS    Y10, (BX)
+	VMASKMOVPS Y11, Y12, 32(BX)
+
+whole_store_end:
 	ADDQ $0x00000030, CX
 	DECQ DX
 	JNZ  whole_tile
@@ -1292,180 +1699,168 @@ half_single:
 	JNZ          half_single
 
 half_summed:
-	MOVQ y_base+136(FP), BX
-	MOVQ waste_base+160(FP), SI
-
-	// How many columns the last half has, and whether sums are added to y.
-	MOVQ    cols+208(FP), DI
-	CMPQ    DI, $0x00000008
-	JNE     half_store_true_false
-	CMPB    accumulate+216(FP), $0x00
-	JNE     half_store_false_true
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y0, (DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y1, (DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y2, (DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y3, (DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y4, (DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS Y5, (DI)
-	JMP     half_stored
-
-half_store_false_true:
-	MOVQ    (CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y6
+	// How many columns the last half has.
+	MOVQ    cols+232(FP), BX
+	MOVQ    old_base+136(FP), SI
+	MOVQ    waste_base+184(FP), DI
+	TESTQ   SI, SI
+	JZ      half_added
+	CMPQ    BX, $0x00000008
+	JNE     half_add_few
+	MOVQ    (CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
 	VADDPS  Y6, Y0, Y0
-	VMOVUPS Y0, (DI)
-	MOVQ    8(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DI)
-	MOVQ    16(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y2, Y2
-	VMOVUPS Y2, (DI)
-	MOVQ    24(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y3, Y3
-	VMOVUPS Y3, (DI)
-	MOVQ    32(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (DI)
-	MOVQ    40(CX), DI
-	TESTQ   DI, DI
-	LEAQ    (BX)(DI*4), DI
-	CMOVQLT SI, DI
-	VMOVUPS (DI), Y0
-	VADDPS  Y0, Y5, Y5
-	VMOVUPS Y5, (DI)
-	JMP     half_stored
+	MOVQ    8(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y1, Y1
+	MOVQ    16(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y2, Y2
+	MOVQ    24(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y3, Y3
+	MOVQ    32(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y4, Y4
+	MOVQ    40(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (SI)(R8*4), R8
+	CMOVQLT DI, R8
+	VMOVUPS (R8), Y6
+	VADDPS  Y6, Y5, Y5
+	JMP     half_add_end
 
-half_store_true_false:
-	CMPB       accumulate+216(FP), $0x00
-	JNE        half_store_true_true
+half_add_few:
 	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y6
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y0, Y6, (DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y1, Y6, (DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y2, Y6, (DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y3, Y6, (DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y4, Y6, (DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS Y5, Y6, (DI)
-	JMP        half_stored
-
-half_store_true_true:
-	MOVQ       $0x00000008, R8
-	SUBQ       DI, R8
-	LEAQ       masks<>+0(SB), DI
-	VMOVUPS    (DI)(R8*4), Y6
-	MOVQ       (CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y7
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), R9
+	VMOVUPS    (R9)(R8*4), Y6
+	MOVQ       (CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
 	VADDPS     Y7, Y0, Y0
-	VMASKMOVPS Y0, Y6, (DI)
-	MOVQ       8(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y1, Y1
-	VMASKMOVPS Y1, Y6, (DI)
-	MOVQ       16(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y6, (DI)
-	MOVQ       24(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y3, Y3
-	VMASKMOVPS Y3, Y6, (DI)
-	MOVQ       32(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y6, (DI)
-	MOVQ       40(CX), DI
-	TESTQ      DI, DI
-	LEAQ       (BX)(DI*4), DI
-	CMOVQLT    SI, DI
-	VMASKMOVPS (DI), Y6, Y0
-	VADDPS     Y0, Y5, Y5
-	VMASKMOVPS Y5, Y6, (DI)
+	MOVQ       8(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y1, Y1
+	MOVQ       16(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y2, Y2
+	MOVQ       24(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y3, Y3
+	MOVQ       32(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y7
+	VADDPS     Y7, Y4, Y4
+	MOVQ       40(CX), R8
+	TESTQ      R8, R8
+	LEAQ       (SI)(R8*4), R8
+	CMOVQLT    DI, R8
+	VMASKMOVPS (R8), Y6, Y6
+	VADDPS     Y6, Y5, Y5
 
-half_stored:
+half_add_end:
+half_added:
+	MOVQ    y_base+160(FP), SI
+	CMPQ    BX, $0x00000008
+	JNE     half_store_few
+	MOVQ    (CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y0, (BX)
+	MOVQ    8(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y1, (BX)
+	MOVQ    16(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y2, (BX)
+	MOVQ    24(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y3, (BX)
+	MOVQ    32(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y4, (BX)
+	MOVQ    40(CX), BX
+	TESTQ   BX, BX
+	LEAQ    (SI)(BX*4), BX
+	CMOVQLT DI, BX
+	VMOVUPS Y5, (BX)
+	JMP     half_store_end
+
+half_store_few:
+	MOVQ       $0x00000008, R8
+	SUBQ       BX, R8
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(R8*4), Y6
+	MOVQ       (CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y0, Y6, (BX)
+	MOVQ       8(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y1, Y6, (BX)
+	MOVQ       16(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y2, Y6, (BX)
+	MOVQ       24(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y3, Y6, (BX)
+	MOVQ       32(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y4, Y6, (BX)
+	MOVQ       40(CX), BX
+	TESTQ      BX, BX
+	LEAQ       (SI)(BX*4), BX
+	CMOVQLT    DI, BX
+	VMASKMOVPS Y5, Y6, (BX)
+
+half_store_end:
 	ADDQ $0x00000030, CX
 	DECQ DX
 	JNZ  half_tile
@@ -1569,6 +1964,5565 @@ column:
 end:
 	VZEROUPPER
 	RET
+
+// func winogradInputAVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
+// Requires: AVX, FMA3
+TEXT ·winogradInputAVX2(SB), NOSPLIT, $0-96
+	MOVQ         x_base+8(FP), AX
+	MOVQ         v_base+40(FP), CX
+	MOVQ         scratch_base+72(FP), DX
+	MOVQ         row+32(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         c+0(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         step+64(FP), DI
+	SHLQ         $0x02, DI
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant5<>+0(SB), Y2
+	MOVQ         c+0(FP), R8
+	SUBQ         $0x00000008, R8
+	JLT          channels_tail
+
+channels_channels:
+	MOVQ         AX, R9
+	MOVQ         R9, R10
+	VMOVUPS      (R10), Y3
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y4
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y5
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y6
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y7
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y8
+	ADDQ         BX, R10
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (DX)
+	VMOVUPS      Y3, 192(DX)
+	VMOVUPS      Y4, 384(DX)
+	VMOVUPS      Y5, 576(DX)
+	VMOVUPS      Y11, 768(DX)
+	VMOVUPS      Y8, 960(DX)
+	ADDQ         SI, R9
+	MOVQ         R9, R10
+	VMOVUPS      (R10), Y3
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y4
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y5
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y6
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y7
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y8
+	ADDQ         BX, R10
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 32(DX)
+	VMOVUPS      Y3, 224(DX)
+	VMOVUPS      Y4, 416(DX)
+	VMOVUPS      Y5, 608(DX)
+	VMOVUPS      Y11, 800(DX)
+	VMOVUPS      Y8, 992(DX)
+	ADDQ         SI, R9
+	MOVQ         R9, R10
+	VMOVUPS      (R10), Y3
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y4
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y5
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y6
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y7
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y8
+	ADDQ         BX, R10
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 64(DX)
+	VMOVUPS      Y3, 256(DX)
+	VMOVUPS      Y4, 448(DX)
+	VMOVUPS      Y5, 640(DX)
+	VMOVUPS      Y11, 832(DX)
+	VMOVUPS      Y8, 1024(DX)
+	ADDQ         SI, R9
+	MOVQ         R9, R10
+	VMOVUPS      (R10), Y3
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y4
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y5
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y6
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y7
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y8
+	ADDQ         BX, R10
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 96(DX)
+	VMOVUPS      Y3, 288(DX)
+	VMOVUPS      Y4, 480(DX)
+	VMOVUPS      Y5, 672(DX)
+	VMOVUPS      Y11, 864(DX)
+	VMOVUPS      Y8, 1056(DX)
+	ADDQ         SI, R9
+	MOVQ         R9, R10
+	VMOVUPS      (R10), Y3
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y4
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y5
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y6
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y7
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y8
+	ADDQ         BX, R10
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 128(DX)
+	VMOVUPS      Y3, 320(DX)
+	VMOVUPS      Y4, 512(DX)
+	VMOVUPS      Y5, 704(DX)
+	VMOVUPS      Y11, 896(DX)
+	VMOVUPS      Y8, 1088(DX)
+	ADDQ         SI, R9
+	MOVQ         R9, R10
+	VMOVUPS      (R10), Y3
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y4
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y5
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y6
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y7
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y8
+	ADDQ         BX, R10
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 160(DX)
+	VMOVUPS      Y3, 352(DX)
+	VMOVUPS      Y4, 544(DX)
+	VMOVUPS      Y5, 736(DX)
+	VMOVUPS      Y11, 928(DX)
+	VMOVUPS      Y8, 1120(DX)
+	ADDQ         SI, R9
+	MOVQ         CX, R9
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	VMOVUPS      64(DX), Y5
+	VMOVUPS      96(DX), Y6
+	VMOVUPS      128(DX), Y7
+	VMOVUPS      160(DX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      192(DX), Y3
+	VMOVUPS      224(DX), Y4
+	VMOVUPS      256(DX), Y5
+	VMOVUPS      288(DX), Y6
+	VMOVUPS      320(DX), Y7
+	VMOVUPS      352(DX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      384(DX), Y3
+	VMOVUPS      416(DX), Y4
+	VMOVUPS      448(DX), Y5
+	VMOVUPS      480(DX), Y6
+	VMOVUPS      512(DX), Y7
+	VMOVUPS      544(DX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      576(DX), Y3
+	VMOVUPS      608(DX), Y4
+	VMOVUPS      640(DX), Y5
+	VMOVUPS      672(DX), Y6
+	VMOVUPS      704(DX), Y7
+	VMOVUPS      736(DX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      768(DX), Y3
+	VMOVUPS      800(DX), Y4
+	VMOVUPS      832(DX), Y5
+	VMOVUPS      864(DX), Y6
+	VMOVUPS      896(DX), Y7
+	VMOVUPS      928(DX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      960(DX), Y3
+	VMOVUPS      992(DX), Y4
+	VMOVUPS      1024(DX), Y5
+	VMOVUPS      1056(DX), Y6
+	VMOVUPS      1088(DX), Y7
+	VMOVUPS      1120(DX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         DI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         DI, R9
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, R8
+	JGE          channels_channels
+
+channels_tail:
+	ADDQ         $0x00000008, R8
+	JZ           channels_end
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R8
+	VMOVUPS      (R8)(R9*4), Y3
+	MOVQ         AX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	ADDQ         BX, R9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, (DX)
+	VMOVUPS      Y4, 192(DX)
+	VMOVUPS      Y5, 384(DX)
+	VMOVUPS      Y6, 576(DX)
+	VMOVUPS      Y12, 768(DX)
+	VMOVUPS      Y9, 960(DX)
+	ADDQ         SI, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	ADDQ         BX, R9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 32(DX)
+	VMOVUPS      Y4, 224(DX)
+	VMOVUPS      Y5, 416(DX)
+	VMOVUPS      Y6, 608(DX)
+	VMOVUPS      Y12, 800(DX)
+	VMOVUPS      Y9, 992(DX)
+	ADDQ         SI, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	ADDQ         BX, R9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 64(DX)
+	VMOVUPS      Y4, 256(DX)
+	VMOVUPS      Y5, 448(DX)
+	VMOVUPS      Y6, 640(DX)
+	VMOVUPS      Y12, 832(DX)
+	VMOVUPS      Y9, 1024(DX)
+	ADDQ         SI, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	ADDQ         BX, R9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 96(DX)
+	VMOVUPS      Y4, 288(DX)
+	VMOVUPS      Y5, 480(DX)
+	VMOVUPS      Y6, 672(DX)
+	VMOVUPS      Y12, 864(DX)
+	VMOVUPS      Y9, 1056(DX)
+	ADDQ         SI, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	ADDQ         BX, R9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 128(DX)
+	VMOVUPS      Y4, 320(DX)
+	VMOVUPS      Y5, 512(DX)
+	VMOVUPS      Y6, 704(DX)
+	VMOVUPS      Y12, 896(DX)
+	VMOVUPS      Y9, 1088(DX)
+	ADDQ         SI, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         BX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	ADDQ         BX, R9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 160(DX)
+	VMOVUPS      Y4, 352(DX)
+	VMOVUPS      Y5, 544(DX)
+	VMOVUPS      Y6, 736(DX)
+	VMOVUPS      Y12, 928(DX)
+	VMOVUPS      Y9, 1120(DX)
+	ADDQ         SI, R8
+	MOVQ         CX, BX
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VMOVUPS      64(DX), Y6
+	VMOVUPS      96(DX), Y7
+	VMOVUPS      128(DX), Y8
+	VMOVUPS      160(DX), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y4, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y5, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y6, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y12, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y9, Y3, (BX)
+	ADDQ         DI, BX
+	VMOVUPS      192(DX), Y4
+	VMOVUPS      224(DX), Y5
+	VMOVUPS      256(DX), Y6
+	VMOVUPS      288(DX), Y7
+	VMOVUPS      320(DX), Y8
+	VMOVUPS      352(DX), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y4, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y5, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y6, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y12, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y9, Y3, (BX)
+	ADDQ         DI, BX
+	VMOVUPS      384(DX), Y4
+	VMOVUPS      416(DX), Y5
+	VMOVUPS      448(DX), Y6
+	VMOVUPS      480(DX), Y7
+	VMOVUPS      512(DX), Y8
+	VMOVUPS      544(DX), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y4, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y5, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y6, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y12, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y9, Y3, (BX)
+	ADDQ         DI, BX
+	VMOVUPS      576(DX), Y4
+	VMOVUPS      608(DX), Y5
+	VMOVUPS      640(DX), Y6
+	VMOVUPS      672(DX), Y7
+	VMOVUPS      704(DX), Y8
+	VMOVUPS      736(DX), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y4, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y5, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y6, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y12, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y9, Y3, (BX)
+	ADDQ         DI, BX
+	VMOVUPS      768(DX), Y4
+	VMOVUPS      800(DX), Y5
+	VMOVUPS      832(DX), Y6
+	VMOVUPS      864(DX), Y7
+	VMOVUPS      896(DX), Y8
+	VMOVUPS      928(DX), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y4, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y5, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y6, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y12, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y9, Y3, (BX)
+	ADDQ         DI, BX
+	VMOVUPS      960(DX), Y4
+	VMOVUPS      992(DX), Y5
+	VMOVUPS      1024(DX), Y6
+	VMOVUPS      1056(DX), Y7
+	VMOVUPS      1088(DX), Y8
+	VMOVUPS      1120(DX), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y1
+	VSUBPS       Y11, Y10, Y2
+	VMOVAPS      Y12, Y4
+	VFMADD231PS  Y13, Y0, Y4
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y1, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y2, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y4, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y12, Y3, (BX)
+	ADDQ         DI, BX
+	VMASKMOVPS   Y9, Y3, (BX)
+	ADDQ         DI, BX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+
+channels_end:
+	VZEROUPPER
+	RET
+
+DATA constant3<>+0(SB)/4, $(2.0)
+GLOBL constant3<>(SB), RODATA|NOPTR, $4
+
+DATA constant4<>+0(SB)/4, $(4.0)
+GLOBL constant4<>(SB), RODATA|NOPTR, $4
+
+DATA constant5<>+0(SB)/4, $(5.0)
+GLOBL constant5<>(SB), RODATA|NOPTR, $4
+
+// func winogradOutputAVX2(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·winogradOutputAVX2(SB), NOSPLIT, $0-152
+	MOVB    act+120(FP), AL
+	MOVBLZX AL, AX
+	CMPL    AX, $0x00000001
+	JEQ     act1_begin
+	CMPL    AX, $0x00000002
+	JEQ     act2_begin
+	CMPL    AX, $0x00000003
+	JEQ     act3_begin
+	CMPL    AX, $0x00000004
+	JEQ     act4_begin
+	MOVQ    m_base+8(FP), AX
+	MOVQ    shift_base+40(FP), CX
+	MOVQ    old_base+64(FP), DX
+	MOVQ    y_base+88(FP), BX
+	MOVQ    scratch_base+128(FP), SI
+	MOVQ    k+0(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    k+0(FP), R8
+	SUBQ    $0x00000008, R8
+	JLT     act0_tail
+
+act0_channels:
+	MOVQ         step+32(FP), R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+	ADDQ         R10, R10
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         AX, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      Y5, 192(SI)
+	VMOVUPS      Y9, 384(SI)
+	VMOVUPS      Y8, 576(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 32(SI)
+	VMOVUPS      Y5, 224(SI)
+	VMOVUPS      Y9, 416(SI)
+	VMOVUPS      Y8, 608(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y5, 256(SI)
+	VMOVUPS      Y9, 448(SI)
+	VMOVUPS      Y8, 640(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y5, 288(SI)
+	VMOVUPS      Y9, 480(SI)
+	VMOVUPS      Y8, 672(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 128(SI)
+	VMOVUPS      Y5, 320(SI)
+	VMOVUPS      Y9, 512(SI)
+	VMOVUPS      Y8, 704(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 160(SI)
+	VMOVUPS      Y5, 352(SI)
+	VMOVUPS      Y9, 544(SI)
+	VMOVUPS      Y8, 736(SI)
+	ADDQ         R9, R11
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         row+112(FP), R9
+	SHLQ         $0x02, R9
+	XORQ         R10, R10
+	VMOVUPS      (SI), Y3
+	VMOVUPS      32(SI), Y4
+	VMOVUPS      64(SI), Y5
+	VMOVUPS      96(SI), Y6
+	VMOVUPS      128(SI), Y7
+	VMOVUPS      160(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act0_eight_row0_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act0_eight_row0_added:
+	LEAQ        (BX)(R10*1), R11
+	VMOVUPS     Y3, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y5, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y9, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y8, (R11)
+	ADDQ        DI, R11
+	ADDQ        R9, R10
+	VMOVUPS     192(SI), Y3
+	VMOVUPS     224(SI), Y4
+	VMOVUPS     256(SI), Y5
+	VMOVUPS     288(SI), Y6
+	VMOVUPS     320(SI), Y7
+	VMOVUPS     352(SI), Y8
+	VADDPS      Y5, Y4, Y9
+	VSUBPS      Y5, Y4, Y5
+	VADDPS      Y7, Y6, Y4
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y9, Y3, Y3
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y5, Y8, Y8
+	VFMADD231PS Y6, Y2, Y8
+	VFMADD231PS Y4, Y1, Y9
+	VFMADD231PS Y6, Y0, Y5
+	VMOVUPS     (CX), Y4
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y4, Y5, Y5
+	VADDPS      Y4, Y9, Y9
+	VADDPS      Y4, Y8, Y8
+	LEAQ        (DX)(R10*1), R11
+	TESTQ       DX, DX
+	JZ          act0_eight_row1_added
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y3, Y3
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y5, Y5
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y9, Y9
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y8, Y8
+	ADDQ        DI, R11
+
+act0_eight_row1_added:
+	LEAQ        (BX)(R10*1), R11
+	VMOVUPS     Y3, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y5, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y9, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y8, (R11)
+	ADDQ        DI, R11
+	ADDQ        R9, R10
+	VMOVUPS     384(SI), Y3
+	VMOVUPS     416(SI), Y4
+	VMOVUPS     448(SI), Y5
+	VMOVUPS     480(SI), Y6
+	VMOVUPS     512(SI), Y7
+	VMOVUPS     544(SI), Y8
+	VADDPS      Y5, Y4, Y9
+	VSUBPS      Y5, Y4, Y5
+	VADDPS      Y7, Y6, Y4
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y9, Y3, Y3
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y5, Y8, Y8
+	VFMADD231PS Y6, Y2, Y8
+	VFMADD231PS Y4, Y1, Y9
+	VFMADD231PS Y6, Y0, Y5
+	VMOVUPS     (CX), Y4
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y4, Y5, Y5
+	VADDPS      Y4, Y9, Y9
+	VADDPS      Y4, Y8, Y8
+	LEAQ        (DX)(R10*1), R11
+	TESTQ       DX, DX
+	JZ          act0_eight_row2_added
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y3, Y3
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y5, Y5
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y9, Y9
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y8, Y8
+	ADDQ        DI, R11
+
+act0_eight_row2_added:
+	LEAQ        (BX)(R10*1), R11
+	VMOVUPS     Y3, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y5, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y9, (R11)
+	ADDQ        DI, R11
+	VMOVUPS     Y8, (R11)
+	ADDQ        DI, R11
+	ADDQ        R9, R10
+	VMOVUPS     576(SI), Y3
+	VMOVUPS     608(SI), Y4
+	VMOVUPS     640(SI), Y5
+	VMOVUPS     672(SI), Y6
+	VMOVUPS     704(SI), Y7
+	VMOVUPS     736(SI), Y8
+	VADDPS      Y5, Y4, Y9
+	VSUBPS      Y5, Y4, Y5
+	VADDPS      Y7, Y6, Y4
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y9, Y3, Y3
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y5, Y8, Y8
+	VFMADD231PS Y6, Y2, Y8
+	VFMADD231PS Y4, Y1, Y9
+	VFMADD231PS Y6, Y0, Y5
+	VMOVUPS     (CX), Y0
+	VADDPS      Y0, Y3, Y3
+	VADDPS      Y0, Y5, Y5
+	VADDPS      Y0, Y9, Y9
+	VADDPS      Y0, Y8, Y8
+	LEAQ        (DX)(R10*1), R11
+	TESTQ       DX, DX
+	JZ          act0_eight_row3_added
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y3, Y3
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y5, Y5
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y9, Y9
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y8, Y8
+	ADDQ        DI, R11
+
+act0_eight_row3_added:
+	LEAQ    (BX)(R10*1), R11
+	VMOVUPS Y3, (R11)
+	ADDQ    DI, R11
+	VMOVUPS Y5, (R11)
+	ADDQ    DI, R11
+	VMOVUPS Y9, (R11)
+	ADDQ    DI, R11
+	VMOVUPS Y8, (R11)
+	ADDQ    DI, R11
+	ADDQ    R9, R10
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, BX
+	LEAQ    32(DX), R9
+	TESTQ   DX, DX
+	CMOVQNE R9, DX
+	SUBQ    $0x00000008, R8
+	JGE     act0_channels
+
+act0_tail:
+	ADDQ         $0x00000008, R8
+	JZ           act0_end
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R8
+	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         step+32(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	ADDQ         R9, R9
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         AX, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y6, 192(SI)
+	VMOVUPS      Y10, 384(SI)
+	VMOVUPS      Y9, 576(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 32(SI)
+	VMOVUPS      Y6, 224(SI)
+	VMOVUPS      Y10, 416(SI)
+	VMOVUPS      Y9, 608(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 64(SI)
+	VMOVUPS      Y6, 256(SI)
+	VMOVUPS      Y10, 448(SI)
+	VMOVUPS      Y9, 640(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 96(SI)
+	VMOVUPS      Y6, 288(SI)
+	VMOVUPS      Y10, 480(SI)
+	VMOVUPS      Y9, 672(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 128(SI)
+	VMOVUPS      Y6, 320(SI)
+	VMOVUPS      Y10, 512(SI)
+	VMOVUPS      Y9, 704(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 160(SI)
+	VMOVUPS      Y6, 352(SI)
+	VMOVUPS      Y10, 544(SI)
+	VMOVUPS      Y9, 736(SI)
+	ADDQ         R8, R10
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         row+112(FP), R8
+	SHLQ         $0x02, R8
+	XORQ         R9, R9
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VMOVUPS      64(SI), Y6
+	VMOVUPS      96(SI), Y7
+	VMOVUPS      128(SI), Y8
+	VMOVUPS      160(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act0_few_row0_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act0_few_row0_added:
+	LEAQ        (BX)(R9*1), R10
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y6, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y10, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y9, Y0, (R10)
+	ADDQ        DI, R10
+	ADDQ        R8, R9
+	VMOVUPS     192(SI), Y4
+	VMOVUPS     224(SI), Y5
+	VMOVUPS     256(SI), Y6
+	VMOVUPS     288(SI), Y7
+	VMOVUPS     320(SI), Y8
+	VMOVUPS     352(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y6
+	VADDPS      Y8, Y7, Y5
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y3, Y9
+	VFMADD231PS Y5, Y2, Y10
+	VFMADD231PS Y7, Y1, Y6
+	VMASKMOVPS  (CX), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y5, Y6, Y6
+	VADDPS      Y5, Y10, Y10
+	VADDPS      Y5, Y9, Y9
+	LEAQ        (DX)(R9*1), R10
+	TESTQ       DX, DX
+	JZ          act0_few_row1_added
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y6, Y6
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y10, Y10
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y9, Y9
+	ADDQ        DI, R10
+
+act0_few_row1_added:
+	LEAQ        (BX)(R9*1), R10
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y6, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y10, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y9, Y0, (R10)
+	ADDQ        DI, R10
+	ADDQ        R8, R9
+	VMOVUPS     384(SI), Y4
+	VMOVUPS     416(SI), Y5
+	VMOVUPS     448(SI), Y6
+	VMOVUPS     480(SI), Y7
+	VMOVUPS     512(SI), Y8
+	VMOVUPS     544(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y6
+	VADDPS      Y8, Y7, Y5
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y3, Y9
+	VFMADD231PS Y5, Y2, Y10
+	VFMADD231PS Y7, Y1, Y6
+	VMASKMOVPS  (CX), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y5, Y6, Y6
+	VADDPS      Y5, Y10, Y10
+	VADDPS      Y5, Y9, Y9
+	LEAQ        (DX)(R9*1), R10
+	TESTQ       DX, DX
+	JZ          act0_few_row2_added
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y6, Y6
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y10, Y10
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y9, Y9
+	ADDQ        DI, R10
+
+act0_few_row2_added:
+	LEAQ        (BX)(R9*1), R10
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y6, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y10, Y0, (R10)
+	ADDQ        DI, R10
+	VMASKMOVPS  Y9, Y0, (R10)
+	ADDQ        DI, R10
+	ADDQ        R8, R9
+	VMOVUPS     576(SI), Y4
+	VMOVUPS     608(SI), Y5
+	VMOVUPS     640(SI), Y6
+	VMOVUPS     672(SI), Y7
+	VMOVUPS     704(SI), Y8
+	VMOVUPS     736(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y6
+	VADDPS      Y8, Y7, Y5
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y3, Y9
+	VFMADD231PS Y5, Y2, Y10
+	VFMADD231PS Y7, Y1, Y6
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	VADDPS      Y1, Y6, Y6
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y1, Y9, Y9
+	LEAQ        (DX)(R9*1), SI
+	TESTQ       DX, DX
+	JZ          act0_few_row3_added
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	ADDQ        DI, SI
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y6, Y6
+	ADDQ        DI, SI
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y10, Y10
+	ADDQ        DI, SI
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y9, Y9
+	ADDQ        DI, SI
+
+act0_few_row3_added:
+	LEAQ       (BX)(R9*1), SI
+	VMASKMOVPS Y4, Y0, (SI)
+	ADDQ       DI, SI
+	VMASKMOVPS Y6, Y0, (SI)
+	ADDQ       DI, SI
+	VMASKMOVPS Y10, Y0, (SI)
+	ADDQ       DI, SI
+	VMASKMOVPS Y9, Y0, (SI)
+	ADDQ       DI, SI
+	ADDQ       R8, R9
+	ADDQ       $0x00000020, AX
+	ADDQ       $0x00000020, CX
+	ADDQ       $0x00000020, BX
+	LEAQ       32(DX), AX
+	TESTQ      DX, DX
+	CMOVQNE    AX, DX
+
+act0_end:
+	VZEROUPPER
+	RET
+
+act1_begin:
+	MOVQ m_base+8(FP), AX
+	MOVQ shift_base+40(FP), CX
+	MOVQ old_base+64(FP), DX
+	MOVQ y_base+88(FP), BX
+	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), DI
+	SHLQ $0x02, DI
+	MOVQ k+0(FP), R8
+	SUBQ $0x00000008, R8
+	JLT  act1_tail
+
+act1_channels:
+	MOVQ         step+32(FP), R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+	ADDQ         R10, R10
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         AX, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      Y5, 192(SI)
+	VMOVUPS      Y9, 384(SI)
+	VMOVUPS      Y8, 576(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 32(SI)
+	VMOVUPS      Y5, 224(SI)
+	VMOVUPS      Y9, 416(SI)
+	VMOVUPS      Y8, 608(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y5, 256(SI)
+	VMOVUPS      Y9, 448(SI)
+	VMOVUPS      Y8, 640(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y5, 288(SI)
+	VMOVUPS      Y9, 480(SI)
+	VMOVUPS      Y8, 672(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 128(SI)
+	VMOVUPS      Y5, 320(SI)
+	VMOVUPS      Y9, 512(SI)
+	VMOVUPS      Y8, 704(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 160(SI)
+	VMOVUPS      Y5, 352(SI)
+	VMOVUPS      Y9, 544(SI)
+	VMOVUPS      Y8, 736(SI)
+	ADDQ         R9, R11
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         row+112(FP), R9
+	SHLQ         $0x02, R9
+	XORQ         R10, R10
+	VMOVUPS      (SI), Y3
+	VMOVUPS      32(SI), Y4
+	VMOVUPS      64(SI), Y5
+	VMOVUPS      96(SI), Y6
+	VMOVUPS      128(SI), Y7
+	VMOVUPS      160(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act1_eight_row0_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act1_eight_row0_added:
+	LEAQ        (BX)(R10*1), R11
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y3, Y4, Y3
+	VMOVUPS     Y3, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y5, Y3, Y5
+	VMOVUPS     Y5, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y9, Y3, Y9
+	VMOVUPS     Y9, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y8, Y3, Y8
+	VMOVUPS     Y8, (R11)
+	ADDQ        DI, R11
+	ADDQ        R9, R10
+	VMOVUPS     192(SI), Y3
+	VMOVUPS     224(SI), Y4
+	VMOVUPS     256(SI), Y5
+	VMOVUPS     288(SI), Y6
+	VMOVUPS     320(SI), Y7
+	VMOVUPS     352(SI), Y8
+	VADDPS      Y5, Y4, Y9
+	VSUBPS      Y5, Y4, Y5
+	VADDPS      Y7, Y6, Y4
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y9, Y3, Y3
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y5, Y8, Y8
+	VFMADD231PS Y6, Y2, Y8
+	VFMADD231PS Y4, Y1, Y9
+	VFMADD231PS Y6, Y0, Y5
+	VMOVUPS     (CX), Y4
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y4, Y5, Y5
+	VADDPS      Y4, Y9, Y9
+	VADDPS      Y4, Y8, Y8
+	LEAQ        (DX)(R10*1), R11
+	TESTQ       DX, DX
+	JZ          act1_eight_row1_added
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y3, Y3
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y5, Y5
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y9, Y9
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y8, Y8
+	ADDQ        DI, R11
+
+act1_eight_row1_added:
+	LEAQ        (BX)(R10*1), R11
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y3, Y4, Y3
+	VMOVUPS     Y3, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y5, Y3, Y5
+	VMOVUPS     Y5, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y9, Y3, Y9
+	VMOVUPS     Y9, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y8, Y3, Y8
+	VMOVUPS     Y8, (R11)
+	ADDQ        DI, R11
+	ADDQ        R9, R10
+	VMOVUPS     384(SI), Y3
+	VMOVUPS     416(SI), Y4
+	VMOVUPS     448(SI), Y5
+	VMOVUPS     480(SI), Y6
+	VMOVUPS     512(SI), Y7
+	VMOVUPS     544(SI), Y8
+	VADDPS      Y5, Y4, Y9
+	VSUBPS      Y5, Y4, Y5
+	VADDPS      Y7, Y6, Y4
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y9, Y3, Y3
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y5, Y8, Y8
+	VFMADD231PS Y6, Y2, Y8
+	VFMADD231PS Y4, Y1, Y9
+	VFMADD231PS Y6, Y0, Y5
+	VMOVUPS     (CX), Y4
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y4, Y5, Y5
+	VADDPS      Y4, Y9, Y9
+	VADDPS      Y4, Y8, Y8
+	LEAQ        (DX)(R10*1), R11
+	TESTQ       DX, DX
+	JZ          act1_eight_row2_added
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y3, Y3
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y5, Y5
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y9, Y9
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y4
+	VADDPS      Y4, Y8, Y8
+	ADDQ        DI, R11
+
+act1_eight_row2_added:
+	LEAQ        (BX)(R10*1), R11
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y3, Y4, Y3
+	VMOVUPS     Y3, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y5, Y3, Y5
+	VMOVUPS     Y5, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y9, Y3, Y9
+	VMOVUPS     Y9, (R11)
+	ADDQ        DI, R11
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y8, Y3, Y8
+	VMOVUPS     Y8, (R11)
+	ADDQ        DI, R11
+	ADDQ        R9, R10
+	VMOVUPS     576(SI), Y3
+	VMOVUPS     608(SI), Y4
+	VMOVUPS     640(SI), Y5
+	VMOVUPS     672(SI), Y6
+	VMOVUPS     704(SI), Y7
+	VMOVUPS     736(SI), Y8
+	VADDPS      Y5, Y4, Y9
+	VSUBPS      Y5, Y4, Y5
+	VADDPS      Y7, Y6, Y4
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y9, Y3, Y3
+	VADDPS      Y4, Y3, Y3
+	VADDPS      Y5, Y8, Y8
+	VFMADD231PS Y6, Y2, Y8
+	VFMADD231PS Y4, Y1, Y9
+	VFMADD231PS Y6, Y0, Y5
+	VMOVUPS     (CX), Y0
+	VADDPS      Y0, Y3, Y3
+	VADDPS      Y0, Y5, Y5
+	VADDPS      Y0, Y9, Y9
+	VADDPS      Y0, Y8, Y8
+	LEAQ        (DX)(R10*1), R11
+	TESTQ       DX, DX
+	JZ          act1_eight_row3_added
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y3, Y3
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y5, Y5
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y9, Y9
+	ADDQ        DI, R11
+	VMOVUPS     (R11), Y0
+	VADDPS      Y0, Y8, Y8
+	ADDQ        DI, R11
+
+act1_eight_row3_added:
+	LEAQ    (BX)(R10*1), R11
+	VXORPS  Y0, Y0, Y0
+	VMAXPS  Y3, Y0, Y3
+	VMOVUPS Y3, (R11)
+	ADDQ    DI, R11
+	VXORPS  Y0, Y0, Y0
+	VMAXPS  Y5, Y0, Y5
+	VMOVUPS Y5, (R11)
+	ADDQ    DI, R11
+	VXORPS  Y0, Y0, Y0
+	VMAXPS  Y9, Y0, Y9
+	VMOVUPS Y9, (R11)
+	ADDQ    DI, R11
+	VXORPS  Y0, Y0, Y0
+	VMAXPS  Y8, Y0, Y8
+	VMOVUPS Y8, (R11)
+	ADDQ    DI, R11
+	ADDQ    R9, R10
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, BX
+	LEAQ    32(DX), R9
+	TESTQ   DX, DX
+	CMOVQNE R9, DX
+	SUBQ    $0x00000008, R8
+	JGE     act1_channels
+
+act1_tail:
+	ADDQ         $0x00000008, R8
+	JZ           act1_end
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R8
+	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         step+32(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	ADDQ         R9, R9
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         AX, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y6, 192(SI)
+	VMOVUPS      Y10, 384(SI)
+	VMOVUPS      Y9, 576(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 32(SI)
+	VMOVUPS      Y6, 224(SI)
+	VMOVUPS      Y10, 416(SI)
+	VMOVUPS      Y9, 608(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 64(SI)
+	VMOVUPS      Y6, 256(SI)
+	VMOVUPS      Y10, 448(SI)
+	VMOVUPS      Y9, 640(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 96(SI)
+	VMOVUPS      Y6, 288(SI)
+	VMOVUPS      Y10, 480(SI)
+	VMOVUPS      Y9, 672(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 128(SI)
+	VMOVUPS      Y6, 320(SI)
+	VMOVUPS      Y10, 512(SI)
+	VMOVUPS      Y9, 704(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 160(SI)
+	VMOVUPS      Y6, 352(SI)
+	VMOVUPS      Y10, 544(SI)
+	VMOVUPS      Y9, 736(SI)
+	ADDQ         R8, R10
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         row+112(FP), R8
+	SHLQ         $0x02, R8
+	XORQ         R9, R9
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VMOVUPS      64(SI), Y6
+	VMOVUPS      96(SI), Y7
+	VMOVUPS      128(SI), Y8
+	VMOVUPS      160(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act1_few_row0_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act1_few_row0_added:
+	LEAQ        (BX)(R9*1), R10
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y4, Y5, Y4
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y6, Y4, Y6
+	VMASKMOVPS  Y6, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y10, Y4, Y10
+	VMASKMOVPS  Y10, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y9, Y4, Y9
+	VMASKMOVPS  Y9, Y0, (R10)
+	ADDQ        DI, R10
+	ADDQ        R8, R9
+	VMOVUPS     192(SI), Y4
+	VMOVUPS     224(SI), Y5
+	VMOVUPS     256(SI), Y6
+	VMOVUPS     288(SI), Y7
+	VMOVUPS     320(SI), Y8
+	VMOVUPS     352(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y6
+	VADDPS      Y8, Y7, Y5
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y3, Y9
+	VFMADD231PS Y5, Y2, Y10
+	VFMADD231PS Y7, Y1, Y6
+	VMASKMOVPS  (CX), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y5, Y6, Y6
+	VADDPS      Y5, Y10, Y10
+	VADDPS      Y5, Y9, Y9
+	LEAQ        (DX)(R9*1), R10
+	TESTQ       DX, DX
+	JZ          act1_few_row1_added
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y6, Y6
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y10, Y10
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y9, Y9
+	ADDQ        DI, R10
+
+act1_few_row1_added:
+	LEAQ        (BX)(R9*1), R10
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y4, Y5, Y4
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y6, Y4, Y6
+	VMASKMOVPS  Y6, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y10, Y4, Y10
+	VMASKMOVPS  Y10, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y9, Y4, Y9
+	VMASKMOVPS  Y9, Y0, (R10)
+	ADDQ        DI, R10
+	ADDQ        R8, R9
+	VMOVUPS     384(SI), Y4
+	VMOVUPS     416(SI), Y5
+	VMOVUPS     448(SI), Y6
+	VMOVUPS     480(SI), Y7
+	VMOVUPS     512(SI), Y8
+	VMOVUPS     544(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y6
+	VADDPS      Y8, Y7, Y5
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y3, Y9
+	VFMADD231PS Y5, Y2, Y10
+	VFMADD231PS Y7, Y1, Y6
+	VMASKMOVPS  (CX), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y5, Y6, Y6
+	VADDPS      Y5, Y10, Y10
+	VADDPS      Y5, Y9, Y9
+	LEAQ        (DX)(R9*1), R10
+	TESTQ       DX, DX
+	JZ          act1_few_row2_added
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y4, Y4
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y6, Y6
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y10, Y10
+	ADDQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y5, Y9, Y9
+	ADDQ        DI, R10
+
+act1_few_row2_added:
+	LEAQ        (BX)(R9*1), R10
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y4, Y5, Y4
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y6, Y4, Y6
+	VMASKMOVPS  Y6, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y10, Y4, Y10
+	VMASKMOVPS  Y10, Y0, (R10)
+	ADDQ        DI, R10
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y9, Y4, Y9
+	VMASKMOVPS  Y9, Y0, (R10)
+	ADDQ        DI, R10
+	ADDQ        R8, R9
+	VMOVUPS     576(SI), Y4
+	VMOVUPS     608(SI), Y5
+	VMOVUPS     640(SI), Y6
+	VMOVUPS     672(SI), Y7
+	VMOVUPS     704(SI), Y8
+	VMOVUPS     736(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y6
+	VADDPS      Y8, Y7, Y5
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y5, Y4, Y4
+	VADDPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y3, Y9
+	VFMADD231PS Y5, Y2, Y10
+	VFMADD231PS Y7, Y1, Y6
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	VADDPS      Y1, Y6, Y6
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y1, Y9, Y9
+	LEAQ        (DX)(R9*1), SI
+	TESTQ       DX, DX
+	JZ          act1_few_row3_added
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	ADDQ        DI, SI
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y6, Y6
+	ADDQ        DI, SI
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y10, Y10
+	ADDQ        DI, SI
+	VMASKMOVPS  (SI), Y0, Y1
+	VADDPS      Y1, Y9, Y9
+	ADDQ        DI, SI
+
+act1_few_row3_added:
+	LEAQ       (BX)(R9*1), SI
+	VXORPS     Y1, Y1, Y1
+	VMAXPS     Y4, Y1, Y4
+	VMASKMOVPS Y4, Y0, (SI)
+	ADDQ       DI, SI
+	VXORPS     Y1, Y1, Y1
+	VMAXPS     Y6, Y1, Y6
+	VMASKMOVPS Y6, Y0, (SI)
+	ADDQ       DI, SI
+	VXORPS     Y1, Y1, Y1
+	VMAXPS     Y10, Y1, Y10
+	VMASKMOVPS Y10, Y0, (SI)
+	ADDQ       DI, SI
+	VXORPS     Y1, Y1, Y1
+	VMAXPS     Y9, Y1, Y9
+	VMASKMOVPS Y9, Y0, (SI)
+	ADDQ       DI, SI
+	ADDQ       R8, R9
+	ADDQ       $0x00000020, AX
+	ADDQ       $0x00000020, CX
+	ADDQ       $0x00000020, BX
+	LEAQ       32(DX), AX
+	TESTQ      DX, DX
+	CMOVQNE    AX, DX
+
+act1_end:
+	VZEROUPPER
+	RET
+
+act2_begin:
+	MOVQ m_base+8(FP), AX
+	MOVQ shift_base+40(FP), CX
+	MOVQ old_base+64(FP), DX
+	MOVQ y_base+88(FP), BX
+	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), DI
+	SHLQ $0x02, DI
+	MOVQ k+0(FP), R8
+	SUBQ $0x00000008, R8
+	JLT  act2_tail
+
+act2_channels:
+	MOVQ         step+32(FP), R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+	ADDQ         R10, R10
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         AX, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      Y5, 192(SI)
+	VMOVUPS      Y9, 384(SI)
+	VMOVUPS      Y8, 576(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 32(SI)
+	VMOVUPS      Y5, 224(SI)
+	VMOVUPS      Y9, 416(SI)
+	VMOVUPS      Y8, 608(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y5, 256(SI)
+	VMOVUPS      Y9, 448(SI)
+	VMOVUPS      Y8, 640(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y5, 288(SI)
+	VMOVUPS      Y9, 480(SI)
+	VMOVUPS      Y8, 672(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 128(SI)
+	VMOVUPS      Y5, 320(SI)
+	VMOVUPS      Y9, 512(SI)
+	VMOVUPS      Y8, 704(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 160(SI)
+	VMOVUPS      Y5, 352(SI)
+	VMOVUPS      Y9, 544(SI)
+	VMOVUPS      Y8, 736(SI)
+	ADDQ         R9, R11
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         row+112(FP), R9
+	SHLQ         $0x02, R9
+	XORQ         R10, R10
+	VMOVUPS      (SI), Y3
+	VMOVUPS      32(SI), Y4
+	VMOVUPS      64(SI), Y5
+	VMOVUPS      96(SI), Y6
+	VMOVUPS      128(SI), Y7
+	VMOVUPS      160(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act2_eight_row0_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act2_eight_row0_added:
+	LEAQ         (BX)(R10*1), R11
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y5, Y3, Y5
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y5, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y9, Y3, Y9
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y9, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y8, Y3, Y8
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y8, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      192(SI), Y3
+	VMOVUPS      224(SI), Y4
+	VMOVUPS      256(SI), Y5
+	VMOVUPS      288(SI), Y6
+	VMOVUPS      320(SI), Y7
+	VMOVUPS      352(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act2_eight_row1_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act2_eight_row1_added:
+	LEAQ         (BX)(R10*1), R11
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y5, Y3, Y5
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y5, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y9, Y3, Y9
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y9, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y8, Y3, Y8
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y8, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      384(SI), Y3
+	VMOVUPS      416(SI), Y4
+	VMOVUPS      448(SI), Y5
+	VMOVUPS      480(SI), Y6
+	VMOVUPS      512(SI), Y7
+	VMOVUPS      544(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act2_eight_row2_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act2_eight_row2_added:
+	LEAQ         (BX)(R10*1), R11
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y5, Y3, Y5
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y5, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y9, Y3, Y9
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y9, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y8, Y3, Y8
+	VBROADCASTSS constant0<>+0(SB), Y3
+	VMINPS       Y8, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      576(SI), Y3
+	VMOVUPS      608(SI), Y4
+	VMOVUPS      640(SI), Y5
+	VMOVUPS      672(SI), Y6
+	VMOVUPS      704(SI), Y7
+	VMOVUPS      736(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y9, Y9
+	VADDPS       Y0, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act2_eight_row3_added
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y8, Y8
+	ADDQ         DI, R11
+
+act2_eight_row3_added:
+	LEAQ         (BX)(R10*1), R11
+	VXORPS       Y0, Y0, Y0
+	VMAXPS       Y3, Y0, Y3
+	VBROADCASTSS constant0<>+0(SB), Y0
+	VMINPS       Y3, Y0, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y0, Y0, Y0
+	VMAXPS       Y5, Y0, Y5
+	VBROADCASTSS constant0<>+0(SB), Y0
+	VMINPS       Y5, Y0, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y0, Y0, Y0
+	VMAXPS       Y9, Y0, Y9
+	VBROADCASTSS constant0<>+0(SB), Y0
+	VMINPS       Y9, Y0, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VXORPS       Y0, Y0, Y0
+	VMAXPS       Y8, Y0, Y8
+	VBROADCASTSS constant0<>+0(SB), Y0
+	VMINPS       Y8, Y0, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, BX
+	LEAQ         32(DX), R9
+	TESTQ        DX, DX
+	CMOVQNE      R9, DX
+	SUBQ         $0x00000008, R8
+	JGE          act2_channels
+
+act2_tail:
+	ADDQ         $0x00000008, R8
+	JZ           act2_end
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R8
+	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         step+32(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	ADDQ         R9, R9
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         AX, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y6, 192(SI)
+	VMOVUPS      Y10, 384(SI)
+	VMOVUPS      Y9, 576(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 32(SI)
+	VMOVUPS      Y6, 224(SI)
+	VMOVUPS      Y10, 416(SI)
+	VMOVUPS      Y9, 608(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 64(SI)
+	VMOVUPS      Y6, 256(SI)
+	VMOVUPS      Y10, 448(SI)
+	VMOVUPS      Y9, 640(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 96(SI)
+	VMOVUPS      Y6, 288(SI)
+	VMOVUPS      Y10, 480(SI)
+	VMOVUPS      Y9, 672(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 128(SI)
+	VMOVUPS      Y6, 320(SI)
+	VMOVUPS      Y10, 512(SI)
+	VMOVUPS      Y9, 704(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 160(SI)
+	VMOVUPS      Y6, 352(SI)
+	VMOVUPS      Y10, 544(SI)
+	VMOVUPS      Y9, 736(SI)
+	ADDQ         R8, R10
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         row+112(FP), R8
+	SHLQ         $0x02, R8
+	XORQ         R9, R9
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VMOVUPS      64(SI), Y6
+	VMOVUPS      96(SI), Y7
+	VMOVUPS      128(SI), Y8
+	VMOVUPS      160(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act2_few_row0_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act2_few_row0_added:
+	LEAQ         (BX)(R9*1), R10
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y6, Y4, Y6
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y6, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y10, Y4, Y10
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y10, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y9, Y4, Y9
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y9, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      192(SI), Y4
+	VMOVUPS      224(SI), Y5
+	VMOVUPS      256(SI), Y6
+	VMOVUPS      288(SI), Y7
+	VMOVUPS      320(SI), Y8
+	VMOVUPS      352(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act2_few_row1_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act2_few_row1_added:
+	LEAQ         (BX)(R9*1), R10
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y6, Y4, Y6
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y6, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y10, Y4, Y10
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y10, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y9, Y4, Y9
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y9, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      384(SI), Y4
+	VMOVUPS      416(SI), Y5
+	VMOVUPS      448(SI), Y6
+	VMOVUPS      480(SI), Y7
+	VMOVUPS      512(SI), Y8
+	VMOVUPS      544(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act2_few_row2_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act2_few_row2_added:
+	LEAQ         (BX)(R9*1), R10
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y6, Y4, Y6
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y6, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y10, Y4, Y10
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y10, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y9, Y4, Y9
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y9, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      576(SI), Y4
+	VMOVUPS      608(SI), Y5
+	VMOVUPS      640(SI), Y6
+	VMOVUPS      672(SI), Y7
+	VMOVUPS      704(SI), Y8
+	VMOVUPS      736(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y1
+	VADDPS       Y1, Y4, Y4
+	VADDPS       Y1, Y6, Y6
+	VADDPS       Y1, Y10, Y10
+	VADDPS       Y1, Y9, Y9
+	LEAQ         (DX)(R9*1), SI
+	TESTQ        DX, DX
+	JZ           act2_few_row3_added
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y4, Y4
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y6, Y6
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y10, Y10
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y9, Y9
+	ADDQ         DI, SI
+
+act2_few_row3_added:
+	LEAQ         (BX)(R9*1), SI
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y4, Y1, Y4
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y4, Y1, Y4
+	VMASKMOVPS   Y4, Y0, (SI)
+	ADDQ         DI, SI
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y6, Y1, Y6
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y6, Y1, Y6
+	VMASKMOVPS   Y6, Y0, (SI)
+	ADDQ         DI, SI
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y10, Y1, Y10
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y10, Y1, Y10
+	VMASKMOVPS   Y10, Y0, (SI)
+	ADDQ         DI, SI
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y9, Y1, Y9
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y9, Y1, Y9
+	VMASKMOVPS   Y9, Y0, (SI)
+	ADDQ         DI, SI
+	ADDQ         R8, R9
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, BX
+	LEAQ         32(DX), AX
+	TESTQ        DX, DX
+	CMOVQNE      AX, DX
+
+act2_end:
+	VZEROUPPER
+	RET
+
+act3_begin:
+	MOVQ m_base+8(FP), AX
+	MOVQ shift_base+40(FP), CX
+	MOVQ old_base+64(FP), DX
+	MOVQ y_base+88(FP), BX
+	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), DI
+	SHLQ $0x02, DI
+	MOVQ k+0(FP), R8
+	SUBQ $0x00000008, R8
+	JLT  act3_tail
+
+act3_channels:
+	MOVQ         step+32(FP), R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+	ADDQ         R10, R10
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         AX, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      Y5, 192(SI)
+	VMOVUPS      Y9, 384(SI)
+	VMOVUPS      Y8, 576(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 32(SI)
+	VMOVUPS      Y5, 224(SI)
+	VMOVUPS      Y9, 416(SI)
+	VMOVUPS      Y8, 608(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y5, 256(SI)
+	VMOVUPS      Y9, 448(SI)
+	VMOVUPS      Y8, 640(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y5, 288(SI)
+	VMOVUPS      Y9, 480(SI)
+	VMOVUPS      Y8, 672(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 128(SI)
+	VMOVUPS      Y5, 320(SI)
+	VMOVUPS      Y9, 512(SI)
+	VMOVUPS      Y8, 704(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 160(SI)
+	VMOVUPS      Y5, 352(SI)
+	VMOVUPS      Y9, 544(SI)
+	VMOVUPS      Y8, 736(SI)
+	ADDQ         R9, R11
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         row+112(FP), R9
+	SHLQ         $0x02, R9
+	XORQ         R10, R10
+	VMOVUPS      (SI), Y3
+	VMOVUPS      32(SI), Y4
+	VMOVUPS      64(SI), Y5
+	VMOVUPS      96(SI), Y6
+	VMOVUPS      128(SI), Y7
+	VMOVUPS      160(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act3_eight_row0_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act3_eight_row0_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y4
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y4, Y6, Y4
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y9, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y8, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      192(SI), Y3
+	VMOVUPS      224(SI), Y4
+	VMOVUPS      256(SI), Y5
+	VMOVUPS      288(SI), Y6
+	VMOVUPS      320(SI), Y7
+	VMOVUPS      352(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act3_eight_row1_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act3_eight_row1_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y4
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y4, Y6, Y4
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y9, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y8, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      384(SI), Y3
+	VMOVUPS      416(SI), Y4
+	VMOVUPS      448(SI), Y5
+	VMOVUPS      480(SI), Y6
+	VMOVUPS      512(SI), Y7
+	VMOVUPS      544(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act3_eight_row2_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act3_eight_row2_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y4
+	VXORPS       Y6, Y6, Y6
+	VMAXPS       Y4, Y6, Y4
+	VBROADCASTSS constant0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y9, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y9, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y8, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y3, Y8, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      576(SI), Y3
+	VMOVUPS      608(SI), Y4
+	VMOVUPS      640(SI), Y5
+	VMOVUPS      672(SI), Y6
+	VMOVUPS      704(SI), Y7
+	VMOVUPS      736(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y9, Y9
+	VADDPS       Y0, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act3_eight_row3_added
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y8, Y8
+	ADDQ         DI, R11
+
+act3_eight_row3_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y3, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       Y0, Y3, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y5, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       Y0, Y5, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y9, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       Y0, Y9, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y8, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       Y0, Y8, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, BX
+	LEAQ         32(DX), R9
+	TESTQ        DX, DX
+	CMOVQNE      R9, DX
+	SUBQ         $0x00000008, R8
+	JGE          act3_channels
+
+act3_tail:
+	ADDQ         $0x00000008, R8
+	JZ           act3_end
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R8
+	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         step+32(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	ADDQ         R9, R9
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         AX, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y6, 192(SI)
+	VMOVUPS      Y10, 384(SI)
+	VMOVUPS      Y9, 576(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 32(SI)
+	VMOVUPS      Y6, 224(SI)
+	VMOVUPS      Y10, 416(SI)
+	VMOVUPS      Y9, 608(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 64(SI)
+	VMOVUPS      Y6, 256(SI)
+	VMOVUPS      Y10, 448(SI)
+	VMOVUPS      Y9, 640(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 96(SI)
+	VMOVUPS      Y6, 288(SI)
+	VMOVUPS      Y10, 480(SI)
+	VMOVUPS      Y9, 672(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 128(SI)
+	VMOVUPS      Y6, 320(SI)
+	VMOVUPS      Y10, 512(SI)
+	VMOVUPS      Y9, 704(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 160(SI)
+	VMOVUPS      Y6, 352(SI)
+	VMOVUPS      Y10, 544(SI)
+	VMOVUPS      Y9, 736(SI)
+	ADDQ         R8, R10
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         row+112(FP), R8
+	SHLQ         $0x02, R8
+	XORQ         R9, R9
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VMOVUPS      64(SI), Y6
+	VMOVUPS      96(SI), Y7
+	VMOVUPS      128(SI), Y8
+	VMOVUPS      160(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act3_few_row0_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act3_few_row0_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y5
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y5, Y7, Y5
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMULPS       Y5, Y4, Y5
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y10, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y10, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y9, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y9, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      192(SI), Y4
+	VMOVUPS      224(SI), Y5
+	VMOVUPS      256(SI), Y6
+	VMOVUPS      288(SI), Y7
+	VMOVUPS      320(SI), Y8
+	VMOVUPS      352(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act3_few_row1_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act3_few_row1_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y5
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y5, Y7, Y5
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMULPS       Y5, Y4, Y5
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y10, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y10, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y9, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y9, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      384(SI), Y4
+	VMOVUPS      416(SI), Y5
+	VMOVUPS      448(SI), Y6
+	VMOVUPS      480(SI), Y7
+	VMOVUPS      512(SI), Y8
+	VMOVUPS      544(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act3_few_row2_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act3_few_row2_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y5
+	VXORPS       Y7, Y7, Y7
+	VMAXPS       Y5, Y7, Y5
+	VBROADCASTSS constant0<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMULPS       Y5, Y4, Y5
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y6, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y10, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y10, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y9, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       Y4, Y9, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      576(SI), Y4
+	VMOVUPS      608(SI), Y5
+	VMOVUPS      640(SI), Y6
+	VMOVUPS      672(SI), Y7
+	VMOVUPS      704(SI), Y8
+	VMOVUPS      736(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y1
+	VADDPS       Y1, Y4, Y4
+	VADDPS       Y1, Y6, Y6
+	VADDPS       Y1, Y10, Y10
+	VADDPS       Y1, Y9, Y9
+	LEAQ         (DX)(R9*1), SI
+	TESTQ        DX, DX
+	JZ           act3_few_row3_added
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y4, Y4
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y6, Y6
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y10, Y10
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y9, Y9
+	ADDQ         DI, SI
+
+act3_few_row3_added:
+	LEAQ         (BX)(R9*1), SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y4, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y1, Y4, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y4
+	VMASKMOVPS   Y4, Y0, (SI)
+	ADDQ         DI, SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y6, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y1, Y6, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y6
+	VMASKMOVPS   Y6, Y0, (SI)
+	ADDQ         DI, SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y10, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y1, Y10, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y10
+	VMASKMOVPS   Y10, Y0, (SI)
+	ADDQ         DI, SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y9, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y1, Y9, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y9
+	VMASKMOVPS   Y9, Y0, (SI)
+	ADDQ         DI, SI
+	ADDQ         R8, R9
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, BX
+	LEAQ         32(DX), AX
+	TESTQ        DX, DX
+	CMOVQNE      AX, DX
+
+act3_end:
+	VZEROUPPER
+	RET
+
+act4_begin:
+	MOVQ m_base+8(FP), AX
+	MOVQ shift_base+40(FP), CX
+	MOVQ old_base+64(FP), DX
+	MOVQ y_base+88(FP), BX
+	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), DI
+	SHLQ $0x02, DI
+	MOVQ k+0(FP), R8
+	SUBQ $0x00000008, R8
+	JLT  act4_tail
+
+act4_channels:
+	MOVQ         step+32(FP), R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+	ADDQ         R10, R10
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         AX, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      Y5, 192(SI)
+	VMOVUPS      Y9, 384(SI)
+	VMOVUPS      Y8, 576(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 32(SI)
+	VMOVUPS      Y5, 224(SI)
+	VMOVUPS      Y9, 416(SI)
+	VMOVUPS      Y8, 608(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y5, 256(SI)
+	VMOVUPS      Y9, 448(SI)
+	VMOVUPS      Y8, 640(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y5, 288(SI)
+	VMOVUPS      Y9, 480(SI)
+	VMOVUPS      Y8, 672(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 128(SI)
+	VMOVUPS      Y5, 320(SI)
+	VMOVUPS      Y9, 512(SI)
+	VMOVUPS      Y8, 704(SI)
+	ADDQ         R9, R11
+	MOVQ         R11, R12
+	VMOVUPS      (R12), Y3
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y4
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y5
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y6
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y7
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Y8
+	ADDQ         R10, R12
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      Y3, 160(SI)
+	VMOVUPS      Y5, 352(SI)
+	VMOVUPS      Y9, 544(SI)
+	VMOVUPS      Y8, 736(SI)
+	ADDQ         R9, R11
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant6<>+0(SB), Y2
+	MOVQ         row+112(FP), R9
+	SHLQ         $0x02, R9
+	XORQ         R10, R10
+	VMOVUPS      (SI), Y3
+	VMOVUPS      32(SI), Y4
+	VMOVUPS      64(SI), Y5
+	VMOVUPS      96(SI), Y6
+	VMOVUPS      128(SI), Y7
+	VMOVUPS      160(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act4_eight_row0_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act4_eight_row0_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y9, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y8, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      192(SI), Y3
+	VMOVUPS      224(SI), Y4
+	VMOVUPS      256(SI), Y5
+	VMOVUPS      288(SI), Y6
+	VMOVUPS      320(SI), Y7
+	VMOVUPS      352(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act4_eight_row1_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act4_eight_row1_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y9, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y8, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      384(SI), Y3
+	VMOVUPS      416(SI), Y4
+	VMOVUPS      448(SI), Y5
+	VMOVUPS      480(SI), Y6
+	VMOVUPS      512(SI), Y7
+	VMOVUPS      544(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y4, Y9, Y9
+	VADDPS       Y4, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act4_eight_row2_added
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y8, Y8
+	ADDQ         DI, R11
+
+act4_eight_row2_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y9, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y3
+	VADDPS       Y3, Y8, Y3
+	VXORPS       Y4, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constant0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	VMOVUPS      576(SI), Y3
+	VMOVUPS      608(SI), Y4
+	VMOVUPS      640(SI), Y5
+	VMOVUPS      672(SI), Y6
+	VMOVUPS      704(SI), Y7
+	VMOVUPS      736(SI), Y8
+	VADDPS       Y5, Y4, Y9
+	VSUBPS       Y5, Y4, Y5
+	VADDPS       Y7, Y6, Y4
+	VSUBPS       Y7, Y6, Y6
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y9
+	VFMADD231PS  Y6, Y0, Y5
+	VMOVUPS      (CX), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y9, Y9
+	VADDPS       Y0, Y8, Y8
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act4_eight_row3_added
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y3, Y3
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y5, Y5
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y9, Y9
+	ADDQ         DI, R11
+	VMOVUPS      (R11), Y0
+	VADDPS       Y0, Y8, Y8
+	ADDQ         DI, R11
+
+act4_eight_row3_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y3, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y5, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y9, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y9
+	VMOVUPS      Y9, (R11)
+	ADDQ         DI, R11
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VADDPS       Y0, Y8, Y0
+	VXORPS       Y1, Y1, Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y8
+	VMOVUPS      Y8, (R11)
+	ADDQ         DI, R11
+	ADDQ         R9, R10
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, BX
+	LEAQ         32(DX), R9
+	TESTQ        DX, DX
+	CMOVQNE      R9, DX
+	SUBQ         $0x00000008, R8
+	JGE          act4_channels
+
+act4_tail:
+	ADDQ         $0x00000008, R8
+	JZ           act4_end
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R8
+	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         step+32(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	ADDQ         R9, R9
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         AX, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y6, 192(SI)
+	VMOVUPS      Y10, 384(SI)
+	VMOVUPS      Y9, 576(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 32(SI)
+	VMOVUPS      Y6, 224(SI)
+	VMOVUPS      Y10, 416(SI)
+	VMOVUPS      Y9, 608(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 64(SI)
+	VMOVUPS      Y6, 256(SI)
+	VMOVUPS      Y10, 448(SI)
+	VMOVUPS      Y9, 640(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 96(SI)
+	VMOVUPS      Y6, 288(SI)
+	VMOVUPS      Y10, 480(SI)
+	VMOVUPS      Y9, 672(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 128(SI)
+	VMOVUPS      Y6, 320(SI)
+	VMOVUPS      Y10, 512(SI)
+	VMOVUPS      Y9, 704(SI)
+	ADDQ         R8, R10
+	MOVQ         R10, R11
+	VMASKMOVPS   (R11), Y0, Y4
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y5
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y6
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y7
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y8
+	ADDQ         R9, R11
+	VMASKMOVPS   (R11), Y0, Y9
+	ADDQ         R9, R11
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMOVUPS      Y4, 160(SI)
+	VMOVUPS      Y6, 352(SI)
+	VMOVUPS      Y10, 544(SI)
+	VMOVUPS      Y9, 736(SI)
+	ADDQ         R8, R10
+	VBROADCASTSS constant3<>+0(SB), Y1
+	VBROADCASTSS constant4<>+0(SB), Y2
+	VBROADCASTSS constant6<>+0(SB), Y3
+	MOVQ         row+112(FP), R8
+	SHLQ         $0x02, R8
+	XORQ         R9, R9
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VMOVUPS      64(SI), Y6
+	VMOVUPS      96(SI), Y7
+	VMOVUPS      128(SI), Y8
+	VMOVUPS      160(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act4_few_row0_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act4_few_row0_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y10, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y9, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      192(SI), Y4
+	VMOVUPS      224(SI), Y5
+	VMOVUPS      256(SI), Y6
+	VMOVUPS      288(SI), Y7
+	VMOVUPS      320(SI), Y8
+	VMOVUPS      352(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act4_few_row1_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act4_few_row1_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y10, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y9, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      384(SI), Y4
+	VMOVUPS      416(SI), Y5
+	VMOVUPS      448(SI), Y6
+	VMOVUPS      480(SI), Y7
+	VMOVUPS      512(SI), Y8
+	VMOVUPS      544(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y5, Y10, Y10
+	VADDPS       Y5, Y9, Y9
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act4_few_row2_added
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y6, Y6
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y10, Y10
+	ADDQ         DI, R10
+	VMASKMOVPS   (R10), Y0, Y5
+	VADDPS       Y5, Y9, Y9
+	ADDQ         DI, R10
+
+act4_few_row2_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y6
+	VMASKMOVPS   Y6, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y10, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y10
+	VMASKMOVPS   Y10, Y0, (R10)
+	ADDQ         DI, R10
+	VBROADCASTSS constant1<>+0(SB), Y4
+	VADDPS       Y4, Y9, Y4
+	VXORPS       Y5, Y5, Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constant0<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y9
+	VMASKMOVPS   Y9, Y0, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R9
+	VMOVUPS      576(SI), Y4
+	VMOVUPS      608(SI), Y5
+	VMOVUPS      640(SI), Y6
+	VMOVUPS      672(SI), Y7
+	VMOVUPS      704(SI), Y8
+	VMOVUPS      736(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y6
+	VADDPS       Y8, Y7, Y5
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y9, Y9
+	VFMADD231PS  Y7, Y3, Y9
+	VFMADD231PS  Y5, Y2, Y10
+	VFMADD231PS  Y7, Y1, Y6
+	VMASKMOVPS   (CX), Y0, Y1
+	VADDPS       Y1, Y4, Y4
+	VADDPS       Y1, Y6, Y6
+	VADDPS       Y1, Y10, Y10
+	VADDPS       Y1, Y9, Y9
+	LEAQ         (DX)(R9*1), SI
+	TESTQ        DX, DX
+	JZ           act4_few_row3_added
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y4, Y4
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y6, Y6
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y10, Y10
+	ADDQ         DI, SI
+	VMASKMOVPS   (SI), Y0, Y1
+	VADDPS       Y1, Y9, Y9
+	ADDQ         DI, SI
+
+act4_few_row3_added:
+	LEAQ         (BX)(R9*1), SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y4, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y4
+	VMASKMOVPS   Y4, Y0, (SI)
+	ADDQ         DI, SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y6, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y6
+	VMASKMOVPS   Y6, Y0, (SI)
+	ADDQ         DI, SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y10, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y10
+	VMASKMOVPS   Y10, Y0, (SI)
+	ADDQ         DI, SI
+	VBROADCASTSS constant1<>+0(SB), Y1
+	VADDPS       Y1, Y9, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y9
+	VMASKMOVPS   Y9, Y0, (SI)
+	ADDQ         DI, SI
+	ADDQ         R8, R9
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, BX
+	LEAQ         32(DX), AX
+	TESTQ        DX, DX
+	CMOVQNE      AX, DX
+
+act4_end:
+	VZEROUPPER
+	RET
+
+DATA constant6<>+0(SB)/4, $(8.0)
+GLOBL constant6<>(SB), RODATA|NOPTR, $4
 
 // func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
 // Requires: AVX, FMA3
@@ -4458,15 +10412,6 @@ act4_end:
 	VZEROUPPER
 	RET
 
-DATA constant0<>+0(SB)/4, $(6.0)
-GLOBL constant0<>(SB), RODATA|NOPTR, $4
-
-DATA constant1<>+0(SB)/4, $(3.0)
-GLOBL constant1<>(SB), RODATA|NOPTR, $4
-
-DATA constant2<>+0(SB)/4, $(0.16666667)
-GLOBL constant2<>(SB), RODATA|NOPTR, $4
-
 // func activateBackwardAVX2(act uint8, x []float32, dy []float32, dx []float32)
 // Requires: AVX
 TEXT ·activateBackwardAVX2(SB), NOSPLIT, $0-80
@@ -4545,26 +10490,22 @@ act1_by4:
 	JLT     act1_by4_end
 	VMOVUPS (AX), Y0
 	VMOVUPS (CX), Y1
-	VXORPS  Y2, Y2, Y2
-	VCMPPS  $0x1e, Y2, Y0, Y0
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y0
 	VANDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (DX)
 	VMOVUPS 32(AX), Y0
 	VMOVUPS 32(CX), Y1
-	VXORPS  Y2, Y2, Y2
-	VCMPPS  $0x1e, Y2, Y0, Y0
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y0
 	VANDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS 64(AX), Y0
 	VMOVUPS 64(CX), Y1
-	VXORPS  Y2, Y2, Y2
-	VCMPPS  $0x1e, Y2, Y0, Y0
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y0
 	VANDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(DX)
 	VMOVUPS 96(AX), Y0
 	VMOVUPS 96(CX), Y1
-	VXORPS  Y2, Y2, Y2
-	VCMPPS  $0x1e, Y2, Y0, Y0
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y0
 	VANDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 96(DX)
 	ADDQ    $0x00000080, AX
@@ -4579,8 +10520,7 @@ act1_by1:
 	JLT     act1_by1_end
 	VMOVUPS (AX), Y0
 	VMOVUPS (CX), Y1
-	VXORPS  Y2, Y2, Y2
-	VCMPPS  $0x1e, Y2, Y0, Y0
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y0
 	VANDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (DX)
 	ADDQ    $0x00000020, AX
@@ -4598,8 +10538,7 @@ act1_by1_end:
 	VMOVUPS    (BX)(SI*4), Y0
 	VMASKMOVPS (AX), Y0, Y1
 	VMASKMOVPS (CX), Y0, Y2
-	VXORPS     Y3, Y3, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y1
+	VCMPPS     $0x1e, table0<>+0(SB), Y1, Y1
 	VANDPS     Y1, Y2, Y2
 	VMASKMOVPS Y2, Y0, (DX)
 
@@ -4614,85 +10553,73 @@ act2_begin:
 	MOVQ x_len+16(FP), BX
 
 act2_by4:
-	CMPQ         BX, $0x00000020
-	JLT          act2_by4_end
-	VMOVUPS      (AX), Y0
-	VMOVUPS      (CX), Y1
-	VXORPS       Y2, Y2, Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
-	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VANDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, (DX)
-	VMOVUPS      32(AX), Y0
-	VMOVUPS      32(CX), Y1
-	VXORPS       Y2, Y2, Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
-	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VANDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DX)
-	VMOVUPS      64(AX), Y0
-	VMOVUPS      64(CX), Y1
-	VXORPS       Y2, Y2, Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
-	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VANDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, 64(DX)
-	VMOVUPS      96(AX), Y0
-	VMOVUPS      96(CX), Y1
-	VXORPS       Y2, Y2, Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
-	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VANDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, 96(DX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, CX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x00000020, BX
-	JMP          act2_by4
+	CMPQ    BX, $0x00000020
+	JLT     act2_by4_end
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y2
+	VANDPS  Y2, Y1, Y1
+	VCMPPS  $0x11, table1<>+0(SB), Y0, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	VMOVUPS 32(AX), Y0
+	VMOVUPS 32(CX), Y1
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y2
+	VANDPS  Y2, Y1, Y1
+	VCMPPS  $0x11, table1<>+0(SB), Y0, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS 64(AX), Y0
+	VMOVUPS 64(CX), Y1
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y2
+	VANDPS  Y2, Y1, Y1
+	VCMPPS  $0x11, table1<>+0(SB), Y0, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(DX)
+	VMOVUPS 96(AX), Y0
+	VMOVUPS 96(CX), Y1
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y2
+	VANDPS  Y2, Y1, Y1
+	VCMPPS  $0x11, table1<>+0(SB), Y0, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(DX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x00000020, BX
+	JMP     act2_by4
 
 act2_by4_end:
 act2_by1:
-	CMPQ         BX, $0x00000008
-	JLT          act2_by1_end
-	VMOVUPS      (AX), Y0
-	VMOVUPS      (CX), Y1
-	VXORPS       Y2, Y2, Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
-	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VANDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, (DX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x00000008, BX
-	JMP          act2_by1
+	CMPQ    BX, $0x00000008
+	JLT     act2_by1_end
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VCMPPS  $0x1e, table0<>+0(SB), Y0, Y2
+	VANDPS  Y2, Y1, Y1
+	VCMPPS  $0x11, table1<>+0(SB), Y0, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x00000008, BX
+	JMP     act2_by1
 
 act2_by1_end:
-	TESTQ        BX, BX
-	JZ           act2_end
-	MOVQ         $0x00000008, SI
-	SUBQ         BX, SI
-	LEAQ         masks<>+0(SB), BX
-	VMOVUPS      (BX)(SI*4), Y0
-	VMASKMOVPS   (AX), Y0, Y1
-	VMASKMOVPS   (CX), Y0, Y2
-	VXORPS       Y3, Y3, Y3
-	VCMPPS       $0x1e, Y3, Y1, Y3
-	VANDPS       Y3, Y2, Y2
-	VBROADCASTSS constant0<>+0(SB), Y3
-	VCMPPS       $0x11, Y3, Y1, Y1
-	VANDPS       Y1, Y2, Y2
-	VMASKMOVPS   Y2, Y0, (DX)
+	TESTQ      BX, BX
+	JZ         act2_end
+	MOVQ       $0x00000008, SI
+	SUBQ       BX, SI
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(SI*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	VCMPPS     $0x1e, table0<>+0(SB), Y1, Y3
+	VANDPS     Y3, Y2, Y2
+	VCMPPS     $0x11, table1<>+0(SB), Y1, Y1
+	VANDPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (DX)
 
 act2_end:
 	VZEROUPPER
@@ -4709,62 +10636,50 @@ act3_by4:
 	JLT          act3_by4_end
 	VMOVUPS      (AX), Y0
 	VMOVUPS      (CX), Y1
-	VBROADCASTSS constant3<>+0(SB), Y2
+	VBROADCASTSS constant7<>+0(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constant4<>+0(SB), Y3
+	VBROADCASTSS constant8<>+0(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VCMPPS       $0x1e, Y3, Y0, Y3
-	VBROADCASTSS constant5<>+0(SB), Y4
-	VBLENDVPS    Y3, Y4, Y2, Y2
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y3
+	VBLENDVPS    Y3, table3<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
 	VANDNPS      Y1, Y0, Y1
 	VMOVUPS      Y1, (DX)
 	VMOVUPS      32(AX), Y0
 	VMOVUPS      32(CX), Y1
-	VBROADCASTSS constant3<>+0(SB), Y2
+	VBROADCASTSS constant7<>+0(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constant4<>+0(SB), Y3
+	VBROADCASTSS constant8<>+0(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VCMPPS       $0x1e, Y3, Y0, Y3
-	VBROADCASTSS constant5<>+0(SB), Y4
-	VBLENDVPS    Y3, Y4, Y2, Y2
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y3
+	VBLENDVPS    Y3, table3<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
 	VANDNPS      Y1, Y0, Y1
 	VMOVUPS      Y1, 32(DX)
 	VMOVUPS      64(AX), Y0
 	VMOVUPS      64(CX), Y1
-	VBROADCASTSS constant3<>+0(SB), Y2
+	VBROADCASTSS constant7<>+0(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constant4<>+0(SB), Y3
+	VBROADCASTSS constant8<>+0(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VCMPPS       $0x1e, Y3, Y0, Y3
-	VBROADCASTSS constant5<>+0(SB), Y4
-	VBLENDVPS    Y3, Y4, Y2, Y2
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y3
+	VBLENDVPS    Y3, table3<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
 	VANDNPS      Y1, Y0, Y1
 	VMOVUPS      Y1, 64(DX)
 	VMOVUPS      96(AX), Y0
 	VMOVUPS      96(CX), Y1
-	VBROADCASTSS constant3<>+0(SB), Y2
+	VBROADCASTSS constant7<>+0(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constant4<>+0(SB), Y3
+	VBROADCASTSS constant8<>+0(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VCMPPS       $0x1e, Y3, Y0, Y3
-	VBROADCASTSS constant5<>+0(SB), Y4
-	VBLENDVPS    Y3, Y4, Y2, Y2
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y3
+	VBLENDVPS    Y3, table3<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
 	VANDNPS      Y1, Y0, Y1
 	VMOVUPS      Y1, 96(DX)
 	ADDQ         $0x00000080, AX
@@ -4779,17 +10694,14 @@ act3_by1:
 	JLT          act3_by1_end
 	VMOVUPS      (AX), Y0
 	VMOVUPS      (CX), Y1
-	VBROADCASTSS constant3<>+0(SB), Y2
+	VBROADCASTSS constant7<>+0(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constant4<>+0(SB), Y3
+	VBROADCASTSS constant8<>+0(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VCMPPS       $0x1e, Y3, Y0, Y3
-	VBROADCASTSS constant5<>+0(SB), Y4
-	VBLENDVPS    Y3, Y4, Y2, Y2
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y3
+	VBLENDVPS    Y3, table3<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
 	VANDNPS      Y1, Y0, Y1
 	VMOVUPS      Y1, (DX)
 	ADDQ         $0x00000020, AX
@@ -4807,17 +10719,14 @@ act3_by1_end:
 	VMOVUPS      (BX)(SI*4), Y0
 	VMASKMOVPS   (AX), Y0, Y1
 	VMASKMOVPS   (CX), Y0, Y2
-	VBROADCASTSS constant3<>+0(SB), Y3
+	VBROADCASTSS constant7<>+0(SB), Y3
 	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS constant4<>+0(SB), Y4
+	VBROADCASTSS constant8<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y3
-	VBROADCASTSS constant1<>+0(SB), Y4
-	VCMPPS       $0x1e, Y4, Y1, Y4
-	VBROADCASTSS constant5<>+0(SB), Y5
-	VBLENDVPS    Y4, Y5, Y3, Y3
+	VCMPPS       $0x1e, table2<>+0(SB), Y1, Y4
+	VBLENDVPS    Y4, table3<>+0(SB), Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS constant6<>+0(SB), Y3
-	VCMPPS       $0x11, Y3, Y1, Y1
+	VCMPPS       $0x11, table4<>+0(SB), Y1, Y1
 	VANDNPS      Y2, Y1, Y2
 	VMASKMOVPS   Y2, Y0, (DX)
 
@@ -4838,44 +10747,36 @@ act4_by4:
 	VMOVUPS      (CX), Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant1<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      Y1, (DX)
 	VMOVUPS      32(AX), Y0
 	VMOVUPS      32(CX), Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant1<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      Y1, 32(DX)
 	VMOVUPS      64(AX), Y0
 	VMOVUPS      64(CX), Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant1<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      Y1, 64(DX)
 	VMOVUPS      96(AX), Y0
 	VMOVUPS      96(CX), Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant1<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      Y1, 96(DX)
 	ADDQ         $0x00000080, AX
@@ -4892,11 +10793,9 @@ act4_by1:
 	VMOVUPS      (CX), Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constant6<>+0(SB), Y2
-	VCMPPS       $0x1e, Y2, Y0, Y2
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS constant1<>+0(SB), Y2
-	VCMPPS       $0x11, Y2, Y0, Y0
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      Y1, (DX)
 	ADDQ         $0x00000020, AX
@@ -4916,11 +10815,9 @@ act4_by1_end:
 	VMASKMOVPS   (CX), Y0, Y2
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS constant6<>+0(SB), Y3
-	VCMPPS       $0x1e, Y3, Y1, Y3
+	VCMPPS       $0x1e, table4<>+0(SB), Y1, Y3
 	VANDPS       Y3, Y2, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VCMPPS       $0x11, Y3, Y1, Y1
+	VCMPPS       $0x11, table2<>+0(SB), Y1, Y1
 	VANDPS       Y1, Y2, Y2
 	VMASKMOVPS   Y2, Y0, (DX)
 
@@ -4928,114 +10825,409 @@ act4_end:
 	VZEROUPPER
 	RET
 
-DATA constant3<>+0(SB)/4, $(0.33333334)
-GLOBL constant3<>(SB), RODATA|NOPTR, $4
+DATA table0<>+0(SB)/4, $0x00000000
+DATA table0<>+4(SB)/4, $0x00000000
+DATA table0<>+8(SB)/4, $0x00000000
+DATA table0<>+12(SB)/4, $0x00000000
+DATA table0<>+16(SB)/4, $0x00000000
+DATA table0<>+20(SB)/4, $0x00000000
+DATA table0<>+24(SB)/4, $0x00000000
+DATA table0<>+28(SB)/4, $0x00000000
+GLOBL table0<>(SB), RODATA|NOPTR, $32
 
-DATA constant4<>+0(SB)/4, $(0.5)
-GLOBL constant4<>(SB), RODATA|NOPTR, $4
+DATA table1<>+0(SB)/4, $0x40c00000
+DATA table1<>+4(SB)/4, $0x40c00000
+DATA table1<>+8(SB)/4, $0x40c00000
+DATA table1<>+12(SB)/4, $0x40c00000
+DATA table1<>+16(SB)/4, $0x40c00000
+DATA table1<>+20(SB)/4, $0x40c00000
+DATA table1<>+24(SB)/4, $0x40c00000
+DATA table1<>+28(SB)/4, $0x40c00000
+GLOBL table1<>(SB), RODATA|NOPTR, $32
 
-DATA constant5<>+0(SB)/4, $(1.0)
-GLOBL constant5<>(SB), RODATA|NOPTR, $4
+DATA constant7<>+0(SB)/4, $(0.33333334)
+GLOBL constant7<>(SB), RODATA|NOPTR, $4
 
-DATA constant6<>+0(SB)/4, $(-3.0)
-GLOBL constant6<>(SB), RODATA|NOPTR, $4
+DATA constant8<>+0(SB)/4, $(0.5)
+GLOBL constant8<>(SB), RODATA|NOPTR, $4
+
+DATA table2<>+0(SB)/4, $0x40400000
+DATA table2<>+4(SB)/4, $0x40400000
+DATA table2<>+8(SB)/4, $0x40400000
+DATA table2<>+12(SB)/4, $0x40400000
+DATA table2<>+16(SB)/4, $0x40400000
+DATA table2<>+20(SB)/4, $0x40400000
+DATA table2<>+24(SB)/4, $0x40400000
+DATA table2<>+28(SB)/4, $0x40400000
+GLOBL table2<>(SB), RODATA|NOPTR, $32
+
+DATA table3<>+0(SB)/4, $0x3f800000
+DATA table3<>+4(SB)/4, $0x3f800000
+DATA table3<>+8(SB)/4, $0x3f800000
+DATA table3<>+12(SB)/4, $0x3f800000
+DATA table3<>+16(SB)/4, $0x3f800000
+DATA table3<>+20(SB)/4, $0x3f800000
+DATA table3<>+24(SB)/4, $0x3f800000
+DATA table3<>+28(SB)/4, $0x3f800000
+GLOBL table3<>(SB), RODATA|NOPTR, $32
+
+DATA table4<>+0(SB)/4, $0xc0400000
+DATA table4<>+4(SB)/4, $0xc0400000
+DATA table4<>+8(SB)/4, $0xc0400000
+DATA table4<>+12(SB)/4, $0xc0400000
+DATA table4<>+16(SB)/4, $0xc0400000
+DATA table4<>+20(SB)/4, $0xc0400000
+DATA table4<>+24(SB)/4, $0xc0400000
+DATA table4<>+28(SB)/4, $0xc0400000
+GLOBL table4<>(SB), RODATA|NOPTR, $32
 
 // func normSumsAVX2(rows int, n int, stride int, x []float32, s *float32)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·normSumsAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x_base+24(FP), AX
 	MOVQ  s+48(FP), CX
-	MOVQ  CX, DX
-	MOVQ  stride+16(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  rows+0(FP), SI
-	TESTQ SI, SI
+	MOVQ  stride+16(FP), DX
+	SHLQ  $0x02, DX
+	MOVQ  CX, BX
+	LEAQ  (DX)(DX*2), SI
+	MOVQ  rows+0(FP), DI
+	TESTQ DI, DI
 	JLE   channels_end
-	MOVQ  n+8(FP), DI
-	SUBQ  $0x00000008, DI
-	JLT   channels_tail
+	MOVQ  DX, R8
+	SHLQ  $0x04, R8
+	MOVQ  n+8(FP), R10
+	SUBQ  $0x00000008, R10
+	JLT   channels_few
 
+	// Every second eight channels begin a line of the cache.
 channels_channels:
-	VMOVUPS      (CX), Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPD      2560(DX), Y2
-	VMOVUPD      2592(DX), Y3
-	VMOVUPD      3584(DX), Y4
-	VMOVUPD      3616(DX), Y5
-	MOVQ         AX, R8
-	MOVQ         SI, R9
+	VMOVUPS (CX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    AX, R11
+	MOVQ    DI, R9
+	SUBQ    $0x00000004, R9
+	JLT     channels_even_rest
 
-channels_eight_row:
-	VMOVUPS      (R8), Y6
-	VCVTPS2PD    X6, Y7
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VSUBPD       Y1, Y7, Y7
-	VSUBPD       Y0, Y6, Y6
-	VADDPD       Y7, Y2, Y2
-	VADDPD       Y6, Y3, Y3
-	VFMADD231PD  Y7, Y7, Y4
-	VFMADD231PD  Y6, Y6, Y5
-	ADDQ         BX, R8
-	DECQ         R9
-	JNZ          channels_eight_row
-	VMOVUPD      Y2, 2560(DX)
-	VMOVUPD      Y3, 2592(DX)
-	VMOVUPD      Y4, 3584(DX)
-	VMOVUPD      Y5, 3616(DX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x00000008, DI
-	JGE          channels_channels
+channels_even_rows:
+	VADDPS      (R11), Y0, Y9
+	VADDPS      Y9, Y1, Y1
+	VFMADD231PS Y9, Y9, Y2
+	VADDPS      (R11)(DX*1), Y0, Y9
+	VADDPS      Y9, Y3, Y3
+	VFMADD231PS Y9, Y9, Y4
+	VADDPS      (R11)(DX*2), Y0, Y9
+	VADDPS      Y9, Y5, Y5
+	VFMADD231PS Y9, Y9, Y6
+	VADDPS      (R11)(SI*1), Y0, Y9
+	VADDPS      Y9, Y7, Y7
+	VFMADD231PS Y9, Y9, Y8
+	LEAQ        (R11)(R8*1), R12
+	PREFETCHT0  (R12)
+	PREFETCHT0  (R12)(DX*1)
+	PREFETCHT0  (R12)(DX*2)
+	PREFETCHT0  (R12)(SI*1)
+	LEAQ        (R11)(DX*4), R11
+	SUBQ        $0x00000004, R9
+	JGE         channels_even_rows
 
-channels_tail:
-	ADDQ         $0x00000008, DI
-	JZ           channels_end
-	MOVQ         $0x00000008, R8
-	SUBQ         DI, R8
-	LEAQ         masks<>+0(SB), DI
-	VMOVUPS      (DI)(R8*4), Y0
-	VMOVUPS      (CX), Y1
-	VCVTPS2PD    X1, Y2
+channels_even_rest:
+	ADDQ $0x00000004, R9
+	JZ   channels_even_summed
+
+channels_even_row:
+	VADDPS      (R11), Y0, Y9
+	VADDPS      Y9, Y1, Y1
+	VFMADD231PS Y9, Y9, Y2
+	ADDQ        DX, R11
+	DECQ        R9
+	JNZ         channels_even_row
+
+channels_even_summed:
+	VMOVUPD      2560(BX), Y0
+	VMOVUPD      2592(BX), Y9
+	VMOVUPD      3584(BX), Y10
+	VMOVUPD      3616(BX), Y11
+	VCVTPS2PD    X1, Y12
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPD      2560(DX), Y3
-	VMOVUPD      2592(DX), Y4
-	VMOVUPD      3584(DX), Y5
-	VMOVUPD      3616(DX), Y6
-	MOVQ         AX, DI
-
-channels_few_row:
-	VMASKMOVPS   (DI), Y0, Y7
-	VCVTPS2PD    X7, Y8
-	VEXTRACTF128 $0x01, Y7, X7
-	VCVTPS2PD    X7, Y7
-	VSUBPD       Y2, Y8, Y8
-	VSUBPD       Y1, Y7, Y7
-	VADDPD       Y8, Y3, Y3
-	VADDPD       Y7, Y4, Y4
-	VFMADD231PD  Y8, Y8, Y5
-	VFMADD231PD  Y7, Y7, Y6
-	ADDQ         BX, DI
-	DECQ         SI
-	JNZ          channels_few_row
-	VMOVUPD      Y3, 2560(DX)
-	VMOVUPD      Y4, 2592(DX)
-	VMOVUPD      Y5, 3584(DX)
-	VMOVUPD      Y6, 3616(DX)
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(BX)
+	VMOVUPD      Y9, 2592(BX)
+	VMOVUPD      Y10, 3584(BX)
+	VMOVUPD      Y11, 3616(BX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000008, R10
+	JLT          channels_few
+	VMOVUPS      (CX), Y0
+	VXORPS       table5<>+0(SB), Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	MOVQ         AX, R11
+	MOVQ         DI, R9
+	SUBQ         $0x00000004, R9
+	JLT          channels_odd_rest
+
+channels_odd_rows:
+	VADDPS      (R11), Y0, Y9
+	VADDPS      Y9, Y1, Y1
+	VFMADD231PS Y9, Y9, Y2
+	VADDPS      (R11)(DX*1), Y0, Y9
+	VADDPS      Y9, Y3, Y3
+	VFMADD231PS Y9, Y9, Y4
+	VADDPS      (R11)(DX*2), Y0, Y9
+	VADDPS      Y9, Y5, Y5
+	VFMADD231PS Y9, Y9, Y6
+	VADDPS      (R11)(SI*1), Y0, Y9
+	VADDPS      Y9, Y7, Y7
+	VFMADD231PS Y9, Y9, Y8
+	LEAQ        (R11)(DX*4), R11
+	SUBQ        $0x00000004, R9
+	JGE         channels_odd_rows
+
+channels_odd_rest:
+	ADDQ $0x00000004, R9
+	JZ   channels_odd_summed
+
+channels_odd_row:
+	VADDPS      (R11), Y0, Y9
+	VADDPS      Y9, Y1, Y1
+	VFMADD231PS Y9, Y9, Y2
+	ADDQ        DX, R11
+	DECQ        R9
+	JNZ         channels_odd_row
+
+channels_odd_summed:
+	VMOVUPD      2560(BX), Y0
+	VMOVUPD      2592(BX), Y9
+	VMOVUPD      3584(BX), Y10
+	VMOVUPD      3616(BX), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(BX)
+	VMOVUPD      Y9, 2592(BX)
+	VMOVUPD      Y10, 3584(BX)
+	VMOVUPD      Y11, 3616(BX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000008, R10
+	JGE          channels_channels
+
+channels_few:
+	ADDQ    $0x00000008, R10
+	JZ      channels_end
+	MOVQ    $0x00000008, R8
+	SUBQ    R10, R8
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R8*4), Y0
+	VMOVUPS (CX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    AX, R8
+	MOVQ    DI, R9
+	SUBQ    $0x00000004, R9
+	JLT     channels_masked_rest
+
+channels_masked_rows:
+	VMASKMOVPS  (R8), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y10, Y2, Y2
+	VFMADD231PS Y10, Y10, Y3
+	VMASKMOVPS  (R8)(DX*1), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y10, Y4, Y4
+	VFMADD231PS Y10, Y10, Y5
+	VMASKMOVPS  (R8)(DX*2), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y10, Y6, Y6
+	VFMADD231PS Y10, Y10, Y7
+	VMASKMOVPS  (R8)(SI*1), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y10, Y8, Y8
+	VFMADD231PS Y10, Y10, Y9
+	LEAQ        (R8)(DX*4), R8
+	SUBQ        $0x00000004, R9
+	JGE         channels_masked_rows
+
+channels_masked_rest:
+	ADDQ $0x00000004, R9
+	JZ   channels_masked_summed
+
+channels_masked_row:
+	VMASKMOVPS  (R8), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y10, Y2, Y2
+	VFMADD231PS Y10, Y10, Y3
+	ADDQ        DX, R8
+	DECQ        R9
+	JNZ         channels_masked_row
+
+channels_masked_summed:
+	VMOVUPD      2560(BX), Y0
+	VMOVUPD      2592(BX), Y1
+	VMOVUPD      3584(BX), Y10
+	VMOVUPD      3616(BX), Y11
+	VCVTPS2PD    X2, Y12
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X4, Y2
+	VEXTRACTF128 $0x01, Y4, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X5, Y2
+	VEXTRACTF128 $0x01, Y5, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X6, Y2
+	VEXTRACTF128 $0x01, Y6, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X7, Y2
+	VEXTRACTF128 $0x01, Y7, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X8, Y2
+	VEXTRACTF128 $0x01, Y8, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X9, Y2
+	VEXTRACTF128 $0x01, Y9, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VMOVUPD      Y0, 2560(BX)
+	VMOVUPD      Y1, 2592(BX)
+	VMOVUPD      Y10, 3584(BX)
+	VMOVUPD      Y11, 3616(BX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000040, BX
 
 channels_end:
 	VZEROUPPER
 	RET
 
+DATA table5<>+0(SB)/4, $0x80000000
+DATA table5<>+4(SB)/4, $0x80000000
+DATA table5<>+8(SB)/4, $0x80000000
+DATA table5<>+12(SB)/4, $0x80000000
+DATA table5<>+16(SB)/4, $0x80000000
+DATA table5<>+20(SB)/4, $0x80000000
+DATA table5<>+24(SB)/4, $0x80000000
+DATA table5<>+28(SB)/4, $0x80000000
+GLOBL table5<>(SB), RODATA|NOPTR, $32
+
 // func normApplyAVX2(rows int, n int, stride int, x []float32, s *float32, act uint8, y []float32)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·normApplyAVX2(SB), NOSPLIT, $0-88
 	MOVB    act+56(FP), AL
 	MOVBLZX AL, AX
@@ -5053,61 +11245,100 @@ TEXT ·normApplyAVX2(SB), NOSPLIT, $0-88
 	MOVQ    DX, BX
 	MOVQ    stride+16(FP), SI
 	SHLQ    $0x02, SI
-	MOVQ    rows+0(FP), DI
-	TESTQ   DI, DI
+	MOVQ    SI, DI
+	SHLQ    $0x04, DI
+	MOVQ    rows+0(FP), R8
+	MOVQ    n+8(FP), R9
+	TESTQ   R8, R8
 	JLE     act0_end
-	MOVQ    n+8(FP), R8
-	SUBQ    $0x00000008, R8
+	SUBQ    $0x00000010, R9
 	JLT     act0_tail
 
-act0_channels:
+act0_sixteen:
 	VMOVUPS (DX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
 	VMOVUPS 512(DX), Y1
 	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+	VMOVUPS 32(DX), Y3
+	VXORPS  table5<>+0(SB), Y3, Y3
+	VMOVUPS 544(DX), Y4
+	VMOVUPS 1056(DX), Y5
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+act0_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y0, Y6
+	VFMADD213PS Y2, Y1, Y6
+	VMOVUPS     Y6, (R11)
+	VADDPS      32(R10), Y3, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act0_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act0_sixteen
+
+act0_tail:
+	ADDQ    $0x00000008, R9
+	JLT     act0_few
+	VMOVUPS (DX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
 act0_eight_row:
-	VMOVUPS     (R9), Y3
-	VSUBPS      Y0, Y3, Y3
-	VMOVAPS     Y3, Y3
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y0, Y3
 	VFMADD213PS Y2, Y1, Y3
-	VMOVUPS     Y3, (R10)
-	ADDQ        SI, R9
+	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R10
-	DECQ        R11
+	ADDQ        SI, R11
+	DECQ        R12
 	JNZ         act0_eight_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R8
-	JGE         act0_channels
+	SUBQ        $0x00000008, R9
 
-act0_tail:
-	ADDQ    $0x00000008, R8
+act0_few:
+	ADDQ    $0x00000008, R9
 	JZ      act0_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS (DX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
 	VMOVUPS 512(DX), Y2
 	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	MOVQ    AX, R9
+	MOVQ    CX, R10
 
-act0_few_row:
-	VMASKMOVPS  (R8), Y0, Y4
-	VSUBPS      Y1, Y4, Y4
-	VMOVAPS     Y4, Y4
+act0_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y0, Y4
+	VADDPS      Y1, Y4, Y4
 	VFMADD213PS Y3, Y2, Y4
-	VMASKMOVPS  Y4, Y0, (R9)
-	ADDQ        SI, R8
+	VMASKMOVPS  Y4, Y0, (R10)
 	ADDQ        SI, R9
-	DECQ        DI
-	JNZ         act0_few_row
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act0_masked_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
@@ -5118,71 +11349,111 @@ act0_end:
 	RET
 
 act1_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act1_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act1_tail
+	VXORPS Y0, Y0, Y0
+	MOVQ   x_base+24(FP), AX
+	MOVQ   y_base+64(FP), CX
+	MOVQ   s+48(FP), DX
+	MOVQ   DX, BX
+	MOVQ   stride+16(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   SI, DI
+	SHLQ   $0x04, DI
+	MOVQ   rows+0(FP), R8
+	MOVQ   n+8(FP), R9
+	TESTQ  R8, R8
+	JLE    act1_end
+	SUBQ   $0x00000010, R9
+	JLT    act1_tail
 
-act1_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+act1_sixteen:
+	VMOVUPS (DX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPS 32(DX), Y4
+	VXORPS  table5<>+0(SB), Y4, Y4
+	VMOVUPS 544(DX), Y5
+	VMOVUPS 1056(DX), Y6
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+act1_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y1, Y7
+	VFMADD213PS Y3, Y2, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, (R11)
+	VADDPS      32(R10), Y4, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act1_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act1_sixteen
+
+act1_tail:
+	ADDQ    $0x00000008, R9
+	JLT     act1_few
+	VMOVUPS (DX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
 act1_eight_row:
-	VMOVUPS     (R9), Y3
-	VSUBPS      Y0, Y3, Y3
-	VMOVAPS     Y3, Y3
-	VFMADD213PS Y2, Y1, Y3
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y3, Y4, Y3
-	VMOVUPS     Y3, (R10)
-	ADDQ        SI, R9
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y1, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (R11)
 	ADDQ        SI, R10
-	DECQ        R11
+	ADDQ        SI, R11
+	DECQ        R12
 	JNZ         act1_eight_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R8
-	JGE         act1_channels
+	SUBQ        $0x00000008, R9
 
-act1_tail:
-	ADDQ    $0x00000008, R8
+act1_few:
+	ADDQ    $0x00000008, R9
 	JZ      act1_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y1
+	VMOVUPS (DX), Y2
+	VXORPS  table5<>+0(SB), Y2, Y2
+	VMOVUPS 512(DX), Y3
+	VMOVUPS 1024(DX), Y4
+	MOVQ    AX, R9
+	MOVQ    CX, R10
 
-act1_few_row:
-	VMASKMOVPS  (R8), Y0, Y4
-	VSUBPS      Y1, Y4, Y4
-	VMOVAPS     Y4, Y4
-	VFMADD213PS Y3, Y2, Y4
-	VXORPS      Y5, Y5, Y5
-	VMAXPS      Y4, Y5, Y4
-	VMASKMOVPS  Y4, Y0, (R9)
-	ADDQ        SI, R8
+act1_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y1, Y5
+	VADDPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMASKMOVPS  Y5, Y1, (R10)
 	ADDQ        SI, R9
-	DECQ        DI
-	JNZ         act1_few_row
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act1_masked_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
@@ -5193,263 +11464,392 @@ act1_end:
 	RET
 
 act2_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act2_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act2_tail
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         DX, BX
+	MOVQ         stride+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         SI, DI
+	SHLQ         $0x04, DI
+	MOVQ         rows+0(FP), R8
+	MOVQ         n+8(FP), R9
+	TESTQ        R8, R8
+	JLE          act2_end
+	SUBQ         $0x00000010, R9
+	JLT          act2_tail
 
-act2_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+act2_sixteen:
+	VMOVUPS (DX), Y2
+	VXORPS  table5<>+0(SB), Y2, Y2
+	VMOVUPS 512(DX), Y3
+	VMOVUPS 1024(DX), Y4
+	VMOVUPS 32(DX), Y5
+	VXORPS  table5<>+0(SB), Y5, Y5
+	VMOVUPS 544(DX), Y6
+	VMOVUPS 1056(DX), Y7
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act2_eight_row:
-	VMOVUPS      (R9), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVAPS      Y3, Y3
-	VFMADD213PS  Y2, Y1, Y3
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS constant0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      Y3, (R10)
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act2_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act2_channels
+act2_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y2, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (R11)
+	VADDPS      32(R10), Y5, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act2_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act2_sixteen
 
 act2_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act2_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	ADDQ    $0x00000008, R9
+	JLT     act2_few
+	VMOVUPS (DX), Y2
+	VXORPS  table5<>+0(SB), Y2, Y2
+	VMOVUPS 512(DX), Y3
+	VMOVUPS 1024(DX), Y4
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act2_few_row:
-	VMASKMOVPS   (R8), Y0, Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y4, Y4
-	VFMADD213PS  Y3, Y2, Y4
-	VXORPS       Y5, Y5, Y5
-	VMAXPS       Y4, Y5, Y4
-	VBROADCASTSS constant0<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMASKMOVPS   Y4, Y0, (R9)
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act2_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+act2_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y2, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act2_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+act2_few:
+	ADDQ    $0x00000008, R9
+	JZ      act2_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y2
+	VMOVUPS (DX), Y3
+	VXORPS  table5<>+0(SB), Y3, Y3
+	VMOVUPS 512(DX), Y4
+	VMOVUPS 1024(DX), Y5
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+
+act2_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y2, Y6
+	VADDPS      Y3, Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMASKMOVPS  Y6, Y2, (R10)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act2_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
 
 act2_end:
 	VZEROUPPER
 	RET
 
 act3_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act3_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act3_tail
-
-act3_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act3_eight_row:
-	VMOVUPS      (R9), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVAPS      Y3, Y3
-	VFMADD213PS  Y2, Y1, Y3
-	VBROADCASTSS constant1<>+0(SB), Y4
-	VADDPS       Y4, Y3, Y4
-	VXORPS       Y5, Y5, Y5
-	VMAXPS       Y4, Y5, Y4
-	VBROADCASTSS constant0<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
 	VBROADCASTSS constant2<>+0(SB), Y3
-	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, (R10)
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act3_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act3_channels
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         DX, BX
+	MOVQ         stride+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         SI, DI
+	SHLQ         $0x04, DI
+	MOVQ         rows+0(FP), R8
+	MOVQ         n+8(FP), R9
+	TESTQ        R8, R8
+	JLE          act3_end
+	SUBQ         $0x00000010, R9
+	JLT          act3_tail
+
+act3_sixteen:
+	VMOVUPS (DX), Y4
+	VXORPS  table5<>+0(SB), Y4, Y4
+	VMOVUPS 512(DX), Y5
+	VMOVUPS 1024(DX), Y6
+	VMOVUPS 32(DX), Y7
+	VXORPS  table5<>+0(SB), Y7, Y7
+	VMOVUPS 544(DX), Y8
+	VMOVUPS 1056(DX), Y9
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+act3_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y4, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VADDPS      Y0, Y10, Y11
+	VMAXPS      Y11, Y1, Y11
+	VMINPS      Y11, Y2, Y11
+	VMULPS      Y11, Y10, Y11
+	VMULPS      Y3, Y11, Y10
+	VMOVUPS     Y10, (R11)
+	VADDPS      32(R10), Y7, Y10
+	VFMADD213PS Y9, Y8, Y10
+	VADDPS      Y0, Y10, Y11
+	VMAXPS      Y11, Y1, Y11
+	VMINPS      Y11, Y2, Y11
+	VMULPS      Y11, Y10, Y11
+	VMULPS      Y3, Y11, Y10
+	VMOVUPS     Y10, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act3_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act3_sixteen
 
 act3_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act3_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	ADDQ    $0x00000008, R9
+	JLT     act3_few
+	VMOVUPS (DX), Y4
+	VXORPS  table5<>+0(SB), Y4, Y4
+	VMOVUPS 512(DX), Y5
+	VMOVUPS 1024(DX), Y6
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act3_few_row:
-	VMASKMOVPS   (R8), Y0, Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y4, Y4
-	VFMADD213PS  Y3, Y2, Y4
-	VBROADCASTSS constant1<>+0(SB), Y5
-	VADDPS       Y5, Y4, Y5
-	VXORPS       Y6, Y6, Y6
-	VMAXPS       Y5, Y6, Y5
-	VBROADCASTSS constant0<>+0(SB), Y6
-	VMINPS       Y5, Y6, Y5
-	VMULPS       Y5, Y4, Y5
-	VBROADCASTSS constant2<>+0(SB), Y4
-	VMULPS       Y4, Y5, Y4
-	VMASKMOVPS   Y4, Y0, (R9)
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act3_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+act3_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y4, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y8
+	VMAXPS      Y8, Y1, Y8
+	VMINPS      Y8, Y2, Y8
+	VMULPS      Y8, Y7, Y8
+	VMULPS      Y3, Y8, Y7
+	VMOVUPS     Y7, (R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act3_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+act3_few:
+	ADDQ    $0x00000008, R9
+	JZ      act3_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y4
+	VMOVUPS (DX), Y5
+	VXORPS  table5<>+0(SB), Y5, Y5
+	VMOVUPS 512(DX), Y6
+	VMOVUPS 1024(DX), Y7
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+
+act3_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y4, Y8
+	VADDPS      Y5, Y8, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VADDPS      Y0, Y8, Y9
+	VMAXPS      Y9, Y1, Y9
+	VMINPS      Y9, Y2, Y9
+	VMULPS      Y9, Y8, Y9
+	VMULPS      Y3, Y9, Y8
+	VMASKMOVPS  Y8, Y4, (R10)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act3_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
 
 act3_end:
 	VZEROUPPER
 	RET
 
 act4_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act4_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act4_tail
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         DX, BX
+	MOVQ         stride+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         SI, DI
+	SHLQ         $0x04, DI
+	MOVQ         rows+0(FP), R8
+	MOVQ         n+8(FP), R9
+	TESTQ        R8, R8
+	JLE          act4_end
+	SUBQ         $0x00000010, R9
+	JLT          act4_tail
 
-act4_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+act4_sixteen:
+	VMOVUPS (DX), Y4
+	VXORPS  table5<>+0(SB), Y4, Y4
+	VMOVUPS 512(DX), Y5
+	VMOVUPS 1024(DX), Y6
+	VMOVUPS 32(DX), Y7
+	VXORPS  table5<>+0(SB), Y7, Y7
+	VMOVUPS 544(DX), Y8
+	VMOVUPS 1056(DX), Y9
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act4_eight_row:
-	VMOVUPS      (R9), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVAPS      Y3, Y3
-	VFMADD213PS  Y2, Y1, Y3
-	VBROADCASTSS constant1<>+0(SB), Y4
-	VADDPS       Y4, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS constant0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VBROADCASTSS constant2<>+0(SB), Y4
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (R10)
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act4_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act4_channels
+act4_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y4, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VADDPS      Y0, Y10, Y10
+	VMAXPS      Y10, Y1, Y10
+	VMINPS      Y10, Y2, Y10
+	VMULPS      Y3, Y10, Y10
+	VMOVUPS     Y10, (R11)
+	VADDPS      32(R10), Y7, Y10
+	VFMADD213PS Y9, Y8, Y10
+	VADDPS      Y0, Y10, Y10
+	VMAXPS      Y10, Y1, Y10
+	VMINPS      Y10, Y2, Y10
+	VMULPS      Y3, Y10, Y10
+	VMOVUPS     Y10, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act4_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act4_sixteen
 
 act4_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act4_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	ADDQ    $0x00000008, R9
+	JLT     act4_few
+	VMOVUPS (DX), Y4
+	VXORPS  table5<>+0(SB), Y4, Y4
+	VMOVUPS 512(DX), Y5
+	VMOVUPS 1024(DX), Y6
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act4_few_row:
-	VMASKMOVPS   (R8), Y0, Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y4, Y4
-	VFMADD213PS  Y3, Y2, Y4
-	VBROADCASTSS constant1<>+0(SB), Y5
-	VADDPS       Y5, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VMAXPS       Y4, Y5, Y4
-	VBROADCASTSS constant0<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VBROADCASTSS constant2<>+0(SB), Y5
-	VMULPS       Y5, Y4, Y4
-	VMASKMOVPS   Y4, Y0, (R9)
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act4_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+act4_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VADDPS      (R10), Y4, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y7
+	VMAXPS      Y7, Y1, Y7
+	VMINPS      Y7, Y2, Y7
+	VMULPS      Y3, Y7, Y7
+	VMOVUPS     Y7, (R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act4_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+act4_few:
+	ADDQ    $0x00000008, R9
+	JZ      act4_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y4
+	VMOVUPS (DX), Y5
+	VXORPS  table5<>+0(SB), Y5, Y5
+	VMOVUPS 512(DX), Y6
+	VMOVUPS 1024(DX), Y7
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+
+act4_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y4, Y8
+	VADDPS      Y5, Y8, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VADDPS      Y0, Y8, Y8
+	VMAXPS      Y8, Y1, Y8
+	VMINPS      Y8, Y2, Y8
+	VMULPS      Y3, Y8, Y8
+	VMASKMOVPS  Y8, Y4, (R10)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act4_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
 
 act4_end:
 	VZEROUPPER
 	RET
 
-// func normBackwardSumsAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8)
-// Requires: AVX, FMA3
-TEXT ·normBackwardSumsAVX2(SB), NOSPLIT, $0-81
+// func normBackwardSumsAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8, dz []float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·normBackwardSumsAVX2(SB), NOSPLIT, $8-112
 	MOVB    act+80(FP), AL
 	MOVBLZX AL, AX
 	CMPL    AX, $0x00000001
@@ -5463,690 +11863,363 @@ TEXT ·normBackwardSumsAVX2(SB), NOSPLIT, $0-81
 	MOVQ    x_base+24(FP), AX
 	MOVQ    dy_base+48(FP), CX
 	MOVQ    s+72(FP), DX
-	MOVQ    DX, BX
-	MOVQ    stride+16(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rows+0(FP), DI
-	TESTQ   DI, DI
-	JLE     act0_end
-	MOVQ    n+8(FP), R8
-	SUBQ    $0x00000008, R8
-	JLT     act0_tail
-
-act0_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPD 2560(BX), Y3
-	VMOVUPD 2592(BX), Y4
-	VMOVUPD 3584(BX), Y5
-	VMOVUPD 3616(BX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act0_eight_row:
-	VMOVUPS      (R9), Y7
-	VSUBPS       Y0, Y7, Y7
-	VMOVAPS      Y7, Y8
-	VFMADD213PS  Y2, Y1, Y8
-	VMOVUPS      (R10), Y8
-	VCVTPS2PD    X8, Y9
-	VEXTRACTF128 $0x01, Y8, X8
-	VCVTPS2PD    X8, Y8
-	VADDPD       Y9, Y3, Y3
-	VADDPD       Y8, Y4, Y4
-	VCVTPS2PD    X7, Y10
-	VEXTRACTF128 $0x01, Y7, X7
-	VCVTPS2PD    X7, Y7
-	VFMADD231PD  Y9, Y10, Y5
-	VFMADD231PD  Y8, Y7, Y6
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act0_eight_row
-	VMOVUPD      Y3, 2560(BX)
-	VMOVUPD      Y4, 2592(BX)
-	VMOVUPD      Y5, 3584(BX)
-	VMOVUPD      Y6, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act0_channels
-
-act0_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act0_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPD 2560(BX), Y4
-	VMOVUPD 2592(BX), Y5
-	VMOVUPD 3584(BX), Y6
-	VMOVUPD 3616(BX), Y7
-	MOVQ    AX, R8
-	MOVQ    CX, R9
-
-act0_few_row:
-	VMASKMOVPS   (R8), Y0, Y8
-	VSUBPS       Y1, Y8, Y8
-	VMOVAPS      Y8, Y9
-	VFMADD213PS  Y3, Y2, Y9
-	VMASKMOVPS   (R9), Y0, Y9
-	VCVTPS2PD    X9, Y10
-	VEXTRACTF128 $0x01, Y9, X9
-	VCVTPS2PD    X9, Y9
-	VADDPD       Y10, Y4, Y4
-	VADDPD       Y9, Y5, Y5
-	VCVTPS2PD    X8, Y11
-	VEXTRACTF128 $0x01, Y8, X8
-	VCVTPS2PD    X8, Y8
-	VFMADD231PD  Y10, Y11, Y6
-	VFMADD231PD  Y9, Y8, Y7
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act0_few_row
-	VMOVUPD      Y4, 2560(BX)
-	VMOVUPD      Y5, 2592(BX)
-	VMOVUPD      Y6, 3584(BX)
-	VMOVUPD      Y7, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-
-act0_end:
-	VZEROUPPER
-	RET
-
-act1_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  s+72(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act1_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act1_tail
-
-act1_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPD 2560(BX), Y3
-	VMOVUPD 2592(BX), Y4
-	VMOVUPD 3584(BX), Y5
-	VMOVUPD 3616(BX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act1_eight_row:
-	VMOVUPS      (R9), Y7
-	VSUBPS       Y0, Y7, Y7
-	VMOVAPS      Y7, Y8
-	VFMADD213PS  Y2, Y1, Y8
-	VMOVUPS      (R10), Y9
-	VXORPS       Y10, Y10, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y8
-	VANDPS       Y8, Y9, Y9
-	VCVTPS2PD    X9, Y8
-	VEXTRACTF128 $0x01, Y9, X9
-	VCVTPS2PD    X9, Y9
-	VADDPD       Y8, Y3, Y3
-	VADDPD       Y9, Y4, Y4
-	VCVTPS2PD    X7, Y10
-	VEXTRACTF128 $0x01, Y7, X7
-	VCVTPS2PD    X7, Y7
-	VFMADD231PD  Y8, Y10, Y5
-	VFMADD231PD  Y9, Y7, Y6
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act1_eight_row
-	VMOVUPD      Y3, 2560(BX)
-	VMOVUPD      Y4, 2592(BX)
-	VMOVUPD      Y5, 3584(BX)
-	VMOVUPD      Y6, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act1_channels
-
-act1_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act1_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPD 2560(BX), Y4
-	VMOVUPD 2592(BX), Y5
-	VMOVUPD 3584(BX), Y6
-	VMOVUPD 3616(BX), Y7
-	MOVQ    AX, R8
-	MOVQ    CX, R9
-
-act1_few_row:
-	VMASKMOVPS   (R8), Y0, Y8
-	VSUBPS       Y1, Y8, Y8
-	VMOVAPS      Y8, Y9
-	VFMADD213PS  Y3, Y2, Y9
-	VMASKMOVPS   (R9), Y0, Y10
-	VXORPS       Y11, Y11, Y11
-	VCMPPS       $0x1e, Y11, Y9, Y9
-	VANDPS       Y9, Y10, Y10
-	VCVTPS2PD    X10, Y9
-	VEXTRACTF128 $0x01, Y10, X10
-	VCVTPS2PD    X10, Y10
-	VADDPD       Y9, Y4, Y4
-	VADDPD       Y10, Y5, Y5
-	VCVTPS2PD    X8, Y11
-	VEXTRACTF128 $0x01, Y8, X8
-	VCVTPS2PD    X8, Y8
-	VFMADD231PD  Y9, Y11, Y6
-	VFMADD231PD  Y10, Y8, Y7
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act1_few_row
-	VMOVUPD      Y4, 2560(BX)
-	VMOVUPD      Y5, 2592(BX)
-	VMOVUPD      Y6, 3584(BX)
-	VMOVUPD      Y7, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-
-act1_end:
-	VZEROUPPER
-	RET
-
-act2_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  s+72(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act2_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act2_tail
-
-act2_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPD 2560(BX), Y3
-	VMOVUPD 2592(BX), Y4
-	VMOVUPD 3584(BX), Y5
-	VMOVUPD 3616(BX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act2_eight_row:
-	VMOVUPS      (R9), Y7
-	VSUBPS       Y0, Y7, Y7
-	VMOVAPS      Y7, Y8
-	VFMADD213PS  Y2, Y1, Y8
-	VMOVUPS      (R10), Y9
-	VXORPS       Y10, Y10, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VANDPS       Y10, Y9, Y9
-	VBROADCASTSS constant0<>+0(SB), Y10
-	VCMPPS       $0x11, Y10, Y8, Y8
-	VANDPS       Y8, Y9, Y9
-	VCVTPS2PD    X9, Y8
-	VEXTRACTF128 $0x01, Y9, X9
-	VCVTPS2PD    X9, Y9
-	VADDPD       Y8, Y3, Y3
-	VADDPD       Y9, Y4, Y4
-	VCVTPS2PD    X7, Y10
-	VEXTRACTF128 $0x01, Y7, X7
-	VCVTPS2PD    X7, Y7
-	VFMADD231PD  Y8, Y10, Y5
-	VFMADD231PD  Y9, Y7, Y6
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act2_eight_row
-	VMOVUPD      Y3, 2560(BX)
-	VMOVUPD      Y4, 2592(BX)
-	VMOVUPD      Y5, 3584(BX)
-	VMOVUPD      Y6, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act2_channels
-
-act2_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act2_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPD 2560(BX), Y4
-	VMOVUPD 2592(BX), Y5
-	VMOVUPD 3584(BX), Y6
-	VMOVUPD 3616(BX), Y7
-	MOVQ    AX, R8
-	MOVQ    CX, R9
-
-act2_few_row:
-	VMASKMOVPS   (R8), Y0, Y8
-	VSUBPS       Y1, Y8, Y8
-	VMOVAPS      Y8, Y9
-	VFMADD213PS  Y3, Y2, Y9
-	VMASKMOVPS   (R9), Y0, Y10
-	VXORPS       Y11, Y11, Y11
-	VCMPPS       $0x1e, Y11, Y9, Y11
-	VANDPS       Y11, Y10, Y10
-	VBROADCASTSS constant0<>+0(SB), Y11
-	VCMPPS       $0x11, Y11, Y9, Y9
-	VANDPS       Y9, Y10, Y10
-	VCVTPS2PD    X10, Y9
-	VEXTRACTF128 $0x01, Y10, X10
-	VCVTPS2PD    X10, Y10
-	VADDPD       Y9, Y4, Y4
-	VADDPD       Y10, Y5, Y5
-	VCVTPS2PD    X8, Y11
-	VEXTRACTF128 $0x01, Y8, X8
-	VCVTPS2PD    X8, Y8
-	VFMADD231PD  Y9, Y11, Y6
-	VFMADD231PD  Y10, Y8, Y7
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act2_few_row
-	VMOVUPD      Y4, 2560(BX)
-	VMOVUPD      Y5, 2592(BX)
-	VMOVUPD      Y6, 3584(BX)
-	VMOVUPD      Y7, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-
-act2_end:
-	VZEROUPPER
-	RET
-
-act3_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  s+72(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act3_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act3_tail
-
-act3_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPD 2560(BX), Y3
-	VMOVUPD 2592(BX), Y4
-	VMOVUPD 3584(BX), Y5
-	VMOVUPD 3616(BX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act3_eight_row:
-	VMOVUPS      (R9), Y7
-	VSUBPS       Y0, Y7, Y7
-	VMOVAPS      Y7, Y8
-	VFMADD213PS  Y2, Y1, Y8
-	VMOVUPS      (R10), Y9
-	VBROADCASTSS constant3<>+0(SB), Y10
-	VMULPS       Y10, Y8, Y10
-	VBROADCASTSS constant4<>+0(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VBROADCASTSS constant1<>+0(SB), Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VBROADCASTSS constant5<>+0(SB), Y12
-	VBLENDVPS    Y11, Y12, Y10, Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS constant6<>+0(SB), Y10
-	VCMPPS       $0x11, Y10, Y8, Y8
-	VANDNPS      Y9, Y8, Y9
-	VCVTPS2PD    X9, Y8
-	VEXTRACTF128 $0x01, Y9, X9
-	VCVTPS2PD    X9, Y9
-	VADDPD       Y8, Y3, Y3
-	VADDPD       Y9, Y4, Y4
-	VCVTPS2PD    X7, Y10
-	VEXTRACTF128 $0x01, Y7, X7
-	VCVTPS2PD    X7, Y7
-	VFMADD231PD  Y8, Y10, Y5
-	VFMADD231PD  Y9, Y7, Y6
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act3_eight_row
-	VMOVUPD      Y3, 2560(BX)
-	VMOVUPD      Y4, 2592(BX)
-	VMOVUPD      Y5, 3584(BX)
-	VMOVUPD      Y6, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act3_channels
-
-act3_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act3_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPD 2560(BX), Y4
-	VMOVUPD 2592(BX), Y5
-	VMOVUPD 3584(BX), Y6
-	VMOVUPD 3616(BX), Y7
-	MOVQ    AX, R8
-	MOVQ    CX, R9
-
-act3_few_row:
-	VMASKMOVPS   (R8), Y0, Y8
-	VSUBPS       Y1, Y8, Y8
-	VMOVAPS      Y8, Y9
-	VFMADD213PS  Y3, Y2, Y9
-	VMASKMOVPS   (R9), Y0, Y10
-	VBROADCASTSS constant3<>+0(SB), Y11
-	VMULPS       Y11, Y9, Y11
-	VBROADCASTSS constant4<>+0(SB), Y12
-	VADDPS       Y12, Y11, Y11
-	VBROADCASTSS constant1<>+0(SB), Y12
-	VCMPPS       $0x1e, Y12, Y9, Y12
-	VBROADCASTSS constant5<>+0(SB), Y13
-	VBLENDVPS    Y12, Y13, Y11, Y11
-	VMULPS       Y11, Y10, Y10
-	VBROADCASTSS constant6<>+0(SB), Y11
-	VCMPPS       $0x11, Y11, Y9, Y9
-	VANDNPS      Y10, Y9, Y10
-	VCVTPS2PD    X10, Y9
-	VEXTRACTF128 $0x01, Y10, X10
-	VCVTPS2PD    X10, Y10
-	VADDPD       Y9, Y4, Y4
-	VADDPD       Y10, Y5, Y5
-	VCVTPS2PD    X8, Y11
-	VEXTRACTF128 $0x01, Y8, X8
-	VCVTPS2PD    X8, Y8
-	VFMADD231PD  Y9, Y11, Y6
-	VFMADD231PD  Y10, Y8, Y7
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act3_few_row
-	VMOVUPD      Y4, 2560(BX)
-	VMOVUPD      Y5, 2592(BX)
-	VMOVUPD      Y6, 3584(BX)
-	VMOVUPD      Y7, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-
-act3_end:
-	VZEROUPPER
-	RET
-
-act4_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  s+72(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act4_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act4_tail
-
-act4_channels:
-	VMOVUPS (DX), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPD 2560(BX), Y3
-	VMOVUPD 2592(BX), Y4
-	VMOVUPD 3584(BX), Y5
-	VMOVUPD 3616(BX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act4_eight_row:
-	VMOVUPS      (R9), Y7
-	VSUBPS       Y0, Y7, Y7
-	VMOVAPS      Y7, Y8
-	VFMADD213PS  Y2, Y1, Y8
-	VMOVUPS      (R10), Y9
-	VBROADCASTSS constant2<>+0(SB), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS constant6<>+0(SB), Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VANDPS       Y10, Y9, Y9
-	VBROADCASTSS constant1<>+0(SB), Y10
-	VCMPPS       $0x11, Y10, Y8, Y8
-	VANDPS       Y8, Y9, Y9
-	VCVTPS2PD    X9, Y8
-	VEXTRACTF128 $0x01, Y9, X9
-	VCVTPS2PD    X9, Y9
-	VADDPD       Y8, Y3, Y3
-	VADDPD       Y9, Y4, Y4
-	VCVTPS2PD    X7, Y10
-	VEXTRACTF128 $0x01, Y7, X7
-	VCVTPS2PD    X7, Y7
-	VFMADD231PD  Y8, Y10, Y5
-	VFMADD231PD  Y9, Y7, Y6
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act4_eight_row
-	VMOVUPD      Y3, 2560(BX)
-	VMOVUPD      Y4, 2592(BX)
-	VMOVUPD      Y5, 3584(BX)
-	VMOVUPD      Y6, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act4_channels
-
-act4_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act4_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPD 2560(BX), Y4
-	VMOVUPD 2592(BX), Y5
-	VMOVUPD 3584(BX), Y6
-	VMOVUPD 3616(BX), Y7
-	MOVQ    AX, R8
-	MOVQ    CX, R9
-
-act4_few_row:
-	VMASKMOVPS   (R8), Y0, Y8
-	VSUBPS       Y1, Y8, Y8
-	VMOVAPS      Y8, Y9
-	VFMADD213PS  Y3, Y2, Y9
-	VMASKMOVPS   (R9), Y0, Y10
-	VBROADCASTSS constant2<>+0(SB), Y11
-	VMULPS       Y11, Y10, Y10
-	VBROADCASTSS constant6<>+0(SB), Y11
-	VCMPPS       $0x1e, Y11, Y9, Y11
-	VANDPS       Y11, Y10, Y10
-	VBROADCASTSS constant1<>+0(SB), Y11
-	VCMPPS       $0x11, Y11, Y9, Y9
-	VANDPS       Y9, Y10, Y10
-	VCVTPS2PD    X10, Y9
-	VEXTRACTF128 $0x01, Y10, X10
-	VCVTPS2PD    X10, Y10
-	VADDPD       Y9, Y4, Y4
-	VADDPD       Y10, Y5, Y5
-	VCVTPS2PD    X8, Y11
-	VEXTRACTF128 $0x01, Y8, X8
-	VCVTPS2PD    X8, Y8
-	VFMADD231PD  Y9, Y11, Y6
-	VFMADD231PD  Y10, Y8, Y7
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act4_few_row
-	VMOVUPD      Y4, 2560(BX)
-	VMOVUPD      Y5, 2592(BX)
-	VMOVUPD      Y6, 3584(BX)
-	VMOVUPD      Y7, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-
-act4_end:
-	VZEROUPPER
-	RET
-
-// func normBackwardApplyAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8, dx []float32)
-// Requires: AVX, FMA3
-TEXT ·normBackwardApplyAVX2(SB), NOSPLIT, $0-112
-	MOVB    act+80(FP), AL
-	MOVBLZX AL, AX
-	CMPL    AX, $0x00000001
-	JEQ     act1_begin
-	CMPL    AX, $0x00000002
-	JEQ     act2_begin
-	CMPL    AX, $0x00000003
-	JEQ     act3_begin
-	CMPL    AX, $0x00000004
-	JEQ     act4_begin
-	MOVQ    x_base+24(FP), AX
-	MOVQ    dy_base+48(FP), CX
-	MOVQ    dx_base+88(FP), DX
-	MOVQ    s+72(FP), BX
-	MOVQ    BX, SI
-	MOVQ    stride+16(FP), DI
-	SHLQ    $0x02, DI
+	MOVQ    stride+16(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    DX, SI
+	LEAQ    (BX)(BX*2), DI
 	MOVQ    rows+0(FP), R8
 	TESTQ   R8, R8
 	JLE     act0_end
-	MOVQ    n+8(FP), R9
-	SUBQ    $0x00000008, R9
-	JLT     act0_tail
+	MOVQ    BX, R9
+	SHLQ    $0x04, R9
+	MOVQ    n+8(FP), R11
+	SUBQ    $0x00000008, R11
+	JLT     act0_few
 
+	// Every second eight channels begin a line of the cache.
 act0_channels:
-	VMOVUPS (BX), Y0
-	VMOVUPS 512(BX), Y1
-	VMOVUPS 1024(BX), Y2
-	VMOVUPS 1536(BX), Y3
-	VMOVUPS 2048(BX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    DX, R12
-	MOVQ    R8, R13
+	VMOVUPS (DX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    AX, R12
+	MOVQ    CX, R13
+	MOVQ    R8, R10
+	SUBQ    $0x00000004, R10
+	JLT     act0_even_rest
 
-act0_eight_row:
-	VMOVUPS     (R10), Y5
-	VSUBPS      Y0, Y5, Y5
-	VMOVAPS     Y5, Y6
-	VFMADD213PS Y2, Y1, Y6
-	VMOVUPS     (R11), Y6
-	VFMADD213PS Y4, Y3, Y5
-	VFMADD231PS Y6, Y1, Y5
-	VMOVUPS     Y5, (R12)
-	ADDQ        DI, R10
-	ADDQ        DI, R11
-	ADDQ        DI, R12
-	DECQ        R13
-	JNZ         act0_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000040, SI
-	SUBQ        $0x00000008, R9
-	JGE         act0_channels
+act0_even_rows:
+	VADDPS      (R12), Y0, Y9
+	VMOVUPS     (R13), Y10
+	VADDPS      Y10, Y1, Y1
+	VFMADD231PS Y10, Y9, Y2
+	VADDPS      (R12)(BX*1), Y0, Y9
+	VMOVUPS     (R13)(BX*1), Y10
+	VADDPS      Y10, Y3, Y3
+	VFMADD231PS Y10, Y9, Y4
+	VADDPS      (R12)(BX*2), Y0, Y9
+	VMOVUPS     (R13)(BX*2), Y10
+	VADDPS      Y10, Y5, Y5
+	VFMADD231PS Y10, Y9, Y6
+	VADDPS      (R12)(DI*1), Y0, Y9
+	VMOVUPS     (R13)(DI*1), Y10
+	VADDPS      Y10, Y7, Y7
+	VFMADD231PS Y10, Y9, Y8
+	LEAQ        (R12)(R9*1), R14
+	PREFETCHT0  (R14)
+	PREFETCHT0  (R14)(BX*1)
+	PREFETCHT0  (R14)(BX*2)
+	PREFETCHT0  (R14)(DI*1)
+	LEAQ        (R12)(BX*4), R12
+	LEAQ        (R13)(R9*1), R14
+	PREFETCHT0  (R14)
+	PREFETCHT0  (R14)(BX*1)
+	PREFETCHT0  (R14)(BX*2)
+	PREFETCHT0  (R14)(DI*1)
+	LEAQ        (R13)(BX*4), R13
+	SUBQ        $0x00000004, R10
+	JGE         act0_even_rows
 
-act0_tail:
-	ADDQ    $0x00000008, R9
+act0_even_rest:
+	ADDQ $0x00000004, R10
+	JZ   act0_even_summed
+
+act0_even_row:
+	VADDPS      (R12), Y0, Y9
+	VMOVUPS     (R13), Y10
+	VADDPS      Y10, Y1, Y1
+	VFMADD231PS Y10, Y9, Y2
+	ADDQ        BX, R12
+	ADDQ        BX, R13
+	DECQ        R10
+	JNZ         act0_even_row
+
+act0_even_summed:
+	VMOVUPD      2560(SI), Y0
+	VMOVUPD      2592(SI), Y9
+	VMOVUPD      3584(SI), Y10
+	VMOVUPD      3616(SI), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(SI)
+	VMOVUPD      Y9, 2592(SI)
+	VMOVUPD      Y10, 3584(SI)
+	VMOVUPD      Y11, 3616(SI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000008, R11
+	JLT          act0_few
+	VMOVUPS      (DX), Y0
+	VXORPS       table5<>+0(SB), Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	MOVQ         AX, R12
+	MOVQ         CX, R13
+	MOVQ         R8, R10
+	SUBQ         $0x00000004, R10
+	JLT          act0_odd_rest
+
+act0_odd_rows:
+	VADDPS      (R12), Y0, Y9
+	VMOVUPS     (R13), Y10
+	VADDPS      Y10, Y1, Y1
+	VFMADD231PS Y10, Y9, Y2
+	VADDPS      (R12)(BX*1), Y0, Y9
+	VMOVUPS     (R13)(BX*1), Y10
+	VADDPS      Y10, Y3, Y3
+	VFMADD231PS Y10, Y9, Y4
+	VADDPS      (R12)(BX*2), Y0, Y9
+	VMOVUPS     (R13)(BX*2), Y10
+	VADDPS      Y10, Y5, Y5
+	VFMADD231PS Y10, Y9, Y6
+	VADDPS      (R12)(DI*1), Y0, Y9
+	VMOVUPS     (R13)(DI*1), Y10
+	VADDPS      Y10, Y7, Y7
+	VFMADD231PS Y10, Y9, Y8
+	LEAQ        (R12)(BX*4), R12
+	LEAQ        (R13)(BX*4), R13
+	SUBQ        $0x00000004, R10
+	JGE         act0_odd_rows
+
+act0_odd_rest:
+	ADDQ $0x00000004, R10
+	JZ   act0_odd_summed
+
+act0_odd_row:
+	VADDPS      (R12), Y0, Y9
+	VMOVUPS     (R13), Y10
+	VADDPS      Y10, Y1, Y1
+	VFMADD231PS Y10, Y9, Y2
+	ADDQ        BX, R12
+	ADDQ        BX, R13
+	DECQ        R10
+	JNZ         act0_odd_row
+
+act0_odd_summed:
+	VMOVUPD      2560(SI), Y0
+	VMOVUPD      2592(SI), Y9
+	VMOVUPD      3584(SI), Y10
+	VMOVUPD      3616(SI), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(SI)
+	VMOVUPD      Y9, 2592(SI)
+	VMOVUPD      Y10, 3584(SI)
+	VMOVUPD      Y11, 3616(SI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000008, R11
+	JGE          act0_channels
+
+act0_few:
+	ADDQ    $0x00000008, R11
 	JZ      act0_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
-	VMOVUPS (BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 1024(BX), Y3
-	VMOVUPS 1536(BX), Y4
-	VMOVUPS 2048(BX), Y5
+	MOVQ    $0x00000008, R9
+	SUBQ    R11, R9
+	LEAQ    masks<>+0(SB), R10
+	VMOVUPS (R10)(R9*4), Y0
+	VMOVUPS (DX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
 	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DX, R11
+	MOVQ    CX, R11
+	MOVQ    R8, R10
+	SUBQ    $0x00000004, R10
+	JLT     act0_masked_rest
 
-act0_few_row:
-	VMASKMOVPS  (R9), Y0, Y6
-	VSUBPS      Y1, Y6, Y6
-	VMOVAPS     Y6, Y7
-	VFMADD213PS Y3, Y2, Y7
-	VMASKMOVPS  (R10), Y0, Y7
-	VFMADD213PS Y5, Y4, Y6
-	VFMADD231PS Y7, Y2, Y6
-	VMASKMOVPS  Y6, Y0, (R11)
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        DI, R11
-	DECQ        R8
-	JNZ         act0_few_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000040, SI
+act0_masked_rows:
+	VMASKMOVPS  (R9), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  (R11), Y0, Y11
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y11, Y10, Y3
+	VMASKMOVPS  (R9)(BX*1), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  (R11)(BX*1), Y0, Y11
+	VADDPS      Y11, Y4, Y4
+	VFMADD231PS Y11, Y10, Y5
+	VMASKMOVPS  (R9)(BX*2), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  (R11)(BX*2), Y0, Y11
+	VADDPS      Y11, Y6, Y6
+	VFMADD231PS Y11, Y10, Y7
+	VMASKMOVPS  (R9)(DI*1), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  (R11)(DI*1), Y0, Y11
+	VADDPS      Y11, Y8, Y8
+	VFMADD231PS Y11, Y10, Y9
+	LEAQ        (R9)(BX*4), R9
+	LEAQ        (R11)(BX*4), R11
+	SUBQ        $0x00000004, R10
+	JGE         act0_masked_rows
+
+act0_masked_rest:
+	ADDQ $0x00000004, R10
+	JZ   act0_masked_summed
+
+act0_masked_row:
+	VMASKMOVPS  (R9), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  (R11), Y0, Y11
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y11, Y10, Y3
+	ADDQ        BX, R9
+	ADDQ        BX, R11
+	DECQ        R10
+	JNZ         act0_masked_row
+
+act0_masked_summed:
+	VMOVUPD      2560(SI), Y0
+	VMOVUPD      2592(SI), Y1
+	VMOVUPD      3584(SI), Y10
+	VMOVUPD      3616(SI), Y11
+	VCVTPS2PD    X2, Y12
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X4, Y2
+	VEXTRACTF128 $0x01, Y4, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X5, Y2
+	VEXTRACTF128 $0x01, Y5, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X6, Y2
+	VEXTRACTF128 $0x01, Y6, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X7, Y2
+	VEXTRACTF128 $0x01, Y7, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X8, Y2
+	VEXTRACTF128 $0x01, Y8, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X9, Y2
+	VEXTRACTF128 $0x01, Y9, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VMOVUPD      Y0, 2560(SI)
+	VMOVUPD      Y1, 2592(SI)
+	VMOVUPD      Y10, 3584(SI)
+	VMOVUPD      Y11, 3616(SI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000040, SI
 
 act0_end:
 	VZEROUPPER
@@ -6155,192 +12228,933 @@ act0_end:
 act1_begin:
 	MOVQ  x_base+24(FP), AX
 	MOVQ  dy_base+48(FP), CX
-	MOVQ  dx_base+88(FP), DX
+	MOVQ  dz_base+88(FP), DX
 	MOVQ  s+72(FP), BX
-	MOVQ  BX, SI
-	MOVQ  stride+16(FP), DI
-	SHLQ  $0x02, DI
-	MOVQ  rows+0(FP), R8
-	TESTQ R8, R8
+	MOVQ  stride+16(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  BX, DI
+	LEAQ  (SI)(SI*2), R8
+	MOVQ  rows+0(FP), R9
+	TESTQ R9, R9
 	JLE   act1_end
-	MOVQ  n+8(FP), R9
-	SUBQ  $0x00000008, R9
-	JLT   act1_tail
+	MOVQ  SI, R10
+	SHLQ  $0x04, R10
+	MOVQ  n+8(FP), R12
+	SUBQ  $0x00000008, R12
+	JLT   act1_few
 
+	// Every second eight channels begin a line of the cache.
 act1_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 512(BX), Y1
-	VMOVUPS 1024(BX), Y2
-	VMOVUPS 1536(BX), Y3
-	VMOVUPS 2048(BX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    DX, R12
-	MOVQ    R8, R13
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VMOVUPS 1024(BX), Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    AX, R13
+	MOVQ    CX, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act1_even_rest
 
-act1_eight_row:
-	VMOVUPS     (R10), Y5
-	VSUBPS      Y0, Y5, Y5
-	VMOVAPS     Y5, Y6
-	VFMADD213PS Y2, Y1, Y6
-	VMOVUPS     (R11), Y7
-	VXORPS      Y8, Y8, Y8
-	VCMPPS      $0x1e, Y8, Y6, Y6
-	VANDPS      Y6, Y7, Y7
-	VFMADD213PS Y4, Y3, Y5
-	VFMADD231PS Y7, Y1, Y5
-	VMOVUPS     Y5, (R12)
-	ADDQ        DI, R10
-	ADDQ        DI, R11
-	ADDQ        DI, R12
-	DECQ        R13
-	JNZ         act1_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000040, SI
-	SUBQ        $0x00000008, R9
-	JGE         act1_channels
+act1_even_rows:
+	VADDPS      (R13), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14), Y11, Y11
+	VMOVUPS     Y11, (R15)
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y11, Y10, Y3
+	VADDPS      (R13)(SI*1), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14)(SI*1), Y11, Y11
+	VMOVUPS     Y11, (R15)(SI*1)
+	VADDPS      Y11, Y4, Y4
+	VFMADD231PS Y11, Y10, Y5
+	VADDPS      (R13)(SI*2), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14)(SI*2), Y11, Y11
+	VMOVUPS     Y11, (R15)(SI*2)
+	VADDPS      Y11, Y6, Y6
+	VFMADD231PS Y11, Y10, Y7
+	VADDPS      (R13)(R8*1), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14)(R8*1), Y11, Y11
+	VMOVUPS     Y11, (R15)(R8*1)
+	VADDPS      Y11, Y8, Y8
+	VFMADD231PS Y11, Y10, Y9
+	LEAQ        (R13)(R10*1), BP
+	PREFETCHT0  (BP)
+	PREFETCHT0  (BP)(SI*1)
+	PREFETCHT0  (BP)(SI*2)
+	PREFETCHT0  (BP)(R8*1)
+	LEAQ        (R13)(SI*4), R13
+	LEAQ        (R14)(R10*1), BP
+	PREFETCHT0  (BP)
+	PREFETCHT0  (BP)(SI*1)
+	PREFETCHT0  (BP)(SI*2)
+	PREFETCHT0  (BP)(R8*1)
+	LEAQ        (R14)(SI*4), R14
+	LEAQ        (R15)(SI*4), R15
+	SUBQ        $0x00000004, R11
+	JGE         act1_even_rows
 
-act1_tail:
-	ADDQ    $0x00000008, R9
+act1_even_rest:
+	ADDQ $0x00000004, R11
+	JZ   act1_even_summed
+
+act1_even_row:
+	VADDPS      (R13), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14), Y11, Y11
+	VMOVUPS     Y11, (R15)
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y11, Y10, Y3
+	ADDQ        SI, R13
+	ADDQ        SI, R14
+	ADDQ        SI, R15
+	DECQ        R11
+	JNZ         act1_even_row
+
+act1_even_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y1
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X2, Y12
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X4, Y2
+	VEXTRACTF128 $0x01, Y4, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X5, Y2
+	VEXTRACTF128 $0x01, Y5, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X6, Y2
+	VEXTRACTF128 $0x01, Y6, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X7, Y2
+	VEXTRACTF128 $0x01, Y7, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X8, Y2
+	VEXTRACTF128 $0x01, Y8, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X9, Y2
+	VEXTRACTF128 $0x01, Y9, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y1, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
+	JLT          act1_few
+	VMOVUPS      (BX), Y0
+	VXORPS       table5<>+0(SB), Y0, Y0
+	VMOVUPS      1024(BX), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	MOVQ         AX, R13
+	MOVQ         CX, R14
+	MOVQ         DX, R15
+	MOVQ         R9, R11
+	SUBQ         $0x00000004, R11
+	JLT          act1_odd_rest
+
+act1_odd_rows:
+	VADDPS      (R13), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14), Y11, Y11
+	VMOVUPS     Y11, (R15)
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y11, Y10, Y3
+	VADDPS      (R13)(SI*1), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14)(SI*1), Y11, Y11
+	VMOVUPS     Y11, (R15)(SI*1)
+	VADDPS      Y11, Y4, Y4
+	VFMADD231PS Y11, Y10, Y5
+	VADDPS      (R13)(SI*2), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14)(SI*2), Y11, Y11
+	VMOVUPS     Y11, (R15)(SI*2)
+	VADDPS      Y11, Y6, Y6
+	VFMADD231PS Y11, Y10, Y7
+	VADDPS      (R13)(R8*1), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14)(R8*1), Y11, Y11
+	VMOVUPS     Y11, (R15)(R8*1)
+	VADDPS      Y11, Y8, Y8
+	VFMADD231PS Y11, Y10, Y9
+	LEAQ        (R13)(SI*4), R13
+	LEAQ        (R14)(SI*4), R14
+	LEAQ        (R15)(SI*4), R15
+	SUBQ        $0x00000004, R11
+	JGE         act1_odd_rows
+
+act1_odd_rest:
+	ADDQ $0x00000004, R11
+	JZ   act1_odd_summed
+
+act1_odd_row:
+	VADDPS      (R13), Y0, Y10
+	VMOVAPS     Y1, Y11
+	VFMADD231PS 512(BX), Y10, Y11
+	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
+	VANDPS      (R14), Y11, Y11
+	VMOVUPS     Y11, (R15)
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y11, Y10, Y3
+	ADDQ        SI, R13
+	ADDQ        SI, R14
+	ADDQ        SI, R15
+	DECQ        R11
+	JNZ         act1_odd_row
+
+act1_odd_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y1
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X2, Y12
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X4, Y2
+	VEXTRACTF128 $0x01, Y4, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X5, Y2
+	VEXTRACTF128 $0x01, Y5, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X6, Y2
+	VEXTRACTF128 $0x01, Y6, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X7, Y2
+	VEXTRACTF128 $0x01, Y7, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X8, Y2
+	VEXTRACTF128 $0x01, Y8, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X9, Y2
+	VEXTRACTF128 $0x01, Y9, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y1, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
+	JGE          act1_channels
+
+act1_few:
+	ADDQ    $0x00000008, R12
 	JZ      act1_end
 	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
+	SUBQ    R12, R10
+	LEAQ    masks<>+0(SB), R11
+	VMOVUPS (R11)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 1024(BX), Y3
-	VMOVUPS 1536(BX), Y4
-	VMOVUPS 2048(BX), Y5
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DX, R11
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VMOVUPS 1024(BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	MOVQ    AX, R10
+	MOVQ    CX, R12
+	MOVQ    DX, R13
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act1_masked_rest
 
-act1_few_row:
-	VMASKMOVPS  (R9), Y0, Y6
-	VSUBPS      Y1, Y6, Y6
-	VMOVAPS     Y6, Y7
-	VFMADD213PS Y3, Y2, Y7
-	VMASKMOVPS  (R10), Y0, Y8
-	VXORPS      Y9, Y9, Y9
-	VCMPPS      $0x1e, Y9, Y7, Y7
-	VANDPS      Y7, Y8, Y8
-	VFMADD213PS Y5, Y4, Y6
-	VFMADD231PS Y8, Y2, Y6
-	VMASKMOVPS  Y6, Y0, (R11)
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        DI, R11
-	DECQ        R8
-	JNZ         act1_few_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000040, SI
+act1_masked_rows:
+	VMASKMOVPS  (R10), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)
+	VADDPS      Y13, Y3, Y3
+	VFMADD231PS Y13, Y11, Y4
+	VMASKMOVPS  (R10)(SI*1), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12)(SI*1), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)(SI*1)
+	VADDPS      Y13, Y5, Y5
+	VFMADD231PS Y13, Y11, Y6
+	VMASKMOVPS  (R10)(SI*2), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12)(SI*2), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)(SI*2)
+	VADDPS      Y13, Y7, Y7
+	VFMADD231PS Y13, Y11, Y8
+	VMASKMOVPS  (R10)(R8*1), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12)(R8*1), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)(R8*1)
+	VADDPS      Y13, Y9, Y9
+	VFMADD231PS Y13, Y11, Y10
+	LEAQ        (R10)(SI*4), R10
+	LEAQ        (R12)(SI*4), R12
+	LEAQ        (R13)(SI*4), R13
+	SUBQ        $0x00000004, R11
+	JGE         act1_masked_rows
+
+act1_masked_rest:
+	ADDQ $0x00000004, R11
+	JZ   act1_masked_summed
+
+act1_masked_row:
+	VMASKMOVPS  (R10), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)
+	VADDPS      Y13, Y3, Y3
+	VFMADD231PS Y13, Y11, Y4
+	ADDQ        SI, R10
+	ADDQ        SI, R12
+	ADDQ        SI, R13
+	DECQ        R11
+	JNZ         act1_masked_row
+
+act1_masked_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y1
+	VMOVUPD      3584(DI), Y2
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X3, Y12
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X4, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VCVTPS2PD    X5, Y3
+	VEXTRACTF128 $0x01, Y5, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPS2PD    X6, Y3
+	VEXTRACTF128 $0x01, Y6, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VCVTPS2PD    X7, Y3
+	VEXTRACTF128 $0x01, Y7, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPS2PD    X8, Y3
+	VEXTRACTF128 $0x01, Y8, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VCVTPS2PD    X9, Y3
+	VEXTRACTF128 $0x01, Y9, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPS2PD    X10, Y3
+	VEXTRACTF128 $0x01, Y10, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y1, 2592(DI)
+	VMOVUPD      Y2, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
 
 act1_end:
 	VZEROUPPER
 	RET
 
 act2_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  dx_base+88(FP), DX
-	MOVQ  s+72(FP), BX
-	MOVQ  BX, SI
-	MOVQ  stride+16(FP), DI
-	SHLQ  $0x02, DI
-	MOVQ  rows+0(FP), R8
-	TESTQ R8, R8
-	JLE   act2_end
-	MOVQ  n+8(FP), R9
-	SUBQ  $0x00000008, R9
-	JLT   act2_tail
+	VMOVUPS table5<>+0(SB), Y0
+	MOVQ    x_base+24(FP), AX
+	MOVQ    dy_base+48(FP), CX
+	MOVQ    dz_base+88(FP), DX
+	MOVQ    s+72(FP), BX
+	MOVQ    stride+16(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    BX, DI
+	LEAQ    (SI)(SI*2), R8
+	MOVQ    rows+0(FP), R9
+	TESTQ   R9, R9
+	JLE     act2_end
+	MOVQ    SI, R10
+	SHLQ    $0x04, R10
+	MOVQ    n+8(FP), R12
+	SUBQ    $0x00000008, R12
+	JLT     act2_few
 
+	// Every second eight channels begin a line of the cache.
 act2_channels:
-	VMOVUPS (BX), Y0
-	VMOVUPS 512(BX), Y1
+	VMOVUPS (BX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
 	VMOVUPS 1024(BX), Y2
-	VMOVUPS 1536(BX), Y3
-	VMOVUPS 2048(BX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    DX, R12
-	MOVQ    R8, R13
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	MOVQ    AX, R13
+	MOVQ    CX, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act2_even_rest
 
-act2_eight_row:
-	VMOVUPS      (R10), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMOVAPS      Y5, Y6
-	VFMADD213PS  Y2, Y1, Y6
-	VMOVUPS      (R11), Y7
-	VXORPS       Y8, Y8, Y8
-	VCMPPS       $0x1e, Y8, Y6, Y8
-	VANDPS       Y8, Y7, Y7
-	VBROADCASTSS constant0<>+0(SB), Y8
-	VCMPPS       $0x11, Y8, Y6, Y6
-	VANDPS       Y6, Y7, Y7
-	VFMADD213PS  Y4, Y3, Y5
-	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y5, (R12)
-	ADDQ         DI, R10
-	ADDQ         DI, R11
-	ADDQ         DI, R12
-	DECQ         R13
-	JNZ          act2_eight_row
+act2_even_rows:
+	VADDPS      (R13), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14), Y12, Y12
+	VMOVUPS     Y12, (R15)
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y11, Y4
+	VADDPS      (R13)(SI*1), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14)(SI*1), Y12, Y12
+	VMOVUPS     Y12, (R15)(SI*1)
+	VADDPS      Y12, Y5, Y5
+	VFMADD231PS Y12, Y11, Y6
+	VADDPS      (R13)(SI*2), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14)(SI*2), Y12, Y12
+	VMOVUPS     Y12, (R15)(SI*2)
+	VADDPS      Y12, Y7, Y7
+	VFMADD231PS Y12, Y11, Y8
+	VADDPS      (R13)(R8*1), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14)(R8*1), Y12, Y12
+	VMOVUPS     Y12, (R15)(R8*1)
+	VADDPS      Y12, Y9, Y9
+	VFMADD231PS Y12, Y11, Y10
+	LEAQ        (R13)(R10*1), BP
+	PREFETCHT0  (BP)
+	PREFETCHT0  (BP)(SI*1)
+	PREFETCHT0  (BP)(SI*2)
+	PREFETCHT0  (BP)(R8*1)
+	LEAQ        (R13)(SI*4), R13
+	LEAQ        (R14)(R10*1), BP
+	PREFETCHT0  (BP)
+	PREFETCHT0  (BP)(SI*1)
+	PREFETCHT0  (BP)(SI*2)
+	PREFETCHT0  (BP)(R8*1)
+	LEAQ        (R14)(SI*4), R14
+	LEAQ        (R15)(SI*4), R15
+	SUBQ        $0x00000004, R11
+	JGE         act2_even_rows
+
+act2_even_rest:
+	ADDQ $0x00000004, R11
+	JZ   act2_even_summed
+
+act2_even_row:
+	VADDPS      (R13), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14), Y12, Y12
+	VMOVUPS     Y12, (R15)
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y11, Y4
+	ADDQ        SI, R13
+	ADDQ        SI, R14
+	ADDQ        SI, R15
+	DECQ        R11
+	JNZ         act2_even_row
+
+act2_even_summed:
+	VMOVUPD      2560(DI), Y1
+	VMOVUPD      2592(DI), Y2
+	VMOVUPD      3584(DI), Y11
+	VMOVUPD      3616(DI), Y12
+	VCVTPS2PD    X3, Y13
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y13, Y1, Y1
+	VADDPD       Y3, Y2, Y2
+	VCVTPS2PD    X4, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VCVTPS2PD    X5, Y3
+	VEXTRACTF128 $0x01, Y5, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X6, Y3
+	VEXTRACTF128 $0x01, Y6, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VCVTPS2PD    X7, Y3
+	VEXTRACTF128 $0x01, Y7, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X8, Y3
+	VEXTRACTF128 $0x01, Y8, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VCVTPS2PD    X9, Y3
+	VEXTRACTF128 $0x01, Y9, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X10, Y3
+	VEXTRACTF128 $0x01, Y10, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VMOVUPD      Y1, 2560(DI)
+	VMOVUPD      Y2, 2592(DI)
+	VMOVUPD      Y11, 3584(DI)
+	VMOVUPD      Y12, 3616(DI)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
 	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000008, R9
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
+	JLT          act2_few
+	VMOVUPS      (BX), Y1
+	VXORPS       table5<>+0(SB), Y1, Y1
+	VMOVUPS      1024(BX), Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	MOVQ         AX, R13
+	MOVQ         CX, R14
+	MOVQ         DX, R15
+	MOVQ         R9, R11
+	SUBQ         $0x00000004, R11
+	JLT          act2_odd_rest
+
+act2_odd_rows:
+	VADDPS      (R13), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14), Y12, Y12
+	VMOVUPS     Y12, (R15)
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y11, Y4
+	VADDPS      (R13)(SI*1), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14)(SI*1), Y12, Y12
+	VMOVUPS     Y12, (R15)(SI*1)
+	VADDPS      Y12, Y5, Y5
+	VFMADD231PS Y12, Y11, Y6
+	VADDPS      (R13)(SI*2), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14)(SI*2), Y12, Y12
+	VMOVUPS     Y12, (R15)(SI*2)
+	VADDPS      Y12, Y7, Y7
+	VFMADD231PS Y12, Y11, Y8
+	VADDPS      (R13)(R8*1), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14)(R8*1), Y12, Y12
+	VMOVUPS     Y12, (R15)(R8*1)
+	VADDPS      Y12, Y9, Y9
+	VFMADD231PS Y12, Y11, Y10
+	LEAQ        (R13)(SI*4), R13
+	LEAQ        (R14)(SI*4), R14
+	LEAQ        (R15)(SI*4), R15
+	SUBQ        $0x00000004, R11
+	JGE         act2_odd_rows
+
+act2_odd_rest:
+	ADDQ $0x00000004, R11
+	JZ   act2_odd_summed
+
+act2_odd_row:
+	VADDPS      (R13), Y1, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y12, Y0, Y12
+	VPCMPGTD    table6<>+0(SB), Y12, Y12
+	VANDPS      (R14), Y12, Y12
+	VMOVUPS     Y12, (R15)
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y11, Y4
+	ADDQ        SI, R13
+	ADDQ        SI, R14
+	ADDQ        SI, R15
+	DECQ        R11
+	JNZ         act2_odd_row
+
+act2_odd_summed:
+	VMOVUPD      2560(DI), Y1
+	VMOVUPD      2592(DI), Y2
+	VMOVUPD      3584(DI), Y11
+	VMOVUPD      3616(DI), Y12
+	VCVTPS2PD    X3, Y13
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y13, Y1, Y1
+	VADDPD       Y3, Y2, Y2
+	VCVTPS2PD    X4, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VCVTPS2PD    X5, Y3
+	VEXTRACTF128 $0x01, Y5, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X6, Y3
+	VEXTRACTF128 $0x01, Y6, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VCVTPS2PD    X7, Y3
+	VEXTRACTF128 $0x01, Y7, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X8, Y3
+	VEXTRACTF128 $0x01, Y8, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VCVTPS2PD    X9, Y3
+	VEXTRACTF128 $0x01, Y9, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X10, Y3
+	VEXTRACTF128 $0x01, Y10, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y11, Y11
+	VADDPD       Y4, Y12, Y12
+	VMOVUPD      Y1, 2560(DI)
+	VMOVUPD      Y2, 2592(DI)
+	VMOVUPD      Y11, 3584(DI)
+	VMOVUPD      Y12, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
 	JGE          act2_channels
 
-act2_tail:
-	ADDQ    $0x00000008, R9
+act2_few:
+	ADDQ    $0x00000008, R12
 	JZ      act2_end
 	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
+	SUBQ    R12, R10
+	LEAQ    masks<>+0(SB), R11
+	VMOVUPS (R11)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 1024(BX), Y3
-	VMOVUPS 1536(BX), Y4
-	VMOVUPS 2048(BX), Y5
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DX, R11
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VMOVUPS 1024(BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	MOVQ    AX, R10
+	MOVQ    CX, R12
+	MOVQ    DX, R13
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act2_masked_rest
 
-act2_few_row:
-	VMASKMOVPS   (R9), Y0, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVAPS      Y6, Y7
-	VFMADD213PS  Y3, Y2, Y7
-	VMASKMOVPS   (R10), Y0, Y8
-	VXORPS       Y9, Y9, Y9
-	VCMPPS       $0x1e, Y9, Y7, Y9
-	VANDPS       Y9, Y8, Y8
-	VBROADCASTSS constant0<>+0(SB), Y9
-	VCMPPS       $0x11, Y9, Y7, Y7
-	VANDPS       Y7, Y8, Y8
-	VFMADD213PS  Y5, Y4, Y6
-	VFMADD231PS  Y8, Y2, Y6
-	VMASKMOVPS   Y6, Y0, (R11)
-	ADDQ         DI, R9
-	ADDQ         DI, R10
-	ADDQ         DI, R11
-	DECQ         R8
-	JNZ          act2_few_row
+act2_masked_rows:
+	VMASKMOVPS  (R10), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
+	VANDPS      Y14, Y13, Y13
+	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)
+	VADDPS      Y13, Y3, Y3
+	VFMADD231PS Y13, Y11, Y4
+	VMASKMOVPS  (R10)(SI*1), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12)(SI*1), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
+	VANDPS      Y14, Y13, Y13
+	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)(SI*1)
+	VADDPS      Y13, Y5, Y5
+	VFMADD231PS Y13, Y11, Y6
+	VMASKMOVPS  (R10)(SI*2), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12)(SI*2), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
+	VANDPS      Y14, Y13, Y13
+	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)(SI*2)
+	VADDPS      Y13, Y7, Y7
+	VFMADD231PS Y13, Y11, Y8
+	VMASKMOVPS  (R10)(R8*1), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12)(R8*1), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
+	VANDPS      Y14, Y13, Y13
+	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)(R8*1)
+	VADDPS      Y13, Y9, Y9
+	VFMADD231PS Y13, Y11, Y10
+	LEAQ        (R10)(SI*4), R10
+	LEAQ        (R12)(SI*4), R12
+	LEAQ        (R13)(SI*4), R13
+	SUBQ        $0x00000004, R11
+	JGE         act2_masked_rows
+
+act2_masked_rest:
+	ADDQ $0x00000004, R11
+	JZ   act2_masked_summed
+
+act2_masked_row:
+	VMASKMOVPS  (R10), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVAPS     Y2, Y12
+	VFMADD231PS 512(BX), Y11, Y12
+	VMASKMOVPS  (R12), Y0, Y13
+	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
+	VANDPS      Y14, Y13, Y13
+	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
+	VANDPS      Y12, Y13, Y13
+	VMASKMOVPS  Y13, Y0, (R13)
+	VADDPS      Y13, Y3, Y3
+	VFMADD231PS Y13, Y11, Y4
+	ADDQ        SI, R10
+	ADDQ        SI, R12
+	ADDQ        SI, R13
+	DECQ        R11
+	JNZ         act2_masked_row
+
+act2_masked_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y1
+	VMOVUPD      3584(DI), Y2
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X3, Y12
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X4, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VCVTPS2PD    X5, Y3
+	VEXTRACTF128 $0x01, Y5, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPS2PD    X6, Y3
+	VEXTRACTF128 $0x01, Y6, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VCVTPS2PD    X7, Y3
+	VEXTRACTF128 $0x01, Y7, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPS2PD    X8, Y3
+	VEXTRACTF128 $0x01, Y8, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VCVTPS2PD    X9, Y3
+	VEXTRACTF128 $0x01, Y9, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y0, Y0
+	VADDPD       Y4, Y1, Y1
+	VCVTPS2PD    X10, Y3
+	VEXTRACTF128 $0x01, Y10, X4
+	VCVTPS2PD    X4, Y4
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y4, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y1, 2592(DI)
+	VMOVUPD      Y2, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
 	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
 
 act2_end:
 	VZEROUPPER
@@ -6349,110 +13163,557 @@ act2_end:
 act3_begin:
 	MOVQ  x_base+24(FP), AX
 	MOVQ  dy_base+48(FP), CX
-	MOVQ  dx_base+88(FP), DX
+	MOVQ  dz_base+88(FP), DX
 	MOVQ  s+72(FP), BX
-	MOVQ  BX, SI
-	MOVQ  stride+16(FP), DI
-	SHLQ  $0x02, DI
-	MOVQ  rows+0(FP), R8
-	TESTQ R8, R8
+	MOVQ  stride+16(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  BX, DI
+	LEAQ  (SI)(SI*2), R8
+	MOVQ  rows+0(FP), R9
+	TESTQ R9, R9
 	JLE   act3_end
-	MOVQ  n+8(FP), R9
-	SUBQ  $0x00000008, R9
-	JLT   act3_tail
+	MOVQ  SI, R10
+	SHLQ  $0x04, R10
+	MOVQ  n+8(FP), R12
+	SUBQ  $0x00000008, R12
+	JLT   act3_few
 
+	// Every second eight channels begin a line of the cache.
 act3_channels:
 	VMOVUPS (BX), Y0
-	VMOVUPS 512(BX), Y1
-	VMOVUPS 1024(BX), Y2
-	VMOVUPS 1536(BX), Y3
-	VMOVUPS 2048(BX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    DX, R12
-	MOVQ    R8, R13
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    AX, R13
+	MOVQ    CX, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act3_even_rest
 
-act3_eight_row:
-	VMOVUPS      (R10), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMOVAPS      Y5, Y6
-	VFMADD213PS  Y2, Y1, Y6
-	VMOVUPS      (R11), Y7
-	VBROADCASTSS constant3<>+0(SB), Y8
-	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS constant4<>+0(SB), Y9
-	VADDPS       Y9, Y8, Y8
-	VBROADCASTSS constant1<>+0(SB), Y9
-	VCMPPS       $0x1e, Y9, Y6, Y9
-	VBROADCASTSS constant5<>+0(SB), Y10
-	VBLENDVPS    Y9, Y10, Y8, Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constant6<>+0(SB), Y8
-	VCMPPS       $0x11, Y8, Y6, Y6
-	VANDNPS      Y7, Y6, Y7
-	VFMADD213PS  Y4, Y3, Y5
-	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y5, (R12)
-	ADDQ         DI, R10
-	ADDQ         DI, R11
-	ADDQ         DI, R12
-	DECQ         R13
-	JNZ          act3_eight_row
+act3_even_rows:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	VADDPS       (R13)(SI*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*1), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)(SI*1)
+	VADDPS       Y11, Y3, Y3
+	VFMADD231PS  Y11, Y9, Y4
+	VADDPS       (R13)(SI*2), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*2), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)(SI*2)
+	VADDPS       Y11, Y5, Y5
+	VFMADD231PS  Y11, Y9, Y6
+	VADDPS       (R13)(R8*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(R8*1), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)(R8*1)
+	VADDPS       Y11, Y7, Y7
+	VFMADD231PS  Y11, Y9, Y8
+	LEAQ         (R13)(R10*1), BP
+	PREFETCHT0   (BP)
+	PREFETCHT0   (BP)(SI*1)
+	PREFETCHT0   (BP)(SI*2)
+	PREFETCHT0   (BP)(R8*1)
+	LEAQ         (R13)(SI*4), R13
+	LEAQ         (R14)(R10*1), BP
+	PREFETCHT0   (BP)
+	PREFETCHT0   (BP)(SI*1)
+	PREFETCHT0   (BP)(SI*2)
+	PREFETCHT0   (BP)(R8*1)
+	LEAQ         (R14)(SI*4), R14
+	LEAQ         (R15)(SI*4), R15
+	SUBQ         $0x00000004, R11
+	JGE          act3_even_rows
+
+act3_even_rest:
+	ADDQ $0x00000004, R11
+	JZ   act3_even_summed
+
+act3_even_row:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	ADDQ         SI, R13
+	ADDQ         SI, R14
+	ADDQ         SI, R15
+	DECQ         R11
+	JNZ          act3_even_row
+
+act3_even_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y9
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y9, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
 	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000008, R9
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
+	JLT          act3_few
+	VMOVUPS      (BX), Y0
+	VXORPS       table5<>+0(SB), Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	MOVQ         AX, R13
+	MOVQ         CX, R14
+	MOVQ         DX, R15
+	MOVQ         R9, R11
+	SUBQ         $0x00000004, R11
+	JLT          act3_odd_rest
+
+act3_odd_rows:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	VADDPS       (R13)(SI*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*1), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)(SI*1)
+	VADDPS       Y11, Y3, Y3
+	VFMADD231PS  Y11, Y9, Y4
+	VADDPS       (R13)(SI*2), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*2), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)(SI*2)
+	VADDPS       Y11, Y5, Y5
+	VFMADD231PS  Y11, Y9, Y6
+	VADDPS       (R13)(R8*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(R8*1), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)(R8*1)
+	VADDPS       Y11, Y7, Y7
+	VFMADD231PS  Y11, Y9, Y8
+	LEAQ         (R13)(SI*4), R13
+	LEAQ         (R14)(SI*4), R14
+	LEAQ         (R15)(SI*4), R15
+	SUBQ         $0x00000004, R11
+	JGE          act3_odd_rows
+
+act3_odd_rest:
+	ADDQ $0x00000004, R11
+	JZ   act3_odd_summed
+
+act3_odd_row:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant7<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant8<>+0(SB), Y13
+	VADDPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
+	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
+	VANDNPS      Y11, Y10, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	ADDQ         SI, R13
+	ADDQ         SI, R14
+	ADDQ         SI, R15
+	DECQ         R11
+	JNZ          act3_odd_row
+
+act3_odd_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y9
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y9, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
 	JGE          act3_channels
 
-act3_tail:
-	ADDQ    $0x00000008, R9
+act3_few:
+	ADDQ    $0x00000008, R12
 	JZ      act3_end
 	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
+	SUBQ    R12, R10
+	LEAQ    masks<>+0(SB), R11
+	VMOVUPS (R11)(R10*4), Y0
 	VMOVUPS (BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 1024(BX), Y3
-	VMOVUPS 1536(BX), Y4
-	VMOVUPS 2048(BX), Y5
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DX, R11
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    AX, R10
+	MOVQ    CX, R12
+	MOVQ    DX, R13
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act3_masked_rest
 
-act3_few_row:
-	VMASKMOVPS   (R9), Y0, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVAPS      Y6, Y7
-	VFMADD213PS  Y3, Y2, Y7
-	VMASKMOVPS   (R10), Y0, Y8
-	VBROADCASTSS constant3<>+0(SB), Y9
-	VMULPS       Y9, Y7, Y9
-	VBROADCASTSS constant4<>+0(SB), Y10
-	VADDPS       Y10, Y9, Y9
-	VBROADCASTSS constant1<>+0(SB), Y10
-	VCMPPS       $0x1e, Y10, Y7, Y10
-	VBROADCASTSS constant5<>+0(SB), Y11
-	VBLENDVPS    Y10, Y11, Y9, Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS constant6<>+0(SB), Y9
-	VCMPPS       $0x11, Y9, Y7, Y7
-	VANDNPS      Y8, Y7, Y8
-	VFMADD213PS  Y5, Y4, Y6
-	VFMADD231PS  Y8, Y2, Y6
-	VMASKMOVPS   Y6, Y0, (R11)
-	ADDQ         DI, R9
-	ADDQ         DI, R10
-	ADDQ         DI, R11
-	DECQ         R8
-	JNZ          act3_few_row
+act3_masked_rows:
+	VMASKMOVPS   (R10), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12), Y0, Y12
+	VBROADCASTSS constant7<>+0(SB), Y13
+	VMULPS       Y13, Y11, Y13
+	VBROADCASTSS constant8<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
+	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
+	VANDNPS      Y12, Y11, Y12
+	VMASKMOVPS   Y12, Y0, (R13)
+	VADDPS       Y12, Y2, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	VMASKMOVPS   (R10)(SI*1), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12)(SI*1), Y0, Y12
+	VBROADCASTSS constant7<>+0(SB), Y13
+	VMULPS       Y13, Y11, Y13
+	VBROADCASTSS constant8<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
+	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
+	VANDNPS      Y12, Y11, Y12
+	VMASKMOVPS   Y12, Y0, (R13)(SI*1)
+	VADDPS       Y12, Y4, Y4
+	VFMADD231PS  Y12, Y10, Y5
+	VMASKMOVPS   (R10)(SI*2), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12)(SI*2), Y0, Y12
+	VBROADCASTSS constant7<>+0(SB), Y13
+	VMULPS       Y13, Y11, Y13
+	VBROADCASTSS constant8<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
+	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
+	VANDNPS      Y12, Y11, Y12
+	VMASKMOVPS   Y12, Y0, (R13)(SI*2)
+	VADDPS       Y12, Y6, Y6
+	VFMADD231PS  Y12, Y10, Y7
+	VMASKMOVPS   (R10)(R8*1), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12)(R8*1), Y0, Y12
+	VBROADCASTSS constant7<>+0(SB), Y13
+	VMULPS       Y13, Y11, Y13
+	VBROADCASTSS constant8<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
+	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
+	VANDNPS      Y12, Y11, Y12
+	VMASKMOVPS   Y12, Y0, (R13)(R8*1)
+	VADDPS       Y12, Y8, Y8
+	VFMADD231PS  Y12, Y10, Y9
+	LEAQ         (R10)(SI*4), R10
+	LEAQ         (R12)(SI*4), R12
+	LEAQ         (R13)(SI*4), R13
+	SUBQ         $0x00000004, R11
+	JGE          act3_masked_rows
+
+act3_masked_rest:
+	ADDQ $0x00000004, R11
+	JZ   act3_masked_summed
+
+act3_masked_row:
+	VMASKMOVPS   (R10), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12), Y0, Y12
+	VBROADCASTSS constant7<>+0(SB), Y13
+	VMULPS       Y13, Y11, Y13
+	VBROADCASTSS constant8<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
+	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
+	VANDNPS      Y12, Y11, Y12
+	VMASKMOVPS   Y12, Y0, (R13)
+	VADDPS       Y12, Y2, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	ADDQ         SI, R10
+	ADDQ         SI, R12
+	ADDQ         SI, R13
+	DECQ         R11
+	JNZ          act3_masked_row
+
+act3_masked_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y1
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X2, Y12
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X4, Y2
+	VEXTRACTF128 $0x01, Y4, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X5, Y2
+	VEXTRACTF128 $0x01, Y5, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X6, Y2
+	VEXTRACTF128 $0x01, Y6, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X7, Y2
+	VEXTRACTF128 $0x01, Y7, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X8, Y2
+	VEXTRACTF128 $0x01, Y8, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X9, Y2
+	VEXTRACTF128 $0x01, Y9, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y1, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
 	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
 
 act3_end:
 	VZEROUPPER
@@ -6461,109 +13722,663 @@ act3_end:
 act4_begin:
 	MOVQ  x_base+24(FP), AX
 	MOVQ  dy_base+48(FP), CX
-	MOVQ  dx_base+88(FP), DX
+	MOVQ  dz_base+88(FP), DX
+	MOVQ  s+72(FP), BX
+	MOVQ  stride+16(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  BX, DI
+	LEAQ  (SI)(SI*2), R8
+	MOVQ  rows+0(FP), R9
+	TESTQ R9, R9
+	JLE   act4_end
+	MOVQ  SI, R10
+	SHLQ  $0x04, R10
+	MOVQ  n+8(FP), R12
+	SUBQ  $0x00000008, R12
+	JLT   act4_few
+
+	// Every second eight channels begin a line of the cache.
+act4_channels:
+	VMOVUPS (BX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    AX, R13
+	MOVQ    CX, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act4_even_rest
+
+act4_even_rows:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	VADDPS       (R13)(SI*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*1), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)(SI*1)
+	VADDPS       Y11, Y3, Y3
+	VFMADD231PS  Y11, Y9, Y4
+	VADDPS       (R13)(SI*2), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*2), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)(SI*2)
+	VADDPS       Y11, Y5, Y5
+	VFMADD231PS  Y11, Y9, Y6
+	VADDPS       (R13)(R8*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(R8*1), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)(R8*1)
+	VADDPS       Y11, Y7, Y7
+	VFMADD231PS  Y11, Y9, Y8
+	LEAQ         (R13)(R10*1), BP
+	PREFETCHT0   (BP)
+	PREFETCHT0   (BP)(SI*1)
+	PREFETCHT0   (BP)(SI*2)
+	PREFETCHT0   (BP)(R8*1)
+	LEAQ         (R13)(SI*4), R13
+	LEAQ         (R14)(R10*1), BP
+	PREFETCHT0   (BP)
+	PREFETCHT0   (BP)(SI*1)
+	PREFETCHT0   (BP)(SI*2)
+	PREFETCHT0   (BP)(R8*1)
+	LEAQ         (R14)(SI*4), R14
+	LEAQ         (R15)(SI*4), R15
+	SUBQ         $0x00000004, R11
+	JGE          act4_even_rows
+
+act4_even_rest:
+	ADDQ $0x00000004, R11
+	JZ   act4_even_summed
+
+act4_even_row:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	ADDQ         SI, R13
+	ADDQ         SI, R14
+	ADDQ         SI, R15
+	DECQ         R11
+	JNZ          act4_even_row
+
+act4_even_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y9
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y9, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
+	JLT          act4_few
+	VMOVUPS      (BX), Y0
+	VXORPS       table5<>+0(SB), Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	MOVQ         AX, R13
+	MOVQ         CX, R14
+	MOVQ         DX, R15
+	MOVQ         R9, R11
+	SUBQ         $0x00000004, R11
+	JLT          act4_odd_rest
+
+act4_odd_rows:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	VADDPS       (R13)(SI*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*1), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)(SI*1)
+	VADDPS       Y11, Y3, Y3
+	VFMADD231PS  Y11, Y9, Y4
+	VADDPS       (R13)(SI*2), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(SI*2), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)(SI*2)
+	VADDPS       Y11, Y5, Y5
+	VFMADD231PS  Y11, Y9, Y6
+	VADDPS       (R13)(R8*1), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14)(R8*1), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)(R8*1)
+	VADDPS       Y11, Y7, Y7
+	VFMADD231PS  Y11, Y9, Y8
+	LEAQ         (R13)(SI*4), R13
+	LEAQ         (R14)(SI*4), R14
+	LEAQ         (R15)(SI*4), R15
+	SUBQ         $0x00000004, R11
+	JGE          act4_odd_rows
+
+act4_odd_rest:
+	ADDQ $0x00000004, R11
+	JZ   act4_odd_summed
+
+act4_odd_row:
+	VADDPS       (R13), Y0, Y9
+	VMOVUPS      1024(BX), Y10
+	VFMADD231PS  512(BX), Y9, Y10
+	VMOVUPS      (R14), Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
+	VANDPS       Y12, Y11, Y11
+	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
+	VANDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R15)
+	VADDPS       Y11, Y1, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	ADDQ         SI, R13
+	ADDQ         SI, R14
+	ADDQ         SI, R15
+	DECQ         R11
+	JNZ          act4_odd_row
+
+act4_odd_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y9
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X1, Y12
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X6, Y1
+	VEXTRACTF128 $0x01, Y6, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VCVTPS2PD    X7, Y1
+	VEXTRACTF128 $0x01, Y7, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       Y2, Y9, Y9
+	VCVTPS2PD    X8, Y1
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y1, Y10, Y10
+	VADDPD       Y2, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y9, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000008, R12
+	JGE          act4_channels
+
+act4_few:
+	ADDQ    $0x00000008, R12
+	JZ      act4_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R12, R10
+	LEAQ    masks<>+0(SB), R11
+	VMOVUPS (R11)(R10*4), Y0
+	VMOVUPS (BX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    AX, R10
+	MOVQ    CX, R12
+	MOVQ    DX, R13
+	MOVQ    R9, R11
+	SUBQ    $0x00000004, R11
+	JLT     act4_masked_rest
+
+act4_masked_rows:
+	VMASKMOVPS   (R10), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12), Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
+	VANDPS       Y11, Y12, Y12
+	VMASKMOVPS   Y12, Y0, (R13)
+	VADDPS       Y12, Y2, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	VMASKMOVPS   (R10)(SI*1), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12)(SI*1), Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
+	VANDPS       Y11, Y12, Y12
+	VMASKMOVPS   Y12, Y0, (R13)(SI*1)
+	VADDPS       Y12, Y4, Y4
+	VFMADD231PS  Y12, Y10, Y5
+	VMASKMOVPS   (R10)(SI*2), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12)(SI*2), Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
+	VANDPS       Y11, Y12, Y12
+	VMASKMOVPS   Y12, Y0, (R13)(SI*2)
+	VADDPS       Y12, Y6, Y6
+	VFMADD231PS  Y12, Y10, Y7
+	VMASKMOVPS   (R10)(R8*1), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12)(R8*1), Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
+	VANDPS       Y11, Y12, Y12
+	VMASKMOVPS   Y12, Y0, (R13)(R8*1)
+	VADDPS       Y12, Y8, Y8
+	VFMADD231PS  Y12, Y10, Y9
+	LEAQ         (R10)(SI*4), R10
+	LEAQ         (R12)(SI*4), R12
+	LEAQ         (R13)(SI*4), R13
+	SUBQ         $0x00000004, R11
+	JGE          act4_masked_rows
+
+act4_masked_rest:
+	ADDQ $0x00000004, R11
+	JZ   act4_masked_summed
+
+act4_masked_row:
+	VMASKMOVPS   (R10), Y0, Y10
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      1024(BX), Y11
+	VFMADD231PS  512(BX), Y10, Y11
+	VMASKMOVPS   (R12), Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y12
+	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
+	VANDPS       Y11, Y12, Y12
+	VMASKMOVPS   Y12, Y0, (R13)
+	VADDPS       Y12, Y2, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	ADDQ         SI, R10
+	ADDQ         SI, R12
+	ADDQ         SI, R13
+	DECQ         R11
+	JNZ          act4_masked_row
+
+act4_masked_summed:
+	VMOVUPD      2560(DI), Y0
+	VMOVUPD      2592(DI), Y1
+	VMOVUPD      3584(DI), Y10
+	VMOVUPD      3616(DI), Y11
+	VCVTPS2PD    X2, Y12
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y12, Y0, Y0
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X4, Y2
+	VEXTRACTF128 $0x01, Y4, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X5, Y2
+	VEXTRACTF128 $0x01, Y5, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X6, Y2
+	VEXTRACTF128 $0x01, Y6, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X7, Y2
+	VEXTRACTF128 $0x01, Y7, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VCVTPS2PD    X8, Y2
+	VEXTRACTF128 $0x01, Y8, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VCVTPS2PD    X9, Y2
+	VEXTRACTF128 $0x01, Y9, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y3, Y11, Y11
+	VMOVUPD      Y0, 2560(DI)
+	VMOVUPD      Y1, 2592(DI)
+	VMOVUPD      Y10, 3584(DI)
+	VMOVUPD      Y11, 3616(DI)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, DI
+
+act4_end:
+	VZEROUPPER
+	RET
+
+DATA table6<>+0(SB)/4, $0x3f400000
+DATA table6<>+4(SB)/4, $0x3f400000
+DATA table6<>+8(SB)/4, $0x3f400000
+DATA table6<>+12(SB)/4, $0x3f400000
+DATA table6<>+16(SB)/4, $0x3f400000
+DATA table6<>+20(SB)/4, $0x3f400000
+DATA table6<>+24(SB)/4, $0x3f400000
+DATA table6<>+28(SB)/4, $0x3f400000
+GLOBL table6<>(SB), RODATA|NOPTR, $32
+
+// func normBackwardApplyAVX2(rows int, n int, stride int, x []float32, dz []float32, s *float32, dx []float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·normBackwardApplyAVX2(SB), NOSPLIT, $0-104
+	MOVQ  x_base+24(FP), AX
+	MOVQ  dz_base+48(FP), CX
+	MOVQ  dx_base+80(FP), DX
 	MOVQ  s+72(FP), BX
 	MOVQ  BX, SI
 	MOVQ  stride+16(FP), DI
 	SHLQ  $0x02, DI
-	MOVQ  rows+0(FP), R8
-	TESTQ R8, R8
-	JLE   act4_end
-	MOVQ  n+8(FP), R9
-	SUBQ  $0x00000008, R9
-	JLT   act4_tail
+	MOVQ  DI, R8
+	SHLQ  $0x04, R8
+	MOVQ  rows+0(FP), R9
+	MOVQ  n+8(FP), R10
+	TESTQ R9, R9
+	JLE   channels_end
+	SUBQ  $0x00000010, R10
+	JLT   channels_tail
 
-act4_channels:
+channels_sixteen:
 	VMOVUPS (BX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
 	VMOVUPS 512(BX), Y1
-	VMOVUPS 1024(BX), Y2
+	VMOVUPS 1536(BX), Y2
+	VMOVUPS 2048(BX), Y3
+	VMOVUPS 32(BX), Y4
+	VXORPS  table5<>+0(SB), Y4, Y4
+	VMOVUPS 544(BX), Y5
+	VMOVUPS 1568(BX), Y6
+	VMOVUPS 2080(BX), Y7
+	MOVQ    AX, R11
+	MOVQ    CX, R12
+	MOVQ    DX, R13
+	MOVQ    R9, R14
+
+channels_sixteen_row:
+	PREFETCHT0  (R11)(R8*1)
+	PREFETCHT0  (R12)(R8*1)
+	PREFETCHT0  (R13)(R8*1)
+	VADDPS      (R11), Y0, Y8
+	VFMADD213PS Y3, Y2, Y8
+	VFMADD231PS (R12), Y1, Y8
+	VMOVUPS     Y8, (R13)
+	VADDPS      32(R11), Y4, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VFMADD231PS 32(R12), Y5, Y8
+	VMOVUPS     Y8, 32(R13)
+	ADDQ        DI, R11
+	ADDQ        DI, R12
+	ADDQ        DI, R13
+	DECQ        R14
+	JNZ         channels_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000010, R10
+	JGE         channels_sixteen
+
+channels_tail:
+	ADDQ    $0x00000008, R10
+	JLT     channels_few
+	VMOVUPS (BX), Y0
+	VXORPS  table5<>+0(SB), Y0, Y0
+	VMOVUPS 512(BX), Y1
+	VMOVUPS 1536(BX), Y2
+	VMOVUPS 2048(BX), Y3
+	MOVQ    AX, R11
+	MOVQ    CX, R12
+	MOVQ    DX, R13
+	MOVQ    R9, R14
+
+channels_eight_row:
+	PREFETCHT0  (R11)(R8*1)
+	PREFETCHT0  (R12)(R8*1)
+	PREFETCHT0  (R13)(R8*1)
+	VADDPS      (R11), Y0, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VFMADD231PS (R12), Y1, Y4
+	VMOVUPS     Y4, (R13)
+	ADDQ        DI, R11
+	ADDQ        DI, R12
+	ADDQ        DI, R13
+	DECQ        R14
+	JNZ         channels_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000008, R10
+
+channels_few:
+	ADDQ    $0x00000008, R10
+	JZ      channels_end
+	MOVQ    $0x00000008, R11
+	SUBQ    R10, R11
+	LEAQ    masks<>+0(SB), R10
+	VMOVUPS (R10)(R11*4), Y0
+	VMOVUPS (BX), Y1
+	VXORPS  table5<>+0(SB), Y1, Y1
+	VMOVUPS 512(BX), Y2
 	VMOVUPS 1536(BX), Y3
 	VMOVUPS 2048(BX), Y4
 	MOVQ    AX, R10
 	MOVQ    CX, R11
 	MOVQ    DX, R12
-	MOVQ    R8, R13
 
-act4_eight_row:
-	VMOVUPS      (R10), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMOVAPS      Y5, Y6
-	VFMADD213PS  Y2, Y1, Y6
-	VMOVUPS      (R11), Y7
-	VBROADCASTSS constant2<>+0(SB), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constant6<>+0(SB), Y8
-	VCMPPS       $0x1e, Y8, Y6, Y8
-	VANDPS       Y8, Y7, Y7
-	VBROADCASTSS constant1<>+0(SB), Y8
-	VCMPPS       $0x11, Y8, Y6, Y6
-	VANDPS       Y6, Y7, Y7
-	VFMADD213PS  Y4, Y3, Y5
-	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y5, (R12)
-	ADDQ         DI, R10
-	ADDQ         DI, R11
-	ADDQ         DI, R12
-	DECQ         R13
-	JNZ          act4_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000008, R9
-	JGE          act4_channels
+channels_masked_row:
+	PREFETCHT0  (R10)(R8*1)
+	PREFETCHT0  (R11)(R8*1)
+	PREFETCHT0  (R12)(R8*1)
+	VMASKMOVPS  (R10), Y0, Y5
+	VADDPS      Y1, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMASKMOVPS  (R11), Y0, Y6
+	VFMADD231PS Y6, Y2, Y5
+	VMASKMOVPS  Y5, Y0, (R12)
+	ADDQ        DI, R10
+	ADDQ        DI, R11
+	ADDQ        DI, R12
+	DECQ        R9
+	JNZ         channels_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000040, SI
 
-act4_tail:
-	ADDQ    $0x00000008, R9
-	JZ      act4_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
-	VMOVUPS (BX), Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 1024(BX), Y3
-	VMOVUPS 1536(BX), Y4
-	VMOVUPS 2048(BX), Y5
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DX, R11
-
-act4_few_row:
-	VMASKMOVPS   (R9), Y0, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVAPS      Y6, Y7
-	VFMADD213PS  Y3, Y2, Y7
-	VMASKMOVPS   (R10), Y0, Y8
-	VBROADCASTSS constant2<>+0(SB), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS constant6<>+0(SB), Y9
-	VCMPPS       $0x1e, Y9, Y7, Y9
-	VANDPS       Y9, Y8, Y8
-	VBROADCASTSS constant1<>+0(SB), Y9
-	VCMPPS       $0x11, Y9, Y7, Y7
-	VANDPS       Y7, Y8, Y8
-	VFMADD213PS  Y5, Y4, Y6
-	VFMADD231PS  Y8, Y2, Y6
-	VMASKMOVPS   Y6, Y0, (R11)
-	ADDQ         DI, R9
-	ADDQ         DI, R10
-	ADDQ         DI, R11
-	DECQ         R8
-	JNZ          act4_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, SI
-
-act4_end:
+channels_end:
 	VZEROUPPER
 	RET
 
 // func scaleShiftAVX2(rows int, n int, stride int, x []float32, s *float32, act uint8, y []float32)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·scaleShiftAVX2(SB), NOSPLIT, $0-88
 	MOVB    act+56(FP), AL
 	MOVBLZX AL, AX
@@ -6581,55 +14396,91 @@ TEXT ·scaleShiftAVX2(SB), NOSPLIT, $0-88
 	MOVQ    DX, BX
 	MOVQ    stride+16(FP), SI
 	SHLQ    $0x02, SI
-	MOVQ    rows+0(FP), DI
-	TESTQ   DI, DI
+	MOVQ    SI, DI
+	SHLQ    $0x04, DI
+	MOVQ    rows+0(FP), R8
+	MOVQ    n+8(FP), R9
+	TESTQ   R8, R8
 	JLE     act0_end
-	MOVQ    n+8(FP), R8
-	SUBQ    $0x00000008, R8
+	SUBQ    $0x00000010, R9
 	JLT     act0_tail
 
-act0_channels:
+act0_sixteen:
 	VMOVUPS 512(DX), Y0
 	VMOVUPS 1024(DX), Y1
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+	VMOVUPS 544(DX), Y2
+	VMOVUPS 1056(DX), Y3
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+act0_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     32(R10), Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act0_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act0_sixteen
+
+act0_tail:
+	ADDQ    $0x00000008, R9
+	JLT     act0_few
+	VMOVUPS 512(DX), Y0
+	VMOVUPS 1024(DX), Y1
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
 act0_eight_row:
-	VMOVUPS     (R9), Y2
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y2
 	VFMADD213PS Y1, Y0, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        SI, R9
+	VMOVUPS     Y2, (R11)
 	ADDQ        SI, R10
-	DECQ        R11
+	ADDQ        SI, R11
+	DECQ        R12
 	JNZ         act0_eight_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R8
-	JGE         act0_channels
+	SUBQ        $0x00000008, R9
 
-act0_tail:
-	ADDQ    $0x00000008, R8
+act0_few:
+	ADDQ    $0x00000008, R9
 	JZ      act0_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPS 512(DX), Y1
 	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	MOVQ    AX, R9
+	MOVQ    CX, R10
 
-act0_few_row:
-	VMASKMOVPS  (R8), Y0, Y3
+act0_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y0, Y3
 	VFMADD213PS Y2, Y1, Y3
-	VMASKMOVPS  Y3, Y0, (R9)
-	ADDQ        SI, R8
+	VMASKMOVPS  Y3, Y0, (R10)
 	ADDQ        SI, R9
-	DECQ        DI
-	JNZ         act0_few_row
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act0_masked_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
@@ -6640,65 +14491,102 @@ act0_end:
 	RET
 
 act1_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act1_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act1_tail
+	VXORPS Y0, Y0, Y0
+	MOVQ   x_base+24(FP), AX
+	MOVQ   y_base+64(FP), CX
+	MOVQ   s+48(FP), DX
+	MOVQ   DX, BX
+	MOVQ   stride+16(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   SI, DI
+	SHLQ   $0x04, DI
+	MOVQ   rows+0(FP), R8
+	MOVQ   n+8(FP), R9
+	TESTQ  R8, R8
+	JLE    act1_end
+	SUBQ   $0x00000010, R9
+	JLT    act1_tail
 
-act1_channels:
-	VMOVUPS 512(DX), Y0
-	VMOVUPS 1024(DX), Y1
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+act1_sixteen:
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	VMOVUPS 544(DX), Y3
+	VMOVUPS 1056(DX), Y4
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+act1_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y5
+	VFMADD213PS Y2, Y1, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     32(R10), Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     Y5, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act1_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act1_sixteen
+
+act1_tail:
+	ADDQ    $0x00000008, R9
+	JLT     act1_few
+	VMOVUPS 512(DX), Y1
+	VMOVUPS 1024(DX), Y2
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
 act1_eight_row:
-	VMOVUPS     (R9), Y2
-	VFMADD213PS Y1, Y0, Y2
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y2, Y3, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        SI, R9
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R10
-	DECQ        R11
+	ADDQ        SI, R11
+	DECQ        R12
 	JNZ         act1_eight_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R8
-	JGE         act1_channels
+	SUBQ        $0x00000008, R9
 
-act1_tail:
-	ADDQ    $0x00000008, R8
+act1_few:
+	ADDQ    $0x00000008, R9
 	JZ      act1_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y1
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	MOVQ    AX, R9
+	MOVQ    CX, R10
 
-act1_few_row:
-	VMASKMOVPS  (R8), Y0, Y3
-	VFMADD213PS Y2, Y1, Y3
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y3, Y4, Y3
-	VMASKMOVPS  Y3, Y0, (R9)
-	ADDQ        SI, R8
+act1_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y1, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMASKMOVPS  Y4, Y1, (R10)
 	ADDQ        SI, R9
-	DECQ        DI
-	JNZ         act1_few_row
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act1_masked_row
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
@@ -6709,302 +14597,456 @@ act1_end:
 	RET
 
 act2_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act2_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act2_tail
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         DX, BX
+	MOVQ         stride+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         SI, DI
+	SHLQ         $0x04, DI
+	MOVQ         rows+0(FP), R8
+	MOVQ         n+8(FP), R9
+	TESTQ        R8, R8
+	JLE          act2_end
+	SUBQ         $0x00000010, R9
+	JLT          act2_tail
 
-act2_channels:
-	VMOVUPS 512(DX), Y0
-	VMOVUPS 1024(DX), Y1
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+act2_sixteen:
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	VMOVUPS 544(DX), Y4
+	VMOVUPS 1056(DX), Y5
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act2_eight_row:
-	VMOVUPS      (R9), Y2
-	VFMADD213PS  Y1, Y0, Y2
-	VXORPS       Y3, Y3, Y3
-	VMAXPS       Y2, Y3, Y2
-	VBROADCASTSS constant0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      Y2, (R10)
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act2_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act2_channels
+act2_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (R11)
+	VMOVUPS     32(R10), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act2_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act2_sixteen
 
 act2_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act2_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	ADDQ    $0x00000008, R9
+	JLT     act2_few
+	VMOVUPS 512(DX), Y2
+	VMOVUPS 1024(DX), Y3
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act2_few_row:
-	VMASKMOVPS   (R8), Y0, Y3
-	VFMADD213PS  Y2, Y1, Y3
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS constant0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMASKMOVPS   Y3, Y0, (R9)
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act2_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+act2_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act2_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+act2_few:
+	ADDQ    $0x00000008, R9
+	JZ      act2_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y2
+	VMOVUPS 512(DX), Y3
+	VMOVUPS 1024(DX), Y4
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+
+act2_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y2, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMASKMOVPS  Y5, Y2, (R10)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act2_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
 
 act2_end:
 	VZEROUPPER
 	RET
 
 act3_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act3_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act3_tail
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         DX, BX
+	MOVQ         stride+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         SI, DI
+	SHLQ         $0x04, DI
+	MOVQ         rows+0(FP), R8
+	MOVQ         n+8(FP), R9
+	TESTQ        R8, R8
+	JLE          act3_end
+	SUBQ         $0x00000010, R9
+	JLT          act3_tail
 
-act3_channels:
-	VMOVUPS 512(DX), Y0
-	VMOVUPS 1024(DX), Y1
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+act3_sixteen:
+	VMOVUPS 512(DX), Y4
+	VMOVUPS 1024(DX), Y5
+	VMOVUPS 544(DX), Y6
+	VMOVUPS 1056(DX), Y7
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act3_eight_row:
-	VMOVUPS      (R9), Y2
-	VFMADD213PS  Y1, Y0, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VADDPS       Y3, Y2, Y3
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS constant0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS constant2<>+0(SB), Y2
-	VMULPS       Y2, Y3, Y2
-	VMOVUPS      Y2, (R10)
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act3_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act3_channels
+act3_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y8
+	VFMADD213PS Y5, Y4, Y8
+	VADDPS      Y0, Y8, Y9
+	VMAXPS      Y9, Y1, Y9
+	VMINPS      Y9, Y2, Y9
+	VMULPS      Y9, Y8, Y9
+	VMULPS      Y3, Y9, Y8
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     32(R10), Y8
+	VFMADD213PS Y7, Y6, Y8
+	VADDPS      Y0, Y8, Y9
+	VMAXPS      Y9, Y1, Y9
+	VMINPS      Y9, Y2, Y9
+	VMULPS      Y9, Y8, Y9
+	VMULPS      Y3, Y9, Y8
+	VMOVUPS     Y8, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act3_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act3_sixteen
 
 act3_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act3_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	ADDQ    $0x00000008, R9
+	JLT     act3_few
+	VMOVUPS 512(DX), Y4
+	VMOVUPS 1024(DX), Y5
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act3_few_row:
-	VMASKMOVPS   (R8), Y0, Y3
-	VFMADD213PS  Y2, Y1, Y3
-	VBROADCASTSS constant1<>+0(SB), Y4
-	VADDPS       Y4, Y3, Y4
-	VXORPS       Y5, Y5, Y5
-	VMAXPS       Y4, Y5, Y4
-	VBROADCASTSS constant0<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMULPS       Y4, Y3, Y4
-	VBROADCASTSS constant2<>+0(SB), Y3
-	VMULPS       Y3, Y4, Y3
-	VMASKMOVPS   Y3, Y0, (R9)
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act3_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+act3_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VADDPS      Y0, Y6, Y7
+	VMAXPS      Y7, Y1, Y7
+	VMINPS      Y7, Y2, Y7
+	VMULPS      Y7, Y6, Y7
+	VMULPS      Y3, Y7, Y6
+	VMOVUPS     Y6, (R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act3_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+act3_few:
+	ADDQ    $0x00000008, R9
+	JZ      act3_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y4
+	VMOVUPS 512(DX), Y5
+	VMOVUPS 1024(DX), Y6
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+
+act3_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y4, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y8
+	VMAXPS      Y8, Y1, Y8
+	VMINPS      Y8, Y2, Y8
+	VMULPS      Y8, Y7, Y8
+	VMULPS      Y3, Y8, Y7
+	VMASKMOVPS  Y7, Y4, (R10)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act3_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
 
 act3_end:
 	VZEROUPPER
 	RET
 
 act4_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+64(FP), CX
-	MOVQ  s+48(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   act4_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
-	JLT   act4_tail
-
-act4_channels:
-	VMOVUPS 512(DX), Y0
-	VMOVUPS 1024(DX), Y1
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
-
-act4_eight_row:
-	VMOVUPS      (R9), Y2
-	VFMADD213PS  Y1, Y0, Y2
-	VBROADCASTSS constant1<>+0(SB), Y3
-	VADDPS       Y3, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VMAXPS       Y2, Y3, Y2
-	VBROADCASTSS constant0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
 	VBROADCASTSS constant2<>+0(SB), Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (R10)
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          act4_eight_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          act4_channels
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         DX, BX
+	MOVQ         stride+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         SI, DI
+	SHLQ         $0x04, DI
+	MOVQ         rows+0(FP), R8
+	MOVQ         n+8(FP), R9
+	TESTQ        R8, R8
+	JLE          act4_end
+	SUBQ         $0x00000010, R9
+	JLT          act4_tail
+
+act4_sixteen:
+	VMOVUPS 512(DX), Y4
+	VMOVUPS 1024(DX), Y5
+	VMOVUPS 544(DX), Y6
+	VMOVUPS 1056(DX), Y7
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+act4_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y8
+	VFMADD213PS Y5, Y4, Y8
+	VADDPS      Y0, Y8, Y8
+	VMAXPS      Y8, Y1, Y8
+	VMINPS      Y8, Y2, Y8
+	VMULPS      Y3, Y8, Y8
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     32(R10), Y8
+	VFMADD213PS Y7, Y6, Y8
+	VADDPS      Y0, Y8, Y8
+	VMAXPS      Y8, Y1, Y8
+	VMINPS      Y8, Y2, Y8
+	VMULPS      Y3, Y8, Y8
+	VMOVUPS     Y8, 32(R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act4_sixteen_row
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         act4_sixteen
 
 act4_tail:
-	ADDQ    $0x00000008, R8
-	JZ      act4_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	ADDQ    $0x00000008, R9
+	JLT     act4_few
+	VMOVUPS 512(DX), Y4
+	VMOVUPS 1024(DX), Y5
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-act4_few_row:
-	VMASKMOVPS   (R8), Y0, Y3
-	VFMADD213PS  Y2, Y1, Y3
-	VBROADCASTSS constant1<>+0(SB), Y4
-	VADDPS       Y4, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS constant0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VBROADCASTSS constant2<>+0(SB), Y4
-	VMULPS       Y4, Y3, Y3
-	VMASKMOVPS   Y3, Y0, (R9)
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          act4_few_row
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+act4_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VMOVUPS     (R10), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VADDPS      Y0, Y6, Y6
+	VMAXPS      Y6, Y1, Y6
+	VMINPS      Y6, Y2, Y6
+	VMULPS      Y3, Y6, Y6
+	VMOVUPS     Y6, (R11)
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         act4_eight_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+act4_few:
+	ADDQ    $0x00000008, R9
+	JZ      act4_end
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y4
+	VMOVUPS 512(DX), Y5
+	VMOVUPS 1024(DX), Y6
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+
+act4_masked_row:
+	PREFETCHT0  (R9)(DI*1)
+	PREFETCHT0  (R10)(DI*1)
+	VMASKMOVPS  (R9), Y4, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y7
+	VMAXPS      Y7, Y1, Y7
+	VMINPS      Y7, Y2, Y7
+	VMULPS      Y3, Y7, Y7
+	VMASKMOVPS  Y7, Y4, (R10)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	DECQ        R8
+	JNZ         act4_masked_row
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
 
 act4_end:
 	VZEROUPPER
 	RET
 
 // func sumRowsAVX2(rows int, n int, stride int, x []float32, sums *[128]float64)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x_base+24(FP), AX
 	MOVQ  sums+48(FP), CX
 	MOVQ  CX, DX
 	MOVQ  stride+16(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  rows+0(FP), SI
-	TESTQ SI, SI
+	MOVQ  BX, SI
+	SHLQ  $0x04, SI
+	MOVQ  rows+0(FP), DI
+	MOVQ  n+8(FP), R8
+	TESTQ DI, DI
 	JLE   channels_end
-	MOVQ  n+8(FP), DI
-	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000010, R8
 	JLT   channels_tail
 
-channels_channels:
+channels_sixteen:
 	VMOVUPD (DX), Y0
 	VMOVUPD 32(DX), Y1
-	MOVQ    AX, R8
-	MOVQ    SI, R9
+	VMOVUPD 64(DX), Y2
+	VMOVUPD 96(DX), Y3
+	MOVQ    AX, R9
+	MOVQ    DI, R10
 
-channels_eight_row:
-	VMOVUPS      (R8), Y2
-	VCVTPS2PD    X2, Y3
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	ADDQ         BX, R8
-	DECQ         R9
-	JNZ          channels_eight_row
-	VMOVUPD      Y0, (DX)
-	VMOVUPD      Y1, 32(DX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x00000008, DI
-	JGE          channels_channels
+channels_sixteen_row:
+	PREFETCHT0 (R9)(SI*1)
+	VCVTPS2PD  (R9), Y4
+	VCVTPS2PD  16(R9), Y5
+	VADDPD     Y4, Y0, Y0
+	VADDPD     Y5, Y1, Y1
+	VCVTPS2PD  32(R9), Y4
+	VCVTPS2PD  48(R9), Y5
+	VADDPD     Y4, Y2, Y2
+	VADDPD     Y5, Y3, Y3
+	ADDQ       BX, R9
+	DECQ       R10
+	JNZ        channels_sixteen_row
+	VMOVUPD    Y0, (DX)
+	VMOVUPD    Y1, 32(DX)
+	VMOVUPD    Y2, 64(DX)
+	VMOVUPD    Y3, 96(DX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000080, DX
+	SUBQ       $0x00000010, R8
+	JGE        channels_sixteen
 
 channels_tail:
-	ADDQ    $0x00000008, DI
+	ADDQ    $0x00000008, R8
+	JLT     channels_few
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	MOVQ    AX, R9
+	MOVQ    DI, R10
+
+channels_eight_row:
+	PREFETCHT0 (R9)(SI*1)
+	VCVTPS2PD  (R9), Y2
+	VCVTPS2PD  16(R9), Y3
+	VADDPD     Y2, Y0, Y0
+	VADDPD     Y3, Y1, Y1
+	ADDQ       BX, R9
+	DECQ       R10
+	JNZ        channels_eight_row
+	VMOVUPD    Y0, (DX)
+	VMOVUPD    Y1, 32(DX)
+	ADDQ       $0x00000020, AX
+	ADDQ       $0x00000020, CX
+	ADDQ       $0x00000040, DX
+	SUBQ       $0x00000008, R8
+
+channels_few:
+	ADDQ    $0x00000008, R8
 	JZ      channels_end
-	MOVQ    $0x00000008, R8
-	SUBQ    DI, R8
-	LEAQ    masks<>+0(SB), DI
-	VMOVUPS (DI)(R8*4), Y0
+	MOVQ    $0x00000008, R9
+	SUBQ    R8, R9
+	LEAQ    masks<>+0(SB), R8
+	VMOVUPS (R8)(R9*4), Y0
 	VMOVUPD (DX), Y1
 	VMOVUPD 32(DX), Y2
-	MOVQ    AX, DI
+	MOVQ    AX, R8
 
-channels_few_row:
-	VMASKMOVPS   (DI), Y0, Y3
+channels_masked_row:
+	PREFETCHT0   (R8)(SI*1)
+	VMASKMOVPS   (R8), Y0, Y3
 	VCVTPS2PD    X3, Y4
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
 	VADDPD       Y4, Y1, Y1
 	VADDPD       Y3, Y2, Y2
-	ADDQ         BX, DI
-	DECQ         SI
-	JNZ          channels_few_row
+	ADDQ         BX, R8
+	DECQ         DI
+	JNZ          channels_masked_row
 	VMOVUPD      Y1, (DX)
 	VMOVUPD      Y2, 32(DX)
 	ADDQ         $0x00000020, AX
@@ -7016,7 +15058,7 @@ channels_end:
 	RET
 
 // func dotRowsAVX2(rows int, n int, stride int, x []float32, y []float32, sums *[128]float64)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-80
 	MOVQ  x_base+24(FP), AX
 	MOVQ  y_base+48(FP), CX
@@ -7024,71 +15066,113 @@ TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-80
 	MOVQ  DX, BX
 	MOVQ  stride+16(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
+	MOVQ  SI, DI
+	SHLQ  $0x04, DI
+	MOVQ  rows+0(FP), R8
+	MOVQ  n+8(FP), R9
+	TESTQ R8, R8
 	JLE   channels_end
-	MOVQ  n+8(FP), R8
-	SUBQ  $0x00000008, R8
+	SUBQ  $0x00000010, R9
 	JLT   channels_tail
 
-channels_channels:
+channels_sixteen:
 	VMOVUPD (BX), Y0
 	VMOVUPD 32(BX), Y1
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-	MOVQ    DI, R11
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), Y3
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
 
-channels_eight_row:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      (R10), Y3
-	VCVTPS2PD    X2, Y4
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VCVTPS2PD    X3, Y5
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VFMADD231PD  Y4, Y5, Y0
-	VFMADD231PD  Y2, Y3, Y1
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          channels_eight_row
-	VMOVUPD      Y0, (BX)
-	VMOVUPD      Y1, 32(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R8
-	JGE          channels_channels
+channels_sixteen_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VCVTPS2PD   (R10), Y4
+	VCVTPS2PD   16(R10), Y5
+	VCVTPS2PD   (R11), Y6
+	VCVTPS2PD   16(R11), Y7
+	VFMADD231PD Y4, Y6, Y0
+	VFMADD231PD Y5, Y7, Y1
+	VCVTPS2PD   32(R10), Y4
+	VCVTPS2PD   48(R10), Y5
+	VCVTPS2PD   32(R11), Y6
+	VCVTPS2PD   48(R11), Y7
+	VFMADD231PD Y4, Y6, Y2
+	VFMADD231PD Y5, Y7, Y3
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         channels_sixteen_row
+	VMOVUPD     Y0, (BX)
+	VMOVUPD     Y1, 32(BX)
+	VMOVUPD     Y2, 64(BX)
+	VMOVUPD     Y3, 96(BX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000010, R9
+	JGE         channels_sixteen
 
 channels_tail:
-	ADDQ    $0x00000008, R8
+	ADDQ    $0x00000008, R9
+	JLT     channels_few
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	MOVQ    AX, R10
+	MOVQ    CX, R11
+	MOVQ    R8, R12
+
+channels_eight_row:
+	PREFETCHT0  (R10)(DI*1)
+	PREFETCHT0  (R11)(DI*1)
+	VCVTPS2PD   (R10), Y2
+	VCVTPS2PD   16(R10), Y3
+	VCVTPS2PD   (R11), Y4
+	VCVTPS2PD   16(R11), Y5
+	VFMADD231PD Y2, Y4, Y0
+	VFMADD231PD Y3, Y5, Y1
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	DECQ        R12
+	JNZ         channels_eight_row
+	VMOVUPD     Y0, (BX)
+	VMOVUPD     Y1, 32(BX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000008, R9
+
+channels_few:
+	ADDQ    $0x00000008, R9
 	JZ      channels_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
+	MOVQ    $0x00000008, R10
+	SUBQ    R9, R10
+	LEAQ    masks<>+0(SB), R9
+	VMOVUPS (R9)(R10*4), Y0
 	VMOVUPD (BX), Y1
 	VMOVUPD 32(BX), Y2
-	MOVQ    AX, R8
-	MOVQ    CX, R9
+	MOVQ    AX, R9
+	MOVQ    CX, R10
 
-channels_few_row:
-	VMASKMOVPS   (R8), Y0, Y3
-	VMASKMOVPS   (R9), Y0, Y4
-	VCVTPS2PD    X3, Y5
+channels_masked_row:
+	PREFETCHT0   (R9)(DI*1)
+	PREFETCHT0   (R10)(DI*1)
+	VMASKMOVPS   (R9), Y0, Y3
+	VCVTPS2PD    X3, Y4
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
-	VCVTPS2PD    X4, Y6
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y5, Y6, Y1
-	VFMADD231PD  Y3, Y4, Y2
-	ADDQ         SI, R8
+	VMASKMOVPS   (R10), Y0, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  Y3, Y5, Y2
 	ADDQ         SI, R9
-	DECQ         DI
-	JNZ          channels_few_row
+	ADDQ         SI, R10
+	DECQ         R8
+	JNZ          channels_masked_row
 	VMOVUPD      Y1, (BX)
 	VMOVUPD      Y2, 32(BX)
 	ADDQ         $0x00000020, AX

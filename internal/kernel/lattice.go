@@ -96,23 +96,31 @@ func (l *lattice) pixel(m int) (image, row, col int) {
 }
 
 // right is a right matrix: for tap p of the left one, value k and column c it is values[p.filter + k*ld + c], or
-// values[p.filter + c*ld + k] when it is transposed.
+// values[p.filter + c*ld + k] when it is transposed. With panels it is packed already.
 type right struct {
 	values     []float32
 	ld         int
 	transposed bool
+	panels     []float32
 }
 
-// multiply computes the indirect matrix of x times the cols columns of w, into y (+= with accumulate).
-func (l *lattice) multiply(x []float32, w right, cols int, accumulate bool, y []float32, ws *Workspace) {
+// multiply computes the indirect matrix of x times the cols columns of w, and what follows it, into y.
+func (l *lattice) multiply(x []float32, w right, cols int, e follow, y []float32, ws *Workspace) {
 	depth := len(l.taps) * l.depth
-	rows := min(blockValues/max(l.depth, 1), tableEntries/max(len(l.taps), 1))
-	rows = max(rows, 8*tileRows) / tileRows * tileRows
+	rows, wide := l.blockRows(), l.wide()
+	if e.then != nil {
+		rows = max(min(rows, e.rows)/tileRows, 1) * tileRows
+	}
 	group, count := l.blocking(rows)
-	wide := max(packedValues/max(depth, 1)/tileCols, 1) * tileCols
 	for first := 0; first < cols; first += wide {
 		n := min(wide, cols-first)
-		w.pack(l.taps, l.depth, first, n, grow(&ws.panels, (n+tileCols-1)/tileCols*tileCols*depth))
+		panels := w.panels
+		if panels == nil {
+			panels = grow(&ws.panels, (n+tileCols-1)/tileCols*tileCols*depth)
+			w.pack(l.taps, l.depth, first, n, panels)
+		} else {
+			panels = panels[first*depth:]
+		}
 		for from := 0; from < group*l.rows*l.cols; from += count {
 			var last block
 			for image := 0; image < l.images; image += group {
@@ -122,22 +130,46 @@ func (l *lattice) multiply(x []float32, w right, cols int, accumulate bool, y []
 					l.table(b, ws)
 					last = b
 				}
-				l.pass(b, first, n, x, image*l.inImage, y, l.out+image*l.outImage, accumulate, ws)
+				input := x[image*l.inImage:]
+				if e.in != nil {
+					input = e.in.block(input[:b.images*l.inImage], ws)
+				}
+				l.pass(b, first, n, input, panels, e, y, l.out+image*l.outImage, ws)
+				if e.then != nil {
+					e.then(image*l.rows*l.cols+from, b.count)
+				}
 			}
 		}
 	}
 }
 
+// wide is how many columns of the right matrix are packed at once.
+func (l *lattice) wide() int {
+	return max(packedValues/max(len(l.taps)*l.depth, 1)/tileCols, 1) * tileCols
+}
+
+// blockRows is how many rows of the left matrix are multiplied with all packed columns before the next.
+func (l *lattice) blockRows() int {
+	rows := min(blockValues/max(l.depth, 1), tableEntries/max(len(l.taps), 1))
+	return max(rows, 8*tileRows) / tileRows * tileRows
+}
+
 // pass multiplies the rows of a block with n packed columns.
 func (l *lattice) pass(
-	b block, first, n int, x []float32, x0 int, y []float32, y0 int, accumulate bool, ws *Workspace,
+	b block, first, n int, x, panels []float32, e follow, y []float32, y0 int, ws *Workspace,
 ) {
 	tiles, depth := (b.count+tileRows-1)/tileRows, len(l.taps)*l.depth
-	zero, waste := ws.zero(l.depth), ws.waste()
+	zero, waste := ws.zero(max(l.depth, tileCols)), ws.waste()
 	for j := 0; j < n; j += tileCols {
-		panel := ws.panels[j*depth:][:tileCols*depth]
-		multiplyRows(tiles, len(l.taps), l.depth, x[x0:], zero, ws.offsets, panel, y[y0+first+j:], waste, ws.outputs,
-			min(tileCols, n-j), accumulate)
+		shift, old, at := zero, []float32(nil), y0+first+j
+		if e.shift != nil {
+			shift = e.shift[first+j:]
+		}
+		if e.old != nil {
+			old = e.old[at:]
+		}
+		multiplyRows(tiles, len(l.taps), l.depth, x, zero, ws.offsets, panels[j*depth:], shift, old, y[at:], waste,
+			ws.outputs, min(tileCols, n-j), e.act)
 	}
 }
 

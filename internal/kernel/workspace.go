@@ -16,6 +16,13 @@ type Workspace struct {
 	gathered        []float32 // a transposed left matrix of few rows
 	gatheredOffsets []int
 	taps            []tap
+	shift           []float32 // an epilogue's, filled up to whole tiles
+	transformed     []float32 // tiles of Winograd's algorithm
+	products        []float32 // the same behind the products
+	strips          []strip
+	normed          []float32 // inputs with their norm applied
+	patch           []float32 // one tile at an edge
+	scratch         []float32 // a transform's own
 	runs            []run
 }
 

@@ -85,7 +85,39 @@ func (l lane) fma(m Mem, v, sum VecVirtual) {
 // constants are float32 numbers in all lanes, kept in the file's read-only data.
 var constants = map[float32]Mem{}
 
+// held are constants that a loop keeps in registers.
+var held = map[float32]VecVirtual{}
+
+// hold keeps constants in registers for the code up to release.
+func hold(values ...float32) {
+	for _, v := range values {
+		held[v] = bounds(v)
+	}
+}
+
+func release() { clear(held) }
+
+// tables are eight times the same number in memory, by its bits.
+var tables = map[uint32]Mem{}
+
+func table(bits uint32) Mem {
+	m, ok := tables[bits]
+	if !ok {
+		m = GLOBL(fmt.Sprintf("table%d", len(tables)), RODATA|NOPTR)
+		for i := range lanes {
+			DATA(4*i, U32(bits))
+		}
+		tables[bits] = m
+	}
+	return m
+}
+
+func eight(v float32) Mem { return table(math.Float32bits(v)) }
+
 func constant(v float32) VecVirtual {
+	if r, ok := held[v]; ok {
+		return r
+	}
 	m, ok := constants[v]
 	if !ok {
 		m = GLOBL(fmt.Sprintf("constant%d", len(constants)), RODATA|NOPTR)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -59,11 +60,26 @@ func (a activation) forward(v VecVirtual) {
 	}
 }
 
+// hold keeps the constants of forward in registers.
+func (a activation) hold() {
+	switch a.kind {
+	case relu:
+		hold(0)
+	case relu6:
+		hold(0, 6)
+	case hardSwish, hardSigmoid:
+		hold(3, 0, 6, 1.0/6)
+	}
+}
+
 // low computes v = max(v, bound) and high v = min(v, bound); NaN stays.
 func low(v VecVirtual, bound float32)  { VMAXPS(v, bounds(bound), v) }
 func high(v VecVirtual, bound float32) { VMINPS(v, bounds(bound), v) }
 
 func bounds(v float32) VecVirtual {
+	if r, ok := held[v]; ok {
+		return r
+	}
 	if v == 0 {
 		return zero()
 	}
@@ -81,7 +97,7 @@ const (
 // compare returns a mask of v p bound.
 func compare(v VecVirtual, p int, bound float32) VecVirtual {
 	m := YMM()
-	VCMPPS(U8(p), bounds(bound), v, m)
+	VCMPPS(U8(p), eight(bound), v, m)
 	return m
 }
 
@@ -101,10 +117,39 @@ func (a activation) backward(v, d VecVirtual) {
 		f := YMM()
 		VMULPS(constant(1.0/3), v, f)
 		VADDPS(constant(0.5), f, f)
-		VBLENDVPS(compare(v, greaterThan, 3), constant(1), f, f)
+		VBLENDVPS(compare(v, greaterThan, 3), eight(1), f, f)
 		VMULPS(f, d, d)
 		VANDNPS(d, compare(v, lessThan, -3), d)
 	}
+}
+
+// backwardFrom loads d and computes d = d * act'(v). base is what backwardBase returned.
+func (a activation) backwardFrom(l lane, m Mem, base, v VecVirtual) VecVirtual {
+	d := YMM()
+	if a.kind != relu && a.kind != relu6 || l.mask != nil {
+		l.load(m, d)
+		a.backward(v, d)
+		return d
+	}
+	if a.kind == relu {
+		VCMPPS(U8(greaterThan), eight(0), v, d)
+	} else {
+		Comment("As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.")
+		VPSUBD(v, base, d)
+		VPCMPGTD(table(1<<31-math.Float32bits(6)), d, d)
+	}
+	VANDPS(m, d, d)
+	return d
+}
+
+// backwardBase is the constant of backwardFrom, or nil where it has none.
+func (a activation) backwardBase() VecVirtual {
+	if a.kind != relu6 {
+		return nil
+	}
+	r := YMM()
+	VMOVUPS(table(1<<31), r)
+	return r
 }
 
 // flat emits a loop over all values of slices, many at a time: body is given, for each slice, an address.

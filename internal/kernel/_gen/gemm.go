@@ -33,6 +33,24 @@ func (t *tile) clear() {
 	}
 }
 
+// begin starts the sums of every row with shift.
+func (t *tile) begin() {
+	shift := pointer("shift")
+	for h := range t.halves {
+		v := YMM()
+		VMOVUPS(Mem{Base: shift, Disp: 4 * lanes * h}, v)
+		t.sums[0] = append(t.sums[0][:h], v)
+	}
+	for i := 1; i < rows; i++ {
+		t.sums[i] = nil
+		for h := range t.halves {
+			v := YMM()
+			VMOVAPS(t.sums[0][h], v)
+			t.sums[i] = append(t.sums[i], v)
+		}
+	}
+}
+
 // step adds the products of one value of each row, read by a, with the columns at b.
 func (t *tile) step(a func(row int) Mem, b Mem) {
 	var right []VecVirtual
@@ -50,60 +68,86 @@ func (t *tile) step(a func(row int) Mem, b Mem) {
 	}
 }
 
-// store writes the sums to the rows of y that outputs gives, adding to them with accumulate. Columns beyond cols are
-// left alone.
-func (t *tile) store(outputs Register) {
-	y, waste := pointer("y"), pointer("waste")
-	Comment("How many columns the last half has, and whether sums are added to y.")
+// finish makes the tile's values out of its sums and writes them to the rows of y that outputs gives: where there is an
+// old product it is added, and with an activation that follows. Columns beyond cols are left alone.
+func (t *tile) finish(outputs Register, activations bool) {
+	Comment("How many columns the last half has.")
 	last := integer("cols")
 	if t.halves > 1 {
 		SUBQ(U32(lanes), last)
 	}
-	for _, masked := range []bool{false, true} {
-		for _, accumulate := range []bool{false, true} {
-			name := t.name(fmt.Sprintf("store_%v_%v", masked, accumulate))
-			Label(name)
-			if !accumulate {
-				if !masked {
-					CMPQ(last, U32(lanes))
-					JNE(LabelRef(t.name("store_true_false")))
-				}
-				CMPB(address("accumulate"), U8(0))
-				JNE(LabelRef(t.name(fmt.Sprintf("store_%v_true", masked))))
-			}
-			t.storeRows(outputs, y, waste, last, masked, accumulate)
-			JMP(LabelRef(t.name("stored")))
-		}
+	old, waste := pointer("old"), pointer("waste")
+	TESTQ(old, old)
+	JZ(LabelRef(t.name("added")))
+	t.eachWidth("add", last, func(l lane) {
+		t.eachPart(outputs, old, waste, l, func(l lane, v VecVirtual, m Mem) {
+			before := YMM()
+			l.load(m, before)
+			VADDPS(before, v, v)
+		})
+	})
+	Label(t.name("added"))
+	if activations {
+		t.activate()
 	}
-	Label(t.name("stored"))
+	y := pointer("y")
+	t.eachWidth("store", last, func(l lane) {
+		t.eachPart(outputs, y, waste, l, func(l lane, v VecVirtual, m Mem) { l.store(v, m) })
+	})
 	ADDQ(U32(8*rows), outputs)
 }
 
-func (t *tile) storeRows(outputs, y, waste, last Register, masked, accumulate bool) {
-	var mask VecVirtual
-	if masked {
-		mask = YMM()
-		loadMask(last, mask)
-	}
+// eachWidth emits a copy for tiles whose last half is full, and one for others.
+func (t *tile) eachWidth(part string, last Register, emit func(l lane)) {
+	CMPQ(last, U32(lanes))
+	JNE(LabelRef(t.name(part + "_few")))
+	emit(lane{})
+	JMP(LabelRef(t.name(part + "_end")))
+	Label(t.name(part + "_few"))
+	mask := YMM()
+	loadMask(last, mask)
+	emit(lane{mask})
+	Label(t.name(part + "_end"))
+}
+
+// eachPart visits the registers of the tile and where they lie in a matrix; l is the lane of the last half.
+func (t *tile) eachPart(outputs, matrix, waste Register, l lane, visit func(l lane, v VecVirtual, m Mem)) {
 	for i := range rows {
 		at := GP64()
 		MOVQ(Mem{Base: outputs, Disp: 8 * i}, at)
-		selectRow(at, y, waste)
+		selectRow(at, matrix, waste)
 		for h := range t.halves {
-			l := lane{}
+			part := lane{}
 			if h == t.halves-1 {
-				l.mask = mask
+				part = l
 			}
-			m := Mem{Base: at, Disp: 4 * lanes * h}
-			v := t.sums[i][h]
-			if accumulate {
-				old := YMM()
-				l.load(m, old)
-				VADDPS(old, v, v)
-			}
-			l.store(v, m)
+			visit(part, t.sums[i][h], Mem{Base: at, Disp: 4 * lanes * h})
 		}
 	}
+}
+
+// activate applies the activation that act names to all values of the tile.
+func (t *tile) activate() {
+	kind := GP32()
+	Load(Param("act"), kind.As8())
+	MOVBLZX(kind.As8(), kind)
+	TESTL(kind, kind)
+	JZ(LabelRef(t.name("activated")))
+	name := func(k int) string { return t.name(fmt.Sprintf("act%d", k)) }
+	for k := relu; k < activations; k++ {
+		Label(name(k))
+		if k+1 < activations {
+			CMPL(kind, U32(k))
+			JNE(LabelRef(name(k + 1)))
+		}
+		for i := range rows {
+			for _, v := range t.sums[i] {
+				activation{kind: k}.forward(v)
+			}
+		}
+		JMP(LabelRef(t.name("activated")))
+	}
+	Label(t.name("activated"))
 }
 
 // selectRow turns an offset into an address: that of base[at], or of instead when at is negative.
@@ -115,8 +159,8 @@ func selectRow(at GPVirtual, base, instead Register) {
 
 func multiplyRows() {
 	begin("multiplyRows",
-		"(tiles, taps, depth int, x, zero []float32, offsets []int, panel, y, waste []float32, outputs []int, "+
-			"cols int, accumulate bool)",
+		"(tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, "+
+			"outputs []int, cols int, act uint8)",
 		"multiplyRowsAVX2 is multiplyRowsGeneric.")
 	table, outputs, tiles := pointer("offsets"), pointer("outputs"), integer("tiles")
 	CMPQ(address("cols"), U32(lanes))
@@ -126,9 +170,9 @@ func multiplyRows() {
 		TESTQ(tiles, tiles)
 		JLE(LabelRef("done"))
 		Label(t.name("tile"))
-		t.clear()
+		t.begin()
 		t.sumRows(table)
-		t.store(outputs)
+		t.finish(outputs, true)
 		DECQ(tiles)
 		JNZ(LabelRef(t.name("tile")))
 		if t.halves == 2 {
@@ -188,8 +232,8 @@ func (t *tile) sumRows(table Register) {
 
 func multiplyColumns() {
 	begin("multiplyColumns",
-		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, y, waste []float32, "+
-			"outputs []int, cols int, accumulate bool)",
+		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32, "+
+			"outputs []int, cols int)",
 		"multiplyColumnsAVX2 is multiplyColumnsGeneric.")
 	starts, outputs, tiles := pointer("starts"), pointer("outputs"), integer("tiles")
 	CMPQ(address("cols"), U32(lanes))
@@ -201,7 +245,7 @@ func multiplyColumns() {
 		Label(t.name("tile"))
 		t.clear()
 		t.sumColumns(starts)
-		t.store(outputs)
+		t.finish(outputs, false)
 		DECQ(tiles)
 		JNZ(LabelRef(t.name("tile")))
 		if t.halves == 2 {

@@ -11,6 +11,8 @@ func main() {
 	multiplyRows()
 	multiplyColumns()
 	transpose()
+	winogradInput()
+	winogradOutput()
 	depthwiseRun()
 	depthwiseSums()
 	activate()

@@ -1,0 +1,104 @@
+package kernel
+
+// winogradTile is the width of a tile of Winograd's F(4x4, 3x3), and winogradStep that of its output.
+const (
+	winogradTile = 6
+	winogradStep = 4
+)
+
+// transformInput multiplies six values by the input matrix of Lavin and Gray, "Fast Algorithms for Convolutional Neural
+// Networks" (2015), section 4.2:
+//
+//	4  0 -5  0  1  0
+//	0 -4 -4  1  1  0
+//	0  4 -4 -1  1  0
+//	0 -2 -1  2  1  0
+//	0  2 -1 -2  1  0
+//	0  4  0 -5  0  1
+func transformInput(d [winogradTile]float32) [winogradTile]float32 {
+	a, b := d[4]-float32(4*d[2]), d[3]-float32(4*d[1])
+	c, e := d[4]-d[2], float32(2*(d[3]-d[1]))
+	return [winogradTile]float32{
+		float32(4*d[0]) + (d[4] - float32(5*d[2])),
+		a + b,
+		a - b,
+		c + e,
+		c - e,
+		float32(4*d[1]) + (d[5] - float32(5*d[3])),
+	}
+}
+
+// winogradInputGeneric transforms a tile of 6 x 6 pixels of c channels, rows of pixels lying row values apart, with B
+// from above: v[(6i+j)*step + channel] = (B x B^T)[i, j]. scratch [36*8] is for the kernel's own use.
+func winogradInputGeneric(c int, x []float32, row int, v []float32, step int, _ []float32) {
+	for k := range c {
+		var columns [winogradTile][winogradTile]float32
+		for j := range columns {
+			var d [winogradTile]float32
+			for i := range d {
+				d[i] = x[i*row+j*c+k]
+			}
+			columns[j] = transformInput(d)
+		}
+		for i := range winogradTile {
+			var d [winogradTile]float32
+			for j := range d {
+				d[j] = columns[j][i]
+			}
+			for j, t := range transformInput(d) {
+				v[(i*winogradTile+j)*step+k] = t
+			}
+		}
+	}
+}
+
+// transformOutput multiplies six values by the output matrix of the same paper:
+//
+//	1 1  1 1  1 0
+//	0 1 -1 2 -2 0
+//	0 1  1 4  4 0
+//	0 1 -1 8 -8 1
+func transformOutput(m [winogradTile]float32) [winogradStep]float32 {
+	near, nearer, far, farther := m[1]+m[2], m[1]-m[2], m[3]+m[4], m[3]-m[4]
+	return [winogradStep]float32{
+		m[0] + near + far,
+		nearer + float32(2*farther),
+		near + float32(4*far),
+		m[5] + nearer + float32(8*farther),
+	}
+}
+
+// winogradOutputGeneric transforms a tile of products of k channels, m[(6i+j)*step + channel], to 4 x 4 pixels, rows of
+// which lie row values apart, with A from above: y[i*row + j*k + channel] = act((A m A^T)[i, j] + shift[channel] + old),
+// old lying as y does; nil is none. scratch [24*8] is for the kernel's own use.
+func winogradOutputGeneric(
+	k int, m []float32, step int, shift, old, y []float32, row int, act Activation, _ []float32,
+) {
+	for c := range k {
+		var columns [winogradTile][winogradStep]float32
+		for j := range columns {
+			var d [winogradTile]float32
+			for i := range d {
+				d[i] = m[(i*winogradTile+j)*step+c]
+			}
+			columns[j] = transformOutput(d)
+		}
+		for i := range winogradStep {
+			var d [winogradTile]float32
+			for j := range d {
+				d[j] = columns[j][i]
+			}
+			out := transformOutput(d)
+			for j := range out {
+				out[j] += shift[c]
+				if old != nil {
+					out[j] += old[i*row+j*k+c]
+				}
+			}
+			activateGeneric(act, out[:], out[:])
+			for j, v := range out {
+				y[i*row+j*k+c] = v
+			}
+		}
+	}
+}
