@@ -21,7 +21,7 @@ func viewsCommand() *cobra.Command {
 		Use:   "views JOB.yaml",
 		Short: "Draw what teacher and student of a job see",
 		Long: "Views draws images of the job's training data as a PNG, one a row: the original, the teacher's views and the\n" +
-			"student's views in the first epochs. They are the views that the job trains on.",
+			"student's views in the first epochs, as the job draws them.",
 		Example: "  coordinator views deploy/examples/fashion.yaml --out views.png\n" +
 			"  coordinator views job.yaml --images 12 --set views.strength=2",
 		Args: config.Args(1, "one job file"),

@@ -161,6 +161,9 @@ func (r Ramp) check(f *faults) {
 	}
 }
 
+// The size of a group's weight, which is squared where the prior moves.
+const leastWeight, mostWeight = 1e-6, 1e6
+
 // Validate returns every fault of the prior's configuration in one error.
 func (c PriorConfig) Validate() error {
 	f := &faults{}
@@ -179,6 +182,11 @@ func (c PriorConfig) check(f *faults) {
 	if len(c.Weights) > 0 {
 		if len(c.Weights) != c.Groups {
 			f.add("prior.weights has %d values for %d groups: give one for each group", len(c.Weights), c.Groups)
+		}
+		for i, w := range c.Weights {
+			if a := math.Abs(w); a != 0 && !(a >= leastWeight && a <= mostWeight) {
+				f.add("prior.weights holds %g at position %d: give 0, or a number of a size from %g to %g", w, i, leastWeight, mostWeight)
+			}
 		}
 		if allZero(c.Weights) {
 			f.add("prior.weights are all 0, so nothing could move the prior: give at least one other value")

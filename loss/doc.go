@@ -62,7 +62,7 @@
 // with N <= 2^b; the "sample" posterior's terms are at most -log 1e-12 < 32, five bits more; the mixture's
 // responsibilities t_ni s_nj ratio_ij / q_n add up to 1 per sample. Values without a bound (kl, l2,
 // cross_entropy, mixture, moments) travel as a whole part and a fraction. Only such a value, reported, is clamped (at 2^32 nat a sample);
-// a gradient never is.
+// a gradient never is. Teacher's features that are standardised may be up to 2^16; a larger one is an error.
 //
 // exp and log are those of internal/random/elementary: math.Exp and math.Log give other last bits on other processors.
 package loss

@@ -3,11 +3,12 @@ package loss
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // What Evaluate returns, in every lane of the global batch, when one lane's input is bad.
 var (
-	ErrNonFinite = errors.New("features are not finite")
+	ErrNonFinite = errors.New("features are not finite, or too large to be standardised")
 	ErrLabel     = errors.New("label out of range")
 	ErrBatch     = errors.New("batch has the wrong shape")
 
@@ -231,9 +232,13 @@ func (l *Lane) check(b Batch) error {
 	for _, x := range l.loss.sources {
 		p := b.Heads[x.head]
 		h := l.loss.heads[x.head]
-		err = errors.Join(err, l.checkFinite("student", p.Student, h.Student))
+		err = errors.Join(err, l.checkFinite("student", p.Student, h.Student, math.MaxFloat64))
 		if x.teacher > 0 {
-			err = errors.Join(err, l.checkFinite("teacher", p.Teacher, h.Teacher))
+			bound := math.MaxFloat64
+			if x.standardize {
+				bound = maxMoment
+			}
+			err = errors.Join(err, l.checkFinite("teacher", p.Teacher, h.Teacher, bound))
 		}
 		if err != nil {
 			break
@@ -266,10 +271,11 @@ func (l *Lane) checkShapes(b Batch) error {
 	return nil
 }
 
-func (l *Lane) checkFinite(side string, f []float64, width int) error {
+// checkFinite looks for values beyond a bound, NaN included.
+func (l *Lane) checkFinite(side string, f []float64, width int, bound float64) error {
 	var err error
 	for i, v := range f {
-		if finite(v) {
+		if math.Abs(v) <= bound {
 			continue
 		}
 		l.sums[l.loss.layout.nonFinite]++
@@ -281,10 +287,10 @@ func (l *Lane) checkFinite(side string, f []float64, width int) error {
 }
 
 func (l *Lane) checkLabels(labels []int) error {
-	classes := 0
+	classes := math.MaxInt
 	for _, p := range l.loss.parts {
 		if p.kind == kindCross {
-			classes = l.loss.sources[p.source].student
+			classes = min(classes, l.loss.sources[p.source].student)
 		}
 	}
 	var err error

@@ -429,6 +429,23 @@ func TestStandardize(t *testing.T) {
 		}
 		state, other = r.State, s.State
 	}
+	// A channel that hardly changes is divided by 1/32 of the mean deviation, not by its own; one beyond 2^16 is refused.
+	b := randomBatch(9, samples, classes)
+	for n := range samples {
+		b.Heads[0].Teacher[n*classes] = 1e-9 * float64(n%2)
+		b.Heads[0].Student[n*classes] = 0
+	}
+	r := must(l.Lane(0, samples).Evaluate(b, must(l.NewState()), 0, alone))
+	for n := range samples {
+		if g := math.Abs(r.Gradients[0][n*classes]); g > 1e-7 {
+			t.Fatalf("gradient %g of a channel that hardly changes", g)
+		}
+	}
+	b.Heads[0].Teacher[7*classes] = 1<<16 + 1
+	if _, err := l.Lane(0, samples).Evaluate(b, must(l.NewState()), 0, alone); !errors.Is(err, loss.ErrNonFinite) {
+		t.Errorf("a feature of 2^16 + 1: %v", err)
+	}
+
 	mean := state.Moments[0].Mean[0]
 	want := 0.0
 	for step := range uint64(4) {

@@ -16,8 +16,8 @@ const maxRankSamples = 256
 // rank", 2007). It is between 1 and the smaller of their width and of the number of samples looked at, up to 256; 0 when
 // all samples are alike. Near 1 the student has collapsed.
 //
-// Every lane calls it with its part of the batch, after an Evaluate of it; all get the same number. It is for people:
-// nothing that is trained depends on it, and its last bits may differ between processors.
+// Every lane calls it with its part of the batch, after an Evaluate of it; all get the same number. No
+// gradient depends on it, and its last bits may differ between processors.
 func (l *Lane) EffectiveRank(b Batch, reduce Reduce) (float64, error) {
 	head := l.loss.MainHead()
 	c, rows := l.loss.heads[head].Student, min(l.loss.samples, maxRankSamples)

@@ -123,6 +123,9 @@ func (m *Moments) standardize(dst, src []float64) {
 // variance is that of a channel.
 func (m *Moments) variance(j int) float64 { return max(m.Square[j]-float64(m.Mean[j]*m.Mean[j]), 0) }
 
+// maxMoment bounds the features that moments are taken of: the square of a larger one would be clamped (fixed.addValue).
+const maxMoment = 1 << 16
+
 // momentWords is what a channel takes in a vector of sums: x and x^2, two words each.
 const momentWords = 4
 

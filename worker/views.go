@@ -23,7 +23,7 @@ func viewsCommand() *cobra.Command {
 		Use:   "views JOB.yaml",
 		Short: "Draw what teacher and student of a job see",
 		Long: "Views draws images of the job's training data as a PNG, one a row: the original, the teacher's views and the\n" +
-			"student's views in the first epochs. They are the views that the job trains on.",
+			"student's views in the first epochs, as the job draws them.",
 		Example: "  worker views deploy/examples/fashion.yaml --out views.png\n" +
 			"  worker views job.yaml --out views.png --images 12 --set views.student.rotate=30",
 		Args: config.Args(1, "one job file"),
@@ -67,10 +67,17 @@ func checkSheet(out string, images, views int) error {
 		return fmt.Errorf("--out is %q; the picture is a PNG, give a name that ends in .png", out)
 	case images < 1 || images > sheet.MaxRows:
 		return fmt.Errorf("--images is %d; give 1 to %d", images, sheet.MaxRows)
+	case !isFolder(filepath.Dir(out)):
+		return fmt.Errorf("--out is %q, and there is no folder %s; make it, or give another", out, filepath.Dir(out))
 	case views < 1 || views > mostViews:
 		return fmt.Errorf("--views is %d; give 1 to %d", views, mostViews)
 	}
 	return nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // writeWhole writes a file that has its name only when it is whole.

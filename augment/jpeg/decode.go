@@ -57,6 +57,7 @@ func (d *decoder) reset(data []byte) {
 	}
 	if cap(d.planes) > kept {
 		d.planes = nil
+		clear(d.memory[:]) // which points into them
 	}
 }
 

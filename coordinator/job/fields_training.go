@@ -112,12 +112,12 @@ func priorFields(mutual *Condition, pooled Condition) []Field {
 			Meaning: "Number of (m, d, a).",
 		},
 		{
-			Path: "loss.*.prior.weights", Type: TypeNumbers, Default: "[]", Bounds: anyNumber(),
+			Path: "loss.*.prior.weights", Type: TypeNumbers, Default: "[]", Bounds: closed(-1e6, 1e6),
 			Meaning: "w, a value for each group; empty is 1 for each.",
 		},
 		{
 			Path: "loss.*.prior.mean", Type: TypeNumbers, Default: "[]", Bounds: anyNumber(),
-			Meaning: "Initial m, a value for each class; empty is 0 for each. A class with a small prior is worth more " +
+			Meaning: "Initial m, a value for each class (with pooled features, for each channel); empty is 0 for each. A class with a small prior is worth more " +
 				"to the student: give rare classes a lower value to strengthen them.",
 		},
 		{

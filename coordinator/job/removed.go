@@ -8,8 +8,8 @@ import (
 
 // removed are keys of earlier versions, with what to write instead.
 func removed() map[string]string {
-	const features = "is a key of an earlier version: each term of the loss now names its own; remove it, and for " +
-		"pooled features give loss.0.features: pooled (logits is the default)"
+	const features = "is a key of an earlier version: each term of the loss now names its own; remove it, and give " +
+		"each term features: logits or pooled"
 	return map[string]string{"teacher.features": features, "student.features": features}
 }
 

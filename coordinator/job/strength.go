@@ -2,6 +2,7 @@ package job
 
 import (
 	"slices"
+	"strings"
 
 	"pupil/internal/random/elementary"
 )
@@ -76,11 +77,13 @@ func (s *Spec) derives() bool {
 }
 
 // weakerView names the operations that are milder for the student than for the teacher. Of a range the extreme end
-// counts first. Views that are nested or the same are never weaker.
+// counts first. Views that are the same are not weaker, and of nested ones only the occlusion can be: the rest of the
+// teacher's operations come with its view.
 func (s *Spec) weakerView() []string {
-	if s.Teacher == nil || s.Views.Policy != PolicyIndependent {
+	if s.Teacher == nil || s.Views.Policy == PolicySame {
 		return nil
 	}
+	nested := s.Views.Policy == PolicyNested
 	t, u := s.Views.Teacher, s.Views.Student
 	var names []string
 	for _, x := range []struct {
@@ -95,7 +98,7 @@ func (s *Spec) weakerView() []string {
 		{"occlude.scale", min(t.Occlude.Probability, u.Occlude.Probability) > 0 &&
 			slices.Compare(backwards(u.Occlude.Scale), backwards(t.Occlude.Scale)) < 0},
 	} {
-		if x.weaker {
+		if x.weaker && (!nested || strings.HasPrefix(x.name, "occlude.")) {
 			names = append(names, x.name)
 		}
 	}

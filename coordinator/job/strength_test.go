@@ -171,7 +171,7 @@ func TestRemovedKeys(t *testing.T) {
 		old := strings.Replace(string(data), key, key[:brace]+`"features":"pooled",`+key[brace:], 1)
 		err := json.Unmarshal([]byte(old), &job.Spec{})
 		if want := section + ".features is a key of an earlier version"; err == nil || !strings.Contains(err.Error(), want) ||
-			!strings.Contains(err.Error(), "loss.0.features: pooled") {
+			!strings.Contains(err.Error(), "features: logits or pooled") {
 			t.Errorf("%s: %v", section, err)
 		}
 		_, err = job.Decode([]byte(old), "run.json", nil)

@@ -100,7 +100,7 @@ func TestViews(t *testing.T) {
 	}{
 		{[]string{demo, "--out", sheet, "--images", "3", "--views", "2", "--set", "views.strength=2"}, 0, "3 images"},
 		{[]string{demo, "--out", sheet + ".jpg"}, 2, `ends in .png`},
-		{[]string{demo, "--out", filepath.Join(sheet, "no", "folder.png")}, 1, `folder|directory`},
+		{[]string{demo, "--out", filepath.Join(sheet, "no", "folder.png")}, 2, `there is no folder`},
 		{[]string{demo, "--set", "views.strength=0.5"}, 2, `views.strength`},
 	} {
 		cmd := exec.CommandContext(t.Context(), b.Coordinator, append([]string{"views"}, c.args...)...)

@@ -172,14 +172,15 @@ func (c *control) Committed(p train.Progress) {
 	health := map[string]float64{
 		"information_share": h.MutualInformation / h.LogClasses, "student_entropy": h.StudentEntropy, "conditional_entropy": h.ConditionalEntropy, "log_classes": h.LogClasses,
 		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
-		"prior_entropy": h.PriorEntropy, "accuracy": h.Accuracy,
+		"prior_entropy": h.PriorEntropy, "joint_information": h.JointInformation, "accuracy": h.Accuracy,
 		"gradient_norm": p.GradientNorm, "saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
 	}
-	if p.Rank > 0 {
+	if p.RankMeasured {
 		health["effective_rank"] = p.Rank
 	}
-	for _, t := range p.Terms {
-		health["term."+t.Name] = t.Value
+	for i, t := range p.Terms {
+		name := fmt.Sprintf("term.%d.%s", i, t.Name)
+		health[name], health[name+".weight"] = t.Value, t.Weight
 	}
 	c.session.Report(wire.Report{
 		Step: p.Step, Total: p.Total, Epoch: p.Epoch, Loss: p.Loss, MutualInformation: h.MutualInformation,

@@ -116,8 +116,8 @@ func LoadFolder(ctx context.Context, b storage.Bucket) (*Network, *State, ModelC
 }
 
 // ImportFolder reads the weights of a model's folder into a state of this network, for a student to start with;
-// config.json is not read. It is Import, but where neither projection.weight nor projection.bias is in the file, as in
-// torchvision's files, s keeps its own.
+// config.json is not read. It is Import, but that a head (classifier or projection) that only the file has is left out, and
+// one that only the network has stays as it is in s.
 func (n *Network) ImportFolder(ctx context.Context, s *State, b storage.Bucket) error {
 	_, err := importFolder(ctx, b, func(f *safetensors.File) error { return n.importStart(s, f) })
 	return err

@@ -255,13 +255,36 @@ func TestBrokenProjections(t *testing.T) {
 			t.Errorf("%s: a failed import changed the state", want)
 		}
 	}
-	b := mem.New()
-	if err := safetensors.Put(ctx, b, nn.WeightsFile, n.Export(s)); err != nil {
-		t.Fatal(err)
-	}
-	plain := mustNew(t, tiny)
-	want := "2 extra: projection.bias [96], projection.weight"
-	if err := plain.ImportFolder(ctx, plain.NewState(), b); err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("a network without a projection: got %v", err)
+}
+
+// A student without a classifier starts from a file that has one, and one with a classifier from a file without: the head
+// that only one of them has does not count.
+func TestStartFromOtherHeads(t *testing.T) {
+	ctx := context.Background()
+	for _, architecture := range []string{"mobilenet_v2", "mobilenet_v3_small", "resnet10"} {
+		c := nn.Config{Architecture: architecture, Width: 0.125, Size: 32, Channels: 1}
+		if architecture == "mobilenet_v3_small" {
+			c.Width = 0.25
+		}
+		headless := mustNew(t, c)
+		c.Outputs = 7
+		whole := mustNew(t, c)
+		for _, x := range []struct{ from, to *nn.Network }{{whole, headless}, {headless, whole}} {
+			file, into := x.from.NewState(), x.to.NewState()
+			x.from.Init(file, 1)
+			x.to.Init(into, 2)
+			own := slices.Clone(into.Params)
+			b := mem.New()
+			if err := safetensors.Put(ctx, b, nn.WeightsFile, x.from.Export(file)); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.to.ImportFolder(ctx, into, b); err != nil {
+				t.Fatalf("%s: %v", architecture, err)
+			}
+			body := min(len(file.Params), len(into.Params))
+			if !slices.Equal(into.Params[:body], file.Params[:body]) || !slices.Equal(into.Params[body:], own[body:]) {
+				t.Errorf("%s: the body is not the file's, or the head did not stay", architecture)
+			}
+		}
 	}
 }

@@ -23,28 +23,49 @@ var prefixes = [...]string{"module.", "backbone.", "model."}
 // parameter and running statistic must be there, with its shape, and nothing else: one error, which wraps ErrWeights,
 // lists every tensor that is missing, extra, of another shape or type, or there twice. num_batches_tracked is optional.
 // After an error s is as it was.
-func (n *Network) Import(s *State, f *safetensors.File) error { return n.importParams(s, f, n.params) }
-
-// importStart is Import of a file that may lack the projection, both tensors of it.
-func (n *Network) importStart(s *State, f *safetensors.File) error {
-	params := n.params
-	if n.projection >= 0 {
-		weight, bias := params[len(params)-2], params[len(params)-1]
-		if !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool {
-			name := bare(t.Name)
-			return name == weight.Name || name == bias.Name
-		}) {
-			params = params[:len(params)-2]
-		}
-	}
-	return n.importParams(s, f, params)
+func (n *Network) Import(s *State, f *safetensors.File) error {
+	return n.importTensors(s, f.Tensors, func(string) bool { return false })
 }
 
-// importParams is Import of the first parameters and all running statistics. Parameters that are not imported stay.
-func (n *Network) importParams(s *State, f *safetensors.File, params []param) error {
-	faults := faultList{}
-	given := make(map[string]safetensors.Tensor, len(f.Tensors))
+// heads are what stands between the pooled features and a loss, by the beginnings of torchvision's names and ours.
+var heads = [...]string{"classifier.", "fc.", "projection."}
+
+// importStart is Import of weights that a student starts from. A head that only one of the two has does not count: the
+// file's is left out, the network's stays as it was.
+func (n *Network) importStart(s *State, f *safetensors.File) error {
+	mine := func(head string) bool {
+		return slices.ContainsFunc(n.params, func(p param) bool { return strings.HasPrefix(p.Name, head) })
+	}
+	var tensors []safetensors.Tensor
+	theirs := map[string]bool{}
 	for _, t := range f.Tensors {
+		head := headOf(bare(t.Name))
+		theirs[head] = true
+		if head == "" || mine(head) {
+			tensors = append(tensors, t)
+		}
+	}
+	return n.importTensors(s, tensors, func(name string) bool {
+		head := headOf(name)
+		return head != "" && !theirs[head]
+	})
+}
+
+// headOf is the one of heads that a name begins with, or "".
+func headOf(name string) string {
+	for _, h := range heads {
+		if strings.HasPrefix(name, h) {
+			return h
+		}
+	}
+	return ""
+}
+
+// importTensors is Import but for parameters that are skipped: those stay.
+func (n *Network) importTensors(s *State, tensors []safetensors.Tensor, skip func(name string) bool) error {
+	faults := faultList{}
+	given := make(map[string]safetensors.Tensor, len(tensors))
+	for _, t := range tensors {
 		name := bare(t.Name)
 		if _, twice := given[name]; twice {
 			faults.add("twice", t.Name)
@@ -52,6 +73,7 @@ func (n *Network) importParams(s *State, f *safetensors.File, params []param) er
 		given[name] = t
 	}
 	out := n.NewState()
+	copy(out.Params, s.Params)
 	for _, b := range n.buffers {
 		importTensor(b.Tensor, given, out.Buffers, &faults)
 		counter := strings.TrimSuffix(b.Name, ".running_mean") + tracked
@@ -62,8 +84,10 @@ func (n *Network) importParams(s *State, f *safetensors.File, params []param) er
 			delete(given, counter)
 		}
 	}
-	for _, p := range params {
-		importTensor(p.Tensor, given, out.Params, &faults)
+	for _, p := range n.params {
+		if !skip(p.Name) {
+			importTensor(p.Tensor, given, out.Params, &faults)
+		}
 	}
 	for name, t := range given {
 		faults.add("extra", fmt.Sprintf("%s %v", name, t.Shape))
@@ -71,8 +95,7 @@ func (n *Network) importParams(s *State, f *safetensors.File, params []param) er
 	if err := faults.err(); err != nil {
 		return err
 	}
-	last := params[len(params)-1]
-	copy(s.Params, out.Params[:last.Offset+last.Len])
+	copy(s.Params, out.Params)
 	copy(s.Buffers, out.Buffers)
 	s.Batches = out.Batches
 	return nil

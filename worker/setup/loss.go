@@ -32,6 +32,9 @@ func (j *Job) buildLoss() error {
 		position[features] = len(heads)
 		heads, j.Heads = append(heads, h), append(j.Heads, from)
 	}
+	if err := j.checkClasses(); err != nil {
+		return err
+	}
 	var terms []loss.Config
 	for i, t := range j.Spec.Loss {
 		if err := j.checkTerm(t, heads[position[t.Features]], j.Data.Manifest()); err != nil {
@@ -43,6 +46,30 @@ func (j *Job) buildLoss() error {
 	var err error
 	j.Loss, err = loss.New(terms, heads, j.Spec.Batch, j.Spec.Seed)
 	return err
+}
+
+// checkClasses refuses logits that one term compares with the teacher's and another with labels, if the two name their
+// classes in different orders.
+func (j *Job) checkClasses() error {
+	teacher, data := j.TeacherConfig.Classes, j.Data.Manifest().Classes
+	compared := false
+	for _, t := range j.Spec.Loss {
+		compared = compared || t.NeedsTeacher() && t.Features == job.FeaturesLogits
+	}
+	if !compared || !j.labelled() || len(teacher) == 0 {
+		return nil
+	}
+	for i, name := range data {
+		if i >= len(teacher) || teacher[i] != name {
+			have := "none"
+			if i < len(teacher) {
+				have = fmt.Sprintf("%q", teacher[i])
+			}
+			return fmt.Errorf("loss: one term compares the logits with the teacher's and another with labels, but class %d is %q in the "+
+				"dataset and %s in the teacher's config.json; import the data with the teacher's classes in its order", i, name, have)
+		}
+	}
+	return nil
 }
 
 // checkTerm says what of the networks and the data does not fit a term, with the job's keys.
@@ -68,11 +95,12 @@ func (j *Job) checkTerm(t job.Term, h loss.Head, m dataset.Manifest) error {
 		return fmt.Errorf("the teacher's features (%s) have width %d and the student's %d, and %s compares them one by one; %s",
 			t.Features, h.Teacher, h.Student, t.Name, advice)
 	}
-	if h.Student%groups != 0 || groups > 1 && h.Student/groups < 2 {
+	soft := t.Name == job.TermPriorMutualInformation || t.Name == job.TermKL
+	if soft && (h.Student%groups != 0 || groups > 1 && h.Student/groups < 2) {
 		return fmt.Errorf("feature_groups is %d, but the features (%s) have width %d; give a number that divides it into groups of "+
 			"2 or more", groups, t.Features, h.Student)
 	}
-	if n := len(t.Prior.Mean); n > 0 && n != h.Student {
+	if n := len(t.Prior.Mean); t.Name == job.TermPriorMutualInformation && n > 0 && n != h.Student {
 		return fmt.Errorf("prior.mean has %d values; the features have width %d", n, h.Student)
 	}
 	return nil

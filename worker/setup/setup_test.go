@@ -1,6 +1,7 @@
 package setup_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -169,5 +170,37 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("error %v; want one with %q", err, c.message)
 			}
 		})
+	}
+}
+
+// Logits that are compared with the teacher's and with labels need one order of classes.
+func TestClassesInAnotherOrder(t *testing.T) {
+	folder := t.TempDir()
+	const teacher = "../../deploy/examples/fashion-teacher"
+	if err := os.CopyFS(folder, os.DirFS(teacher)); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(folder, "config.json")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := strings.NewReplacer("Trouser", "Pullover", "Pullover", "Trouser").Replace(string(data))
+	if err := os.WriteFile(name, []byte(swapped), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	model := "teacher.model=" + filepath.ToSlash(folder)
+	for terms, want := range map[string]string{
+		"[{name: kl}, {name: cross_entropy}]":                   `class 1 is "Trouser" in the dataset and "Pullover"`,
+		"[{name: kl}]":                                          "",
+		"[{name: l2, features: pooled}, {name: cross_entropy}]": "",
+	} {
+		if _, err := open(t, model, "loss="+terms); want == "" && err != nil || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", terms, err, want)
+		}
+	}
+	if _, err := open(t, "loss=[{name: kl}, {name: cross_entropy}]"); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,10 +6,11 @@ import (
 
 	"pupil/augment"
 	"pupil/augment/sheet"
+	"pupil/coordinator/job"
 )
 
 // Sheet draws images of the training data, spread over it evenly, each with its views in the first epochs: those that
-// the job trains on. Broken images are errors, as in training.
+// the job trains on. A broken image is an error, or left out where the job skips them.
 func (j *Job) Sheet(ctx context.Context, images, views int) ([]sheet.Row, error) {
 	count := j.Data.Count()
 	images = min(images, count)
@@ -22,6 +23,9 @@ func (j *Job) Sheet(ctx context.Context, images, views int) ([]sheet.Row, error)
 		}
 		img, err := augment.DecodeOver(data, j.Spec.Student.Channels, j.Views.Background())
 		if err != nil {
+			if j.Spec.Dataset.Broken == job.BrokenSkip {
+				continue
+			}
 			return nil, fmt.Errorf("%s: %w", j.Data.Describe(sample), err)
 		}
 		key := augment.Key{Seed: j.Spec.Seed, Sample: uint64(number)}

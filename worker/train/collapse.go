@@ -33,20 +33,25 @@ func (c Collapse) watch(n *Collapsing, step int, h loss.Health, rank float64, me
 	count(&n.Classes, h.UsedClasses < need, 1)
 	count(&n.Information, h.Measured && share < c.Information, 1)
 	if measured {
-		count(&n.Rank, rank < c.EffectiveRank, every)
+		passed := 1 // the steps since the measurement before, if that was low as well
+		if n.Rank > 0 {
+			passed = every
+		}
+		// Rounded, so that processors whose last bits differ come to the same verdict.
+		count(&n.Rank, math.Round(rank*1e6)/1e6 < c.EffectiveRank, passed)
 	}
-	advice := "try a warmer start (loss.start.kl)"
+	const advice = "keep a KL term beside the mutual information (start.kl of its term), lower the learning rate, or lower"
 	switch {
 	case c.Patience < 1:
 	case n.Classes >= c.Patience:
-		return fmt.Errorf("%w: it used %d classes, fewer than %d, in each of the last %d steps (step %d); %s, or lower "+
+		return fmt.Errorf("%w: it used %d classes, fewer than %d, in each of the last %d steps (step %d); %s "+
 			"collapse.used_classes", ErrCollapsed, h.UsedClasses, need, c.Patience, step, advice)
 	case n.Information >= c.Patience:
 		return fmt.Errorf("%w: its mutual information with the teacher is %.3f of log C, under %g, in each of the last %d steps "+
-			"(step %d); %s, or lower collapse.information", ErrCollapsed, share, c.Information, c.Patience, step, advice)
+			"(step %d); %s collapse.information", ErrCollapsed, share, c.Information, c.Patience, step, advice)
 	case n.Rank >= c.Patience:
 		return fmt.Errorf("%w: the effective rank of its features is %.2f, under %g, in every measurement of the last %d steps "+
-			"(step %d); %s, or lower collapse.effective_rank", ErrCollapsed, rank, c.EffectiveRank, n.Rank, step, advice)
+			"(step %d); %s collapse.effective_rank", ErrCollapsed, rank, c.EffectiveRank, n.Rank, step, advice)
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 	}
 	p := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
-		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank,
+		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank, RankMeasured: t.measuresRank(step),
 		Images: t.config.Batch, Skipped: agreed.skipped, GradientNorm: norm, Saturated: saturated,
 		Times: Times{
 			Step: time.Since(begin).Seconds(), Reduce: reduced.Sub(computed).Seconds(), Update: time.Since(reduced).Seconds(),
@@ -154,7 +154,7 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 // evaluated is what a step's loss says.
 type evaluated struct {
 	*loss.Result
-	rank float64 // 0: not measured in this step
+	rank float64 // if it is measured in this step
 }
 
 // evaluate is a lane's part of the step's loss.

@@ -26,7 +26,7 @@ type State struct {
 	Collapsing Collapsing
 }
 
-// The parts of a checkpoint. Student and prior are also what a user takes away.
+// The parts of a checkpoint. The student is the raw model; its average, if there is one, is beside the optimiser's moments.
 const (
 	PartStudent   = "student"
 	PartPrior     = "prior"

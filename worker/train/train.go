@@ -62,7 +62,8 @@ type Progress struct {
 	Loss         float64 // of the global batch
 	Terms        []loss.TermValue
 	Health       loss.Health
-	Rank         float64 // effective rank of the student's features (loss.Lane.EffectiveRank); 0: not measured
+	Rank         float64 // effective rank of the student's features (loss.Lane.EffectiveRank)
+	RankMeasured bool    // in this step
 	Images       int     // of the global batch
 	Skipped      int     // broken images that were replaced, on all workers
 	GradientNorm float64 // of the sums over all lanes, before it is clipped

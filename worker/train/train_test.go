@@ -115,6 +115,21 @@ func TestAverageAndClip(t *testing.T) {
 	if slices.Equal(average.Student().Params, average.Model.Params) || digest(t, plain) == digest(t, average) {
 		t.Error("the student is not the average")
 	}
+	// The average is that of the weights after each step: replayed from the states that stop after each.
+	w := newWorld(t, 4)
+	start := w.state(t)
+	want, err := optim.NewAverage(optim.AverageConfig{Decay: 0.9}, start.Model.Params, start.Model.Buffers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stop := 1; stop < w.steps; stop++ {
+		states, _ := newWorld(t, 4).cluster(t, [][]int{{0, 1, 2}}, 1, stop, nil)
+		want.Update(states[0].Model.Params, states[0].Model.Buffers, stop-1)
+	}
+	want.Update(plain.Model.Params, plain.Model.Buffers, w.steps-1)
+	if !slices.Equal(average.Student().Params, want.Params()) || !slices.Equal(average.Student().Buffers, want.Statistics()) {
+		t.Error("the student is not the average of the weights after each step")
+	}
 	if clipped := run(func(w *world) { w.clip = 1e-3 }); slices.Equal(clipped.Model.Params, plain.Model.Params) {
 		t.Error("the bound on the gradient's norm changes nothing")
 	}
