@@ -250,7 +250,10 @@ func TestRestart(t *testing.T) {
 			workers := s.works(2, &trainer{steps: 1 << 30})
 			s.until("the plan", func(st control.Status) bool { return st.Generation > 0 })
 			workers = append(workers, s.work("idle", &trainer{}))
-			s.until("a worker without a plan", func(st control.Status) bool { return len(st.Workers) == 3 })
+			idle := workers[2]
+			s.until("a worker without a plan, that knows it", func(st control.Status) bool {
+				return len(st.Workers) == 3 && idle.joined.Load()
+			})
 			s.until("a checkpoint", func(st control.Status) bool { return len(st.Checkpoints) > 0 })
 			if !orderly {
 				s.broker.Close()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pupil/coordinator/cluster"
@@ -150,9 +151,10 @@ func (s *site) over(p cluster.Phase) control.Status {
 
 // worker is an agent in a goroutine.
 type worker struct {
-	id    string
-	end   context.CancelCauseFunc
-	ended chan error
+	id     string
+	end    context.CancelCauseFunc
+	joined atomic.Bool // it knows that the coordinator has taken it
+	ended  chan error
 }
 
 func (s *site) config(id string) agent.Config {
@@ -167,6 +169,7 @@ func (s *site) work(id string, t agent.Trainer) *worker {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w := &worker{id: id, end: cancel, ended: make(chan error, 1)}
 	c := s.config(id)
+	c.Logger = slog.New(&joining{Handler: c.Logger.Handler(), joined: &w.joined})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -175,6 +178,22 @@ func (s *site) work(id string, t agent.Trainer) *worker {
 	s.t.Cleanup(func() { cancel(errors.New("the test is over")); <-done })
 	return w
 }
+
+// joining sees a worker say that it has joined.
+type joining struct {
+	slog.Handler
+	joined *atomic.Bool
+}
+
+func (j *joining) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "joined" {
+		j.joined.Store(true)
+	}
+	return j.Handler.Handle(ctx, r)
+}
+
+func (j *joining) WithAttrs(a []slog.Attr) slog.Handler { return &joining{j.Handler.WithAttrs(a), j.joined} }
+func (j *joining) WithGroup(name string) slog.Handler   { return &joining{j.Handler.WithGroup(name), j.joined} }
 
 // works starts n workers w0, w1, ...
 func (s *site) works(n int, t agent.Trainer) []*worker {
