@@ -192,8 +192,12 @@ func (j *joining) Handle(ctx context.Context, r slog.Record) error {
 	return j.Handler.Handle(ctx, r)
 }
 
-func (j *joining) WithAttrs(a []slog.Attr) slog.Handler { return &joining{j.Handler.WithAttrs(a), j.joined} }
-func (j *joining) WithGroup(name string) slog.Handler   { return &joining{j.Handler.WithGroup(name), j.joined} }
+func (j *joining) WithAttrs(a []slog.Attr) slog.Handler {
+	return &joining{j.Handler.WithAttrs(a), j.joined}
+}
+func (j *joining) WithGroup(name string) slog.Handler {
+	return &joining{j.Handler.WithGroup(name), j.joined}
+}
 
 // works starts n workers w0, w1, ...
 func (s *site) works(n int, t agent.Trainer) []*worker {
