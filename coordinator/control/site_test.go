@@ -195,6 +195,7 @@ func (j *joining) Handle(ctx context.Context, r slog.Record) error {
 func (j *joining) WithAttrs(a []slog.Attr) slog.Handler {
 	return &joining{j.Handler.WithAttrs(a), j.joined}
 }
+
 func (j *joining) WithGroup(name string) slog.Handler {
 	return &joining{j.Handler.WithGroup(name), j.joined}
 }

@@ -297,9 +297,18 @@ func TestRender(t *testing.T) {
 		seed  int
 		probe float64
 	}{
-		{"kl_t1", 1, 0.84}, {"kl_t1", 2, 0.86}, {"kl_t4", 1, 0.9}, {"kl_t4", 1, 0.83}, {"l2_logits", 1, 0.8},
-		{"mi_logits", 1, 0.851}, {"mi_logits", 2, 0.859}, {"mi_g8_kl3", 1, 0.87}, {"l2_pooled", 1, 0.875},
-		{"mi_g8_kl_logits", 1, 0.88}, {"cross_entropy", 3, 0.9}, {"a setting of the past", 1, 0.99},
+		{"kl_t1", 1, 0.84},
+		{"kl_t1", 2, 0.86},
+		{"kl_t4", 1, 0.9},
+		{"kl_t4", 1, 0.83},
+		{"l2_logits", 1, 0.8},
+		{"mi_logits", 1, 0.851},
+		{"mi_logits", 2, 0.859},
+		{"mi_g8_kl3", 1, 0.87},
+		{"l2_pooled", 1, 0.875},
+		{"mi_g8_kl_logits", 1, 0.88},
+		{"cross_entropy", 3, 0.9},
+		{"a setting of the past", 1, 0.99},
 	} {
 		if err := add(from, result{
 			Setting: v.name, Seed: v.seed, Steps: 1170, Probe: accuracies(v.probe, 0.93, 0.7),

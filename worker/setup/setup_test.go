@@ -84,24 +84,29 @@ func TestVariants(t *testing.T) {
 		"default": {[]string{"loss=[{}]"}, []train.Head{projected}, 0, 128, 0},
 		"supervised": {
 			[]string{"teacher=null", "loss=[{name: cross_entropy}]"},
-			[]train.Head{logits}, 10, 0, 10,
+			[]train.Head{logits},
+			10, 0, 10,
 		},
 		// The teacher's pooled features have width 128, and the student has no classifier that would not learn.
 		"pooled": {
 			[]string{"loss=[{features: pooled, feature_groups: 16}]"},
-			[]train.Head{projected}, 0, 128, 0,
+			[]train.Head{projected},
+			0, 128, 0,
 		},
 		"both": {
 			[]string{"loss=[{features: pooled, feature_groups: 16}, {name: kl}]"},
-			[]train.Head{logits, projected}, 10, 128, 10,
+			[]train.Head{logits, projected},
+			10, 128, 10,
 		},
 		"over-clustering": {
 			[]string{"student.outputs=20", "loss=[{features: logits, start: {kl: 0}}]"},
-			[]train.Head{logits}, 20, 0, 0,
+			[]train.Head{logits},
+			20, 0, 0,
 		},
 		"pooled and labels": {
 			[]string{"loss=[{name: l2, features: pooled}, {name: cross_entropy}]"},
-			[]train.Head{logits, projected}, 10, 128, 10,
+			[]train.Head{logits, projected},
+			10, 128, 10,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
