@@ -7,6 +7,8 @@
 //	err = ring.ReduceInt32(ctx, step, bucket, gradients) // in place; buckets of a step may go at the same time
 //	err = ring.Commit(ctx, step)                         // all ranks have the same sums
 //
+// Share hands a state, such as weights, to ranks that lack it. Times tells where a rank's time goes.
+//
 // # What it promises
 //
 // The link may lose, repeat, reorder, cut and damage messages, and bring old ones again. A call then ends in one of two
@@ -27,5 +29,6 @@
 //
 // Run's own goroutine owns the step machine: it takes messages, calls and the time, and never waits for the link. One
 // goroutine receives and checks messages, one sends. A Reduce call copies its vector in and out in the caller's
-// goroutine; nothing else touches it.
+// goroutine; nothing else touches it. Memory is lent by a pool and counted by its holders: none is left when Run and
+// all calls have returned.
 package allreduce

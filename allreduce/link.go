@@ -21,6 +21,12 @@ type Link interface {
 	Limits() Limits
 }
 
+// Recycler is a Link that takes received messages back when nobody uses them any more, to receive others in their
+// memory. Recycle may be called from any goroutine.
+type Recycler interface {
+	Recycle(message []byte)
+}
+
 // Limits of a link, in bytes.
 type Limits struct {
 	Message int // the largest message

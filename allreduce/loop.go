@@ -12,11 +12,11 @@ import (
 
 // loop drives a machine. It is the only one to touch it.
 type loop struct {
-	r       *Ring
-	m       *machine.Machine
-	waiting map[machine.Completion]*call
-	start   time.Time
-	timer   *time.Timer
+	r         *Ring
+	m         *machine.Machine
+	waiting   map[machine.Completion]*call
+	timer     *time.Timer
+	committed bool // in this turn
 }
 
 // minEarly is the room for messages of a step or bucket that was not started here, in bytes, at least.
@@ -26,14 +26,14 @@ func newLoop(r *Ring) *loop {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	return &loop{
-		r: r, waiting: map[machine.Completion]*call{}, start: time.Now(), timer: timer, m: machine.New(machineConfig(r.c)),
+		r: r, waiting: map[machine.Completion]*call{}, timer: timer, m: machine.New(machineConfig(r.c, r.pool)),
 	}
 }
 
-func machineConfig(c Config) machine.Config {
+func machineConfig(c Config, p *frame.Pool) machine.Config {
 	return machine.Config{
 		Job: frame.Checksum([]byte(c.Job)), Generation: c.Generation, Rank: c.Rank, Size: c.Size, Deadline: c.Deadline,
-		ChunkBytes: c.ChunkBytes, Window: c.Window, EarlyBytes: max(minEarly, 2*c.InFlight()),
+		ChunkBytes: c.ChunkBytes, Window: c.Window, EarlyBytes: max(minEarly, 2*c.InFlight()), Pool: p,
 	}
 }
 
@@ -44,10 +44,13 @@ func (l *loop) run(ctx context.Context) error {
 	for l.m.Err() == nil {
 		select {
 		case f := <-l.r.inbox:
+			l.r.meter.Woke(l.now())
 			l.m.Receive(l.now(), f)
 		case c := <-l.r.calls:
+			l.r.meter.Woke(l.now())
 			l.begin(c)
 		case <-l.timer.C:
+			l.r.meter.Woke(l.now())
 			l.tick()
 		case <-l.r.failed:
 			l.m.Fail(l.r.cause)
@@ -55,6 +58,7 @@ func (l *loop) run(ctx context.Context) error {
 			return l.leave(ctx)
 		}
 		l.flush()
+		l.r.meter.Turn(l.now(), l.m.State(), l.committed)
 	}
 	l.r.fail(l.explain(l.m.Err()))
 	return l.r.cause
@@ -74,15 +78,26 @@ func (l *loop) tick() {
 	l.m.Tick(l.now())
 }
 
-func (l *loop) now() time.Duration { return time.Since(l.start) }
+func (l *loop) now() time.Duration { return l.r.clock.now() }
 
-// begin starts a call.
+// clock tells how long a ring has been.
+type clock struct{ born time.Time }
+
+func newClock() clock { return clock{time.Now()} }
+
+func (c clock) now() time.Duration { return time.Since(c.born) }
+
+// begin starts a call. The call's hold of its memory ends here; the machine has taken its own.
 func (l *loop) begin(c *call) {
+	defer c.data.Release()
 	var err error
-	if c.completion.Commit {
-		err = l.m.Commit(l.now(), c.completion.Step)
-	} else {
-		err = l.m.Start(l.now(), c.completion.Step, c.completion.Bucket, c.dtype, c.data)
+	switch x := c.completion; {
+	case x.Commit:
+		err = l.m.Commit(l.now(), x.Step)
+	case c.sharing != nil:
+		err = l.m.Share(l.now(), x.Step, x.Bucket, c.data, c.sharing.hash, c.sharing.most)
+	default:
+		err = l.m.Start(l.now(), x.Step, x.Bucket, c.dtype, c.data)
 	}
 	if err != nil { // of this call; another of the same step and bucket may wait
 		c.done <- err
@@ -95,9 +110,15 @@ func (l *loop) begin(c *call) {
 func (l *loop) flush() {
 	out := l.m.Take()
 	l.r.outbox.put(out.Sends)
+	l.committed = false
 	for _, x := range out.Completed {
+		l.committed = l.committed || x.Commit
 		if c := l.waiting[x]; c != nil {
 			delete(l.waiting, x)
+			if c.sharing != nil {
+				c.done <- c.sharing.take(l.m, x.Bucket)
+				continue
+			}
 			c.done <- nil
 		}
 	}
@@ -111,11 +132,13 @@ func (l *loop) flush() {
 
 func (l *loop) publish() {
 	s := l.m.Stats()
-	l.r.stats.Store(&Stats{
+	l.r.statsMu.Lock()
+	defer l.r.statsMu.Unlock()
+	l.r.stats = Stats{
 		Sent: s.Sent, Received: s.Received, SentBytes: s.SentBytes, ReceivedBytes: s.ReceivedBytes,
 		Duplicates: s.Duplicates, Stale: s.Stale, Early: s.Early, Dropped: s.Dropped, Asked: s.Asked, Resent: s.Resent,
 		Held: l.m.Held(),
-	})
+	}
 }
 
 // leave ends the ring because its context has ended. Only if calls wait do the other ranks need to know.
@@ -143,6 +166,7 @@ type outbox struct {
 	mu     sync.Mutex
 	filled sync.Cond
 	queue  []machine.Send
+	first  int // of the queue; what is before it was taken
 	closed bool
 }
 
@@ -159,8 +183,16 @@ func (o *outbox) put(sends []machine.Send) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if sends[0].Frame.Kind == frame.Abort { // nothing before it matters any more
+		for _, s := range o.queue[o.first:] {
+			s.Frame.Release()
+		}
 		clear(o.queue)
-		o.queue = o.queue[:0]
+		o.queue, o.first = o.queue[:0], 0
+	}
+	if o.first > 0 && len(o.queue)+len(sends) > cap(o.queue) {
+		n := copy(o.queue, o.queue[o.first:])
+		clear(o.queue[n:])
+		o.queue, o.first = o.queue[:n], 0
 	}
 	o.queue = append(o.queue, sends...)
 	o.filled.Signal()
@@ -170,15 +202,18 @@ func (o *outbox) put(sends []machine.Send) {
 func (o *outbox) take() (s machine.Send, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.queue) == 0 && !o.closed {
+	for len(o.queue) == o.first && !o.closed {
 		o.filled.Wait()
 	}
-	if len(o.queue) == 0 {
+	if len(o.queue) == o.first {
 		return machine.Send{}, false
 	}
-	s = o.queue[0]
-	o.queue[0] = machine.Send{} // let go of the buffer
-	o.queue = o.queue[1:]
+	s = o.queue[o.first]
+	o.queue[o.first] = machine.Send{} // let go of the buffer
+	o.first++
+	if o.first == len(o.queue) {
+		o.queue, o.first = o.queue[:0], 0
+	}
 	return s, true
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"pupil/allreduce/internal/frame"
 	"pupil/allreduce/internal/machine"
+	"pupil/allreduce/internal/meter"
 )
 
 // Errors of calls. A ring that has failed stays so; what comes next is a ring of a new generation.
@@ -17,6 +18,8 @@ var (
 	ErrDeadline = machine.ErrDeadline
 	// ErrMismatch tells that ranks differ in their configuration, steps, buckets, lengths or sums.
 	ErrMismatch = machine.ErrMismatch
+	// ErrOverflow tells that a sum of ReduceInt16 is beyond 16 bits.
+	ErrOverflow = machine.ErrOverflow
 	// ErrAborted tells that this rank or another aborted or failed; the cause is in its text and, if it was given to
 	// Abort here, in its chain.
 	ErrAborted = machine.ErrAborted
@@ -39,16 +42,22 @@ type Ring struct {
 	failed chan struct{} // closed when cause is set
 	cause  error         // why all calls fail
 
-	stats atomic.Pointer[Stats]
-	solo  *solo // a ring of one
+	pool  *frame.Pool
+	meter meter.Meter
+	clock clock
+
+	statsMu sync.Mutex
+	stats   Stats // but for Corrupt and the pool's
+	solo    *solo // a ring of one
 }
 
 // call is a Reduce or Commit on its way through the loop.
 type call struct {
 	completion machine.Completion
 	dtype      frame.DType
-	data       []byte
-	done       chan error // of one element: the loop never waits
+	data       *frame.Buffer // held for as long as the call is on its way to the loop
+	sharing    *sharing      // of a Share
+	done       chan error    // of one element: the loop never waits
 }
 
 // New returns a ring over a link, which is nil for a ring of one. The ring does not close the link. Calls wait until
@@ -60,9 +69,8 @@ func New(link Link, c Config) (*Ring, error) {
 	c = c.withDefaults()
 	r := &Ring{
 		c: c, link: link, failed: make(chan struct{}), calls: make(chan *call), inbox: make(chan frame.Frame, inboxLength),
-		outbox: newOutbox(),
+		outbox: newOutbox(), pool: &frame.Pool{}, clock: newClock(),
 	}
-	r.stats.Store(&Stats{})
 	if c.Size == 1 {
 		r.solo = newSolo(c)
 		return r, nil
@@ -85,37 +93,40 @@ const inboxLength = 16
 // failed on all ranks, but for errors of a wrong call (an old step, a bucket twice), which leave both as they were.
 // When ctx ends, the ring is aborted, since the other ranks can no longer get their sums.
 func (r *Ring) ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error {
-	if err := checkLength(len(v)); err != nil {
-		return fmt.Errorf("step %d, bucket %d: %w", step, bucket, err)
-	}
-	if r.solo != nil {
-		return r.alone(ctx, func(m *machine.Machine) error { return m.Start(0, step, bucket, frame.Int32, nil) })
-	}
-	data := make([]byte, len(v)*4)
-	frame.PutInt32(data, v)
-	c := newCall(machine.Completion{Step: step, Bucket: bucket}, frame.Int32, data)
-	if err := r.do(ctx, c); err != nil {
-		return err
-	}
-	frame.GetInt32(v, data)
-	return nil
+	return r.reduce(ctx, step, bucket, frame.Int32, len(v),
+		func(dst []byte) { frame.PutInt32(dst, v) }, func(src []byte) { frame.GetInt32(v, src) })
+}
+
+// ReduceInt16 is ReduceInt32 for sums of 16 bits, in half the bytes. A sum that does not fit, of all ranks or of those
+// that it has passed, is ErrOverflow on all ranks; Scaler.Limit rules that out.
+func (r *Ring) ReduceInt16(ctx context.Context, step uint64, bucket uint32, v []int16) error {
+	return r.reduce(ctx, step, bucket, frame.Int16, len(v),
+		func(dst []byte) { frame.PutInt16(dst, v) }, func(src []byte) { frame.GetInt16(v, src) })
 }
 
 // ReduceInt64 is ReduceInt32 for int64, modulo 2^64.
 func (r *Ring) ReduceInt64(ctx context.Context, step uint64, bucket uint32, v []int64) error {
-	if err := checkLength(len(v)); err != nil {
+	return r.reduce(ctx, step, bucket, frame.Int64, len(v),
+		func(dst []byte) { frame.PutInt64(dst, v) }, func(src []byte) { frame.GetInt64(v, src) })
+}
+
+// reduce sums a vector of n elements, which put writes and get reads.
+func (r *Ring) reduce(
+	ctx context.Context, step uint64, bucket uint32, t frame.DType, n int, put, get func([]byte),
+) error {
+	if err := checkLength(n); err != nil {
 		return fmt.Errorf("step %d, bucket %d: %w", step, bucket, err)
 	}
 	if r.solo != nil {
-		return r.alone(ctx, func(m *machine.Machine) error { return m.Start(0, step, bucket, frame.Int64, nil) })
+		return r.alone(ctx, func(m *machine.Machine) error { return m.Start(0, step, bucket, t, nil) })
 	}
-	data := make([]byte, len(v)*8)
-	frame.PutInt64(data, v)
-	c := newCall(machine.Completion{Step: step, Bucket: bucket}, frame.Int64, data)
-	if err := r.do(ctx, c); err != nil {
+	data := r.pool.Get(n * t.Size())
+	defer data.Release()
+	put(data.Bytes)
+	if err := r.do(ctx, newCall(machine.Completion{Step: step, Bucket: bucket}, t, data)); err != nil {
 		return err
 	}
-	frame.GetInt64(v, data)
+	get(data.Bytes)
 	return nil
 }
 
@@ -140,7 +151,7 @@ func checkLength(n int) error {
 	return nil
 }
 
-func newCall(c machine.Completion, t frame.DType, data []byte) *call {
+func newCall(c machine.Completion, t frame.DType, data *frame.Buffer) *call {
 	return &call{completion: c, dtype: t, data: data, done: make(chan error, 1)}
 }
 
@@ -151,11 +162,14 @@ func (r *Ring) do(ctx context.Context, c *call) error {
 		return r.cause
 	default:
 	}
+	c.data.Keep()
 	select {
 	case r.calls <- c:
 	case <-r.failed:
+		c.data.Release()
 		return r.cause
 	case <-ctx.Done():
+		c.data.Release()
 		return r.giveUp(ctx, c)
 	}
 	select {
@@ -236,6 +250,11 @@ func (r *Ring) Run(ctx context.Context) error {
 	stop()
 	r.outbox.close()
 	group.Wait()
+	for len(r.inbox) > 0 {
+		f := <-r.inbox
+		f.Release()
+	}
+	r.pool.Close()
 	return err
 }
 
@@ -249,6 +268,10 @@ func (r *Ring) leave(ctx context.Context) error {
 
 // receive checks messages and hands them to the loop until ctx ends.
 func (r *Ring) receive(ctx context.Context) {
+	var home func([]byte)
+	if l, ok := r.link.(Recycler); ok {
+		home = l.Recycle
+	}
 	for {
 		message, err := r.link.Receive(ctx)
 		if ctx.Err() != nil {
@@ -260,7 +283,9 @@ func (r *Ring) receive(ctx context.Context) {
 			}
 			continue
 		}
+		begin := r.clock.now()
 		f, err := frame.Decode(message)
+		r.meter.Checked(r.clock.now() - begin)
 		if errors.Is(err, frame.ErrVersion) {
 			r.fail(fmt.Errorf("%w: %w", ErrMismatch, err))
 			return
@@ -269,9 +294,11 @@ func (r *Ring) receive(ctx context.Context) {
 			r.corrupt.Add(1)
 			continue
 		}
+		f = f.Adopt(r.pool, home)
 		select {
 		case r.inbox <- f:
 		case <-ctx.Done():
+			f.Release()
 			return
 		}
 	}
@@ -284,7 +311,11 @@ func (r *Ring) transmit() {
 		if !ok {
 			return
 		}
-		if err := r.link.Send(s.To, s.Frame.Encode()); err != nil {
+		begin := r.clock.now()
+		err := r.link.Send(s.To, s.Frame.Encode())
+		s.Frame.Release()
+		r.meter.Sent(r.clock.now() - begin)
+		if err != nil {
 			r.note(fmt.Errorf("send to rank %d: %w", s.To, err))
 		}
 	}
@@ -312,11 +343,17 @@ type Stats struct {
 	Asked                    int64 // questions for what did not come
 	Resent                   int64 // chunks sent again because another rank asked
 	Held                     int   // bytes of vectors and messages that are kept now
+	Lent                     int   // buffers of vectors and messages that are in use now, also those of calls and the link
+	Idle                     int   // bytes of buffers that wait to be used again
 }
 
 // Stats returns the counters as of the last turn of the loop.
 func (r *Ring) Stats() Stats {
-	s := *r.stats.Load()
+	r.statsMu.Lock()
+	s := r.stats
+	r.statsMu.Unlock()
 	s.Corrupt = r.corrupt.Load()
+	p := r.pool.Stats()
+	s.Lent, s.Idle = p.Lent, p.IdleBytes
 	return s
 }

@@ -14,7 +14,7 @@ type solo struct {
 	m  *machine.Machine
 }
 
-func newSolo(c Config) *solo { return &solo{m: machine.New(machineConfig(c))} }
+func newSolo(c Config) *solo { return &solo{m: machine.New(machineConfig(c, nil))} }
 
 // alone makes a call of a ring of one, unless the ring or ctx has ended.
 func (r *Ring) alone(ctx context.Context, call func(*machine.Machine) error) error {

@@ -28,6 +28,9 @@ func Run(t *testing.T, open Open) {
 		{"Cancel", testCancel},
 		{"DeadPeer", testDeadPeer},
 		{"Leave", testLeave},
+		{"Share", testShare},
+		{"ShareAborted", testShareAborted},
+		{"Recycled", testRecycled},
 		{"Released", testReleased},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })

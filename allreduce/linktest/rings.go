@@ -157,6 +157,7 @@ func testReleased(t *testing.T, open Open) {
 		for b := range uint32(3) {
 			go func() { _ = r.ReduceInt32(t.Context(), 0, b, make([]int32, 1<<20)) }() // it ends with the abort
 		}
+		go func() { _, _ = r.Share(t.Context(), 0, 10, nil, 100) }()
 		if rank == 2 {
 			_ = r.ReduceInt64(t.Context(), 0, 9, make([]int64, 10)) // so that the others have begun, or not
 			r.Abort(errors.New("enough"))
@@ -165,11 +166,6 @@ func testReleased(t *testing.T, open Open) {
 		return r.ReduceInt64(t.Context(), 0, 9, make([]int64, 10))
 	})
 	g.Stop()
-	for rank, r := range g.Rings {
-		if s := r.Stats(); s.Held != 0 {
-			t.Errorf("rank %d holds %d bytes", rank, s.Held)
-		}
-	}
 	for _, l := range links {
 		if c, ok := l.(io.Closer); ok {
 			if err := c.Close(); err != nil {
@@ -182,10 +178,15 @@ func testReleased(t *testing.T, open Open) {
 		text := string(stacks[:runtime.Stack(stacks, true)])
 		left := strings.Count(text, "allreduce.(*") + strings.Count(text, "link.(*Link)")
 		if left == 0 {
-			return
+			break
 		}
 		if time.Since(begin) > patience {
 			t.Fatalf("%d goroutines are left:\n%s", left, text)
+		}
+	}
+	for rank, r := range g.Rings {
+		if s := r.Stats(); s.Held != 0 || s.Lent != 0 || s.Idle != 0 {
+			t.Errorf("rank %d holds %d bytes, %d buffers are in use, %d bytes wait", rank, s.Held, s.Lent, s.Idle)
 		}
 	}
 }

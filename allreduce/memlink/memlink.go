@@ -5,6 +5,7 @@ package memlink
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"pupil/allreduce"
@@ -28,14 +29,23 @@ type Link struct {
 
 	mu      sync.Mutex
 	queue   [][]byte
+	first   int           // of the queue; what is before it was received
 	pending int           // bytes in queue
 	dropped int           // messages that found the queue full since the last Receive
 	filled  chan struct{} // of one element: something is to be had
 	closed  bool
 	fault   Fault
+	foreign bool     // there was a fault: messages may share memory, and are not used again
+	free    [][]byte // memory of messages that were received; at most maxFree
 }
 
-var _ allreduce.Link = (*Link)(nil)
+var (
+	_ allreduce.Link     = (*Link)(nil)
+	_ allreduce.Recycler = (*Link)(nil)
+)
+
+// maxFree bounds the messages whose memory is kept.
+const maxFree = 256
 
 // Default limits, in bytes.
 const (
@@ -61,7 +71,7 @@ func NewLimited(size int, limits allreduce.Limits) []*Link {
 func (l *Link) SetFault(f Fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fault = f
+	l.fault, l.foreign = f, true
 }
 
 // Send copies a message into another rank's queue. A closed receiver swallows it, as a dead peer does.
@@ -78,29 +88,60 @@ func (l *Link) Send(to int, message []byte) error {
 	if closed {
 		return allreduce.ErrLinkClosed
 	}
-	l.network.links[to].deliver(l.rank, append([]byte(nil), message...))
+	l.network.links[to].deliver(l.rank, message)
 	return nil
 }
 
+// deliver queues a copy of a message, or what the fault makes of one.
 func (l *Link) deliver(from int, message []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	messages := [][]byte{message}
-	if l.fault != nil {
-		messages = l.fault(from, l.rank, message)
-	}
-	for _, m := range messages {
-		if l.pending+len(m) > l.limits.Pending {
-			l.dropped++
-			continue
+	message = append(l.memory(len(message)), message...)
+	if l.fault == nil {
+		l.put(message)
+	} else {
+		for _, m := range l.fault(from, l.rank, message) {
+			l.put(m)
 		}
-		l.queue = append(l.queue, m)
-		l.pending += len(m)
 	}
 	l.wake()
+}
+
+// memory is room for n bytes: the newest of the free ones that has it, or new.
+func (l *Link) memory(n int) []byte {
+	for i := len(l.free) - 1; i >= 0; i-- {
+		if m := l.free[i]; cap(m) >= n && cap(m) <= 4*n+1024 {
+			l.free = slices.Delete(l.free, i, i+1)
+			return m[:0]
+		}
+	}
+	return make([]byte, 0, n)
+}
+
+func (l *Link) put(message []byte) {
+	if l.pending+len(message) > l.limits.Pending {
+		l.dropped++
+		return
+	}
+	if l.first > 0 && len(l.queue) == cap(l.queue) {
+		n := copy(l.queue, l.queue[l.first:])
+		clear(l.queue[n:])
+		l.queue, l.first = l.queue[:n], 0
+	}
+	l.queue = append(l.queue, message)
+	l.pending += len(message)
+}
+
+// Recycle takes a received message back.
+func (l *Link) Recycle(message []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && !l.foreign && len(l.free) < maxFree {
+		l.free = append(l.free, message)
+	}
 }
 
 // wake lets a waiting Receive look again.
@@ -136,12 +177,12 @@ func (l *Link) poll() ([]byte, error) {
 		l.dropped = 0
 		return nil, fmt.Errorf("%d messages were dropped: %d bytes are waiting, of at most %d",
 			n, l.pending, l.limits.Pending)
-	case len(l.queue) == 0:
+	case len(l.queue) == l.first:
 		return nil, nil
 	}
-	message := l.queue[0]
-	l.queue[0] = nil
-	l.queue = l.queue[1:]
+	message := l.queue[l.first]
+	l.queue[l.first] = nil
+	l.first++
 	l.pending -= len(message)
 	return message, nil
 }
@@ -154,7 +195,7 @@ func (l *Link) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.queue, l.pending, l.fault = nil, 0, nil
+	l.queue, l.first, l.pending, l.fault, l.free = nil, 0, 0, nil, nil
 	l.wake()
 	return nil
 }

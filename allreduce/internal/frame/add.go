@@ -2,14 +2,47 @@ package frame
 
 import "encoding/binary"
 
-// Add adds the little-endian integers of src to those of dst, element by element, modulo 2^32 or 2^64:
-// dst[i] += src[i]. Both have the same length, a multiple of the element's size.
-func Add(t DType, dst, src []byte) {
-	if t == Int64 {
+// Add adds the little-endian integers of src to those of dst, element by element, modulo 2^16, 2^32 or 2^64:
+// dst[i] += src[i]. Both have the same length, a multiple of the element's size. overflow tells that a sum of int16 is
+// beyond 16 bits; wider sums are not looked at.
+func Add(t DType, dst, src []byte) (overflow bool) {
+	switch t {
+	case Int16:
+		return add16(dst, src)
+	case Int64:
 		add64(dst, src)
-		return
+	default:
+		add32(dst, src)
 	}
-	add32(dst, src)
+	return false
+}
+
+// high16 has the top bit of all four 16-bit parts.
+const high16 = 1<<63 | 1<<47 | 1<<31 | 1<<15
+
+// add16 is add32 for four elements in a word. A sum overflows when both terms have one sign and it has the other
+// (Hacker's Delight, section 2-13).
+func add16(dst, src []byte) bool {
+	le := binary.LittleEndian
+	over := uint64(0)
+	for len(src) >= 16 && len(dst) >= 16 {
+		a, b := le.Uint64(dst), le.Uint64(src)
+		c, d := le.Uint64(dst[8:]), le.Uint64(src[8:])
+		s := (a&^high16 + b&^high16) ^ ((a ^ b) & high16)
+		t := (c&^high16 + d&^high16) ^ ((c ^ d) & high16)
+		over |= (a^s)&(b^s) | (c^t)&(d^t)
+		le.PutUint64(dst, s)
+		le.PutUint64(dst[8:], t)
+		dst, src = dst[16:], src[16:]
+	}
+	for len(src) >= 2 && len(dst) >= 2 {
+		a, b := le.Uint16(dst), le.Uint16(src)
+		s := a + b
+		over |= uint64((a ^ s) & (b ^ s))
+		le.PutUint16(dst, s)
+		dst, src = dst[2:], src[2:]
+	}
+	return over&high16 != 0
 }
 
 func add64(dst, src []byte) {
@@ -41,6 +74,20 @@ func add32(dst, src []byte) {
 	for len(src) >= 4 && len(dst) >= 4 {
 		le.PutUint32(dst, le.Uint32(dst)+le.Uint32(src))
 		dst, src = dst[4:], src[4:]
+	}
+}
+
+// PutInt16 writes v to dst, which has 2 bytes for each element.
+func PutInt16(dst []byte, v []int16) {
+	for i, x := range v {
+		binary.LittleEndian.PutUint16(dst[i*2:], uint16(x))
+	}
+}
+
+// GetInt16 reads v from src, which has 2 bytes for each element.
+func GetInt16(v []int16, src []byte) {
+	for i := range v {
+		v[i] = int16(binary.LittleEndian.Uint16(src[i*2:]))
 	}
 }
 

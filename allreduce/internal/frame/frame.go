@@ -4,17 +4,17 @@
 //
 //	offset  size  field
 //	     0     4  magic "PUPR"
-//	     4     1  version, 1
-//	     5     1  kind: 1 data, 2 need, 3 done, 4 query, 5 abort
-//	     6     1  dtype: 1 int32, 2 int64, 0 for what carries no elements
+//	     4     1  version, 2
+//	     5     1  kind: 1 data, 2 need, 3 done, 4 query, 5 abort, 6 part, 7 alive
+//	     6     1  dtype: 1 int32, 2 int64, 3 int16, 4 byte, 0 for what carries no elements
 //	     7     1  N, the ranks of the generation, 1 to 64
 //	     8     8  generation
 //	    16     8  step
 //	    24     4  bucket
 //	    28     4  chunk
 //	    32     8  contributors: bit r is set when rank r's input is in the payload
-//	    40     4  total, the elements of the vector
-//	    44     4  count, what the payload holds: elements (data), entries (need), bytes (done, abort)
+//	    40     4  total, the elements of the vector or the bytes of the state
+//	    44     4  count, what the payload holds: elements (data), entries (need), bytes (done, abort, part)
 //	    48     2  attempt: 0, or that of the need that asked for the message
 //	    50     1  origin, the rank that started the chunk
 //	    51     1  sender, the rank that sent this message
@@ -38,7 +38,7 @@ const (
 
 const (
 	magic   = 0x52505550 // "PUPR"
-	version = 1
+	version = 2
 )
 
 // Kind says what a message is for.
@@ -51,6 +51,8 @@ const (
 	Done                  // the digest of a step that the sender has reduced
 	Query                 // asks for Done
 	Abort                 // the sender has failed; the payload says why, in UTF-8
+	Part                  // a piece of a state, behind the state's SHA-256
+	Alive                 // the answer to a Query of who still receives a state: how many pieces it has
 )
 
 // DType is the type of a vector's elements.
@@ -60,6 +62,8 @@ type DType uint8
 const (
 	Int32 DType = iota + 1
 	Int64
+	Int16
+	Byte // of a state, which is not summed
 )
 
 // Size is the number of bytes of an element; 0 for an unknown type.
@@ -69,6 +73,10 @@ func (t DType) Size() int {
 		return 4
 	case Int64:
 		return 8
+	case Int16:
+		return 2
+	case Byte:
+		return 1
 	}
 	return 0
 }
@@ -79,6 +87,10 @@ func (t DType) String() string {
 		return "int32"
 	case Int64:
 		return "int64"
+	case Int16:
+		return "int16"
+	case Byte:
+		return "byte"
 	}
 	return fmt.Sprintf("dtype %d", uint8(t))
 }
@@ -103,10 +115,29 @@ type Header struct {
 }
 
 // Frame is a message. Buffer holds HeaderSize bytes for the header, written by Encode, and the payload.
+//
+// Frames of a Pool, and those that Adopt has made, count who holds their memory: who has one may use it until its
+// Release. Other frames need no Release.
 type Frame struct {
 	Header
 	Buffer []byte
+	memory *Buffer
 }
+
+// Adopt returns f with memory of p that goes to home after the last Release; see Pool.Adopt.
+func (f Frame) Adopt(p *Pool, home func([]byte)) Frame {
+	f.memory = p.Adopt(f.Buffer, home)
+	return f
+}
+
+// Keep adds a holder and returns f.
+func (f Frame) Keep() Frame {
+	f.memory.Keep()
+	return f
+}
+
+// Release takes a holder away.
+func (f Frame) Release() { f.memory.Release() }
 
 // New returns a frame with room for a payload of n bytes.
 func New(h Header, n int) Frame { return Frame{Header: h, Buffer: make([]byte, HeaderSize+n)} }
@@ -189,12 +220,16 @@ func (f Frame) check() error {
 	unit := 1
 	switch f.Kind {
 	case Data:
-		if unit = f.DType.Size(); unit == 0 {
-			return fmt.Errorf("unknown %s", f.DType)
+		if unit = f.DType.Size(); unit == 0 || f.DType == Byte {
+			return fmt.Errorf("unknown or not to be summed: %s", f.DType)
 		}
 	case Need:
 		unit = 4
-	case Done, Query, Abort:
+	case Part:
+		if f.DType != Byte {
+			return fmt.Errorf("a piece of a state in %s", f.DType)
+		}
+	case Done, Query, Abort, Alive:
 	default:
 		return fmt.Errorf("unknown kind %d", f.Kind)
 	}

@@ -26,7 +26,7 @@ func sample() frame.Frame {
 func TestBytes(t *testing.T) {
 	got := slices.Clone(sample().Encode())
 	want := []byte{
-		'P', 'U', 'P', 'R', 1, 1, 2, 64, 5, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 1, 0, 0,
+		'P', 'U', 'P', 'R', 2, 1, 2, 64, 5, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 1, 0, 0,
 		7, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0x80, 3, 0, 0, 0,
 		0x34, 0x12, 63, 62, 0xef, 0xbe, 0xad, 0xde,
 	}
@@ -77,8 +77,11 @@ func TestFields(t *testing.T) {
 		want   string
 	}{
 		{func(f *frame.Frame) { f.Kind = 0 }, "unknown kind 0"},
-		{func(f *frame.Frame) { f.Kind = 6 }, "unknown kind 6"},
-		{func(f *frame.Frame) { f.DType = 3 }, "unknown dtype 3"},
+		{func(f *frame.Frame) { f.Kind = 8 }, "unknown kind 8"},
+		{func(f *frame.Frame) { f.DType = frame.Byte }, "not to be summed: byte"},
+		{func(f *frame.Frame) { f.Kind = frame.Part }, "a piece of a state in int64"},
+		{func(f *frame.Frame) { f.Kind, f.DType = frame.Part, frame.Byte }, "the header says 3"},
+		{func(f *frame.Frame) { f.DType = 5 }, "not to be summed: dtype 5"},
 		{func(f *frame.Frame) { f.Count = 2 }, "the payload has 24 bytes, the header says 16"},
 		{func(f *frame.Frame) { f.Count = 1<<29 + 3 }, "the header says 4294967320"},
 		{func(f *frame.Frame) { f.Kind = frame.Need }, "the header says 12"},
@@ -96,7 +99,7 @@ func TestFields(t *testing.T) {
 		}
 	}
 	other := sample().Encode()
-	other[4] = 2
+	other[4] = 1
 	binary.LittleEndian.PutUint32(other[60:], frame.Checksum(other[:60]))
 	if _, err := frame.Decode(other); !errors.Is(err, frame.ErrVersion) {
 		t.Errorf("error %v", err)
@@ -111,6 +114,10 @@ func FuzzDecode(f *testing.F) {
 	need := frame.New(frame.Header{Kind: frame.Need, Size: 2, Count: 2}, 8)
 	need.Seal()
 	f.Add(need.Encode())
+	part := frame.New(frame.Header{Kind: frame.Part, DType: frame.Byte, Size: 2, Total: 9, Count: 41}, 41)
+	part.Seal()
+	f.Add(part.Encode())
+	f.Add(frame.New(frame.Header{Kind: frame.Alive, Size: 2, Total: 9}, 0).Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// The checksums are put right, so that the checks behind them are reached.
 		if len(data) >= frame.HeaderSize {
@@ -170,6 +177,54 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// Sums of int16 are modulo 2^16, and an overflow at any place is found; without one none is.
+func TestAddInt16(t *testing.T) {
+	rng := random.New(random.PurposeTest, 5)
+	for n := range 70 {
+		for offset := range 9 {
+			a, b := make([]int16, n), make([]int16, n)
+			for i := range n {
+				a[i] = int16(rng.Uint32())
+				b[i] = int16(rng.Uint32())
+				if s := int(a[i]) + int(b[i]); s != int(int16(s)) {
+					b[i] = -1 - a[i] // at the border
+				}
+			}
+			checkInt16(t, a, b, offset, false)
+			if n == 0 {
+				continue
+			}
+			at := rng.IntN(n)
+			keepA, keepB := a[at], b[at]
+			for _, pair := range [][2]int16{{32767, 1}, {-32768, -1}, {-32768, -32768}, {20000, 20000}} {
+				a[at], b[at] = pair[0], pair[1]
+				checkInt16(t, a, b, offset, true)
+			}
+			a[at], b[at] = keepA, keepB
+		}
+	}
+}
+
+func checkInt16(t *testing.T, a, b []int16, offset int, want bool) {
+	t.Helper()
+	n := len(a)
+	x, y := guarded(n*2, offset), guarded(n*2, 8-offset)
+	frame.PutInt16(x, a)
+	frame.PutInt16(y, b)
+	overflow := frame.Add(frame.Int16, x, y)
+	got := make([]int16, n)
+	frame.GetInt16(got, x)
+	for i := range n {
+		if got[i] != a[i]+b[i] {
+			t.Fatalf("length %d, offset %d: %d + %d gave %d", n, offset, a[i], b[i], got[i])
+		}
+	}
+	if overflow != want {
+		t.Fatalf("length %d, offset %d: overflow is %t", n, offset, overflow)
+	}
+	checkGuard(t, x)
+}
+
 // guarded returns n bytes behind an offset, with 16 bytes of 0xaa behind them.
 func guarded(n, offset int) []byte {
 	b := bytes.Repeat([]byte{0xaa}, offset+n+16)
@@ -184,7 +239,7 @@ func checkGuard(t *testing.T, b []byte) {
 }
 
 func BenchmarkAdd(b *testing.B) {
-	for _, t := range []frame.DType{frame.Int32, frame.Int64} {
+	for _, t := range []frame.DType{frame.Int16, frame.Int32, frame.Int64} {
 		b.Run(t.String()+"_256KB", func(b *testing.B) {
 			x, y := make([]byte, 256<<10), make([]byte, 256<<10)
 			b.SetBytes(256 << 10)

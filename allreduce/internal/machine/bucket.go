@@ -27,8 +27,9 @@ const (
 type bucket struct {
 	id      uint32
 	dtype   frame.DType
-	data    []byte // this rank's input; by chunk replaced by the total
-	elems   int    // of a chunk, but for a shorter last one
+	data    []byte        // this rank's input; by chunk replaced by the total
+	memory  *frame.Buffer // that of data
+	elems   int           // of a chunk, but for a shorter last one
 	started time.Duration
 	ask     asker
 
@@ -39,6 +40,7 @@ type bucket struct {
 	first   int           // no chunk before it is missing
 	own     int           // the next chunk that this rank starts
 	under   int           // own chunks under way
+	share   *share        // not nil: a state, not a sum
 }
 
 // chunkElements is how many elements a chunk of a vector has: every rank starts a part, unless that makes small chunks.
@@ -47,21 +49,47 @@ func chunkElements(n int, t frame.DType, c Config) int {
 	return min(c.ChunkBytes, max(smallestChunk, part)) / t.Size()
 }
 
-func newBucket(id uint32, t frame.DType, data []byte, c Config) *bucket {
+// newBucket makes a bucket of b's memory.
+func newBucket(b *bucket, id uint32, t frame.DType, memory *frame.Buffer, c Config) *bucket {
+	var data []byte
+	if memory != nil {
+		data = memory.Bytes
+	}
 	n := len(data) / t.Size()
-	b := &bucket{id: id, dtype: t, data: data, elems: chunkElements(n, t, c)}
+	*b = bucket{
+		id: id, dtype: t, data: data, memory: memory.Keep(), elems: chunkElements(n, t, c),
+		state: b.state, kept: b.kept, sums: b.sums,
+	}
 	chunks := (n + b.elems - 1) / b.elems
 	if c.Size == 1 { // the vector is its own sum
 		chunks = 0
 	}
-	b.state = make([]chunkState, chunks)
-	b.kept = make([]frame.Frame, chunks)
-	b.sums = make([]uint32, chunks)
+	b.state, b.kept, b.sums = zeros(b.state, chunks), zeros(b.kept, chunks), zeros(b.sums, chunks)
 	b.missing = chunks
 	for b.own = 0; b.own < chunks && b.origin(b.own, c.Size) != c.Rank; {
 		b.own++
 	}
 	return b
+}
+
+// zeros is n zeros, in the memory of s if that is enough.
+func zeros[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+// release lets go of all memory of vectors and messages.
+func (b *bucket) release() {
+	for i, f := range b.kept {
+		f.Release()
+		b.kept[i] = frame.Frame{}
+	}
+	b.memory.Release()
+	b.data, b.memory = nil, nil
 }
 
 // origin is the rank that starts a chunk. It depends on the bucket, so that buckets of one chunk spread over the ranks.
@@ -82,27 +110,23 @@ func arc(origin, n, size int) uint64 {
 	return (run<<origin | run>>(size-origin)) & all
 }
 
-// Start begins the sum of a vector over all ranks. data holds its elements in little-endian order and belongs to the
-// machine from now on; it holds the sums when the completion comes. The error is one of this call alone, unless Err
+// Start begins the sum of a vector over all ranks. data holds its elements in little-endian order; the
+// machine keeps it until the step is committed or the machine has failed, and writes to it until the completion comes,
+// when it holds the sums. A ring of one takes nil. The error is one of this call alone, unless Err
 // says otherwise.
-func (m *Machine) Start(now time.Duration, step uint64, id uint32, t frame.DType, data []byte) error {
+func (m *Machine) Start(now time.Duration, step uint64, id uint32, t frame.DType, data *frame.Buffer) error {
 	m.now = now
-	if m.err != nil {
-		return m.err
-	}
-	if err := m.openStep(step); err != nil {
+	if err := m.admit(step, id); err != nil {
 		return err
 	}
-	if m.buckets[id] != nil {
-		return fmt.Errorf("step %d: bucket %d was started already", step, id)
+	b := &bucket{}
+	if n := len(m.spare); n > 0 {
+		b, m.spare = m.spare[n-1], m.spare[:n-1]
 	}
-	if m.commit != nil {
-		return fmt.Errorf("step %d: bucket %d: the step's commit has begun", step, id)
-	}
-	b := newBucket(id, t, data, m.c)
+	newBucket(b, id, t, data, m.c)
 	b.started = now
 	m.buckets[id] = b
-	m.held += len(data)
+	m.held += len(b.data)
 	if b.missing == 0 {
 		m.complete(b)
 	} else {
@@ -117,6 +141,23 @@ func (m *Machine) Start(now time.Duration, step uint64, id uint32, t frame.DType
 	return nil
 }
 
+// admit opens a step for a bucket, if it can be begun.
+func (m *Machine) admit(step uint64, id uint32) error {
+	if m.err != nil {
+		return m.err
+	}
+	if err := m.openStep(step); err != nil {
+		return err
+	}
+	if m.buckets[id] != nil {
+		return fmt.Errorf("step %d: bucket %d was started already", step, id)
+	}
+	if m.commit != nil {
+		return fmt.Errorf("step %d: bucket %d: the step's commit has begun", step, id)
+	}
+	return nil
+}
+
 // launch starts own chunks as far as the window allows.
 func (m *Machine) launch() {
 	for _, b := range m.live {
@@ -127,6 +168,7 @@ func (m *Machine) launch() {
 			m.circulating++
 			f := m.copyOf(b, i, 1)
 			m.pass(b, i, f)
+			f.Release()
 		}
 	}
 }
@@ -134,7 +176,7 @@ func (m *Machine) launch() {
 // copyOf is a frame with a copy of the bucket's data of a chunk, as the sum over n ranks.
 func (m *Machine) copyOf(b *bucket, i, n int) frame.Frame {
 	part := b.chunk(i)
-	f := frame.New(m.dataHeader(b, i, n), len(part))
+	f := m.c.Pool.New(m.dataHeader(b, i, n), len(part))
 	copy(f.Payload(), part)
 	f.Seal()
 	return f
@@ -153,9 +195,9 @@ func (m *Machine) dataHeader(b *bucket, i, n int) frame.Header {
 
 // pass sends a partial sum with this rank's input on, and keeps it in case it gets lost.
 func (m *Machine) pass(b *bucket, i int, f frame.Frame) {
-	b.state[i], b.kept[i] = contributed, f
+	b.state[i], b.kept[i] = contributed, f.Keep()
 	m.held += len(f.Buffer)
-	m.send(m.next(), f)
+	m.send(m.next(), f.Keep())
 }
 
 // receiveData takes a chunk of a step that is open here.
@@ -192,6 +234,10 @@ func (m *Machine) receiveData(f frame.Frame) {
 
 // checkData tells whether a chunk is what the sender, at its place in the ring, must send.
 func (m *Machine) checkData(b *bucket, f frame.Frame) error {
+	if b.share != nil {
+		return fmt.Errorf("%w: step %d: rank %d sums bucket %d, which is a state here",
+			ErrMismatch, f.Step, f.Sender, f.Bucket)
+	}
 	i, elements := int(f.Chunk), len(b.data)/b.dtype.Size()
 	var what string
 	switch {
@@ -221,7 +267,11 @@ func (m *Machine) everyone() uint64 { return arc(0, m.c.Size, m.c.Size) }
 
 // contribute adds this rank's input to a partial sum.
 func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
-	frame.Add(b.dtype, f.Payload(), b.chunk(i))
+	if frame.Add(b.dtype, f.Payload(), b.chunk(i)) {
+		m.Fail(fmt.Errorf("%w: step %d, bucket %d: chunk %d is beyond the range of %s with the input of rank %d; keep the "+
+			"lanes' values within Scaler.Limit", ErrOverflow, m.step, b.id, i, b.dtype, m.c.Rank))
+		return
+	}
 	n := bits.OnesCount64(f.Contributors) + 1
 	f.Header = m.dataHeader(b, i, n)
 	f.Seal()
@@ -230,7 +280,7 @@ func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
 		return
 	}
 	m.store(b, i, f)
-	m.send(m.next(), f)
+	m.send(m.next(), f.Keep())
 	m.settle(b)
 }
 
@@ -241,7 +291,7 @@ func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
 	if m.next() != (origin+m.c.Size-1)%m.c.Size {
 		f.Header = m.dataHeader(b, i, m.c.Size)
 		f.PayloadCRC = b.sums[i]
-		m.send(m.next(), f)
+		m.send(m.next(), f.Keep())
 	}
 	if origin == m.c.Rank {
 		b.under--
@@ -254,6 +304,7 @@ func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
 func (m *Machine) store(b *bucket, i int, f frame.Frame) {
 	copy(b.chunk(i), f.Payload())
 	m.held -= len(b.kept[i].Buffer)
+	b.kept[i].Release()
 	b.state[i], b.kept[i], b.sums[i] = total, frame.Frame{}, f.PayloadCRC
 	b.missing--
 	for b.first < len(b.state) && b.state[b.first] == total {
@@ -284,6 +335,13 @@ func (m *Machine) complete(b *bucket) {
 
 // describe tells what a bucket waits for.
 func (m *Machine) describe(b *bucket) string {
+	if b.share != nil && !b.share.known {
+		return fmt.Sprintf("step %d: nothing of state %d came from rank %d; some rank must have it",
+			m.step, b.id, m.previous())
+	} else if b.share != nil {
+		return fmt.Sprintf("step %d, state %d: %d of %d pieces did not come from rank %d",
+			m.step, b.id, b.missing, len(b.state), m.previous())
+	}
 	var origins []string
 	seen := uint64(0)
 	for i := b.first; i < len(b.state); i++ {

@@ -14,7 +14,7 @@ import (
 )
 
 // digest is the SHA-256 of what a step reduced: of every bucket, by number, its type, its length and the checksums of
-// its chunks' totals.
+// its chunks' totals, or the SHA-256 of a state.
 type digest [sha256.Size]byte
 
 // commit is a Commit under way.
@@ -28,6 +28,7 @@ type commit struct {
 type peerDone struct {
 	known  bool
 	digest digest
+	pieces uint32 // of ALIVE
 }
 
 // A DONE's payload: the digest and one byte.
@@ -83,6 +84,9 @@ func (m *Machine) digestOf() (d digest) {
 		for _, s := range b.sums {
 			words = le.AppendUint32(words, s)
 		}
+		if b.share != nil {
+			words = append(words, b.share.hash[:]...)
+		}
 		h.Write(words)
 		words = words[:0]
 	}
@@ -93,7 +97,7 @@ func (m *Machine) digestOf() (d digest) {
 
 // answer sends a DONE.
 func (m *Machine) answer(to int, step uint64, d digest, over bool) {
-	f := frame.New(m.header(frame.Done), doneSize)
+	f := m.c.Pool.New(m.header(frame.Done), doneSize)
 	f.Step, f.Count = step, doneSize
 	p := f.Payload()
 	copy(p, d[:])
@@ -121,7 +125,7 @@ func (m *Machine) receiveDone(f frame.Frame) {
 	if !from.known {
 		m.progress = m.now
 	}
-	*from = peerDone{known: true, digest: d}
+	from.known, from.digest = true, d
 	if m.commit == nil {
 		return
 	}
@@ -155,8 +159,14 @@ func (m *Machine) closeStep() {
 	m.out.Completed = append(m.out.Completed, Completion{Step: m.step, Commit: true})
 	m.committed, m.last, m.digest = true, m.step, m.commit.digest
 	m.open, m.commit = false, nil
+	for _, b := range m.buckets {
+		b.release()
+		if b.share == nil {
+			m.spare = append(m.spare, b)
+		}
+	}
 	clear(m.buckets)
-	m.held = 0
+	m.held, m.pieces = 0, 0
 	clear(m.done)
 	m.replay()
 	m.overflowed = m.overflowed && len(m.early) > 0
@@ -169,7 +179,7 @@ func (m *Machine) query() {
 	another := (m.c.Rank + 1 + m.commit.ask.level) % m.c.Size
 	for r, d := range m.done {
 		if r != m.c.Rank && (!d.known || r == another) {
-			m.send(r, frame.New(m.header(frame.Query), 0))
+			m.send(r, m.c.Pool.New(m.header(frame.Query), 0))
 		}
 	}
 }

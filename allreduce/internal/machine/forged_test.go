@@ -20,7 +20,7 @@ func three(t *testing.T) *machine.Machine {
 	})
 	data := make([]byte, 16)
 	frame.PutInt32(data, []int32{1, 1, 1, 1})
-	if err := m.Start(0, 7, 0, frame.Int32, data); err != nil {
+	if err := m.Start(0, 7, 0, frame.Int32, &frame.Buffer{Bytes: data}); err != nil {
 		t.Fatal(err)
 	}
 	m.Take()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pupil/allreduce/internal/frame"
+	"pupil/allreduce/internal/meter"
 )
 
 // Config is what a Machine must know. The caller has checked it: Size 1 to 64, Rank below Size, ChunkBytes a positive
@@ -15,19 +16,21 @@ type Config struct {
 	Generation uint64
 	Rank, Size int
 	Deadline   time.Duration
-	ChunkBytes int // of a payload, at most
-	Window     int // own chunks that circulate at a time; every bucket may always have one
-	EarlyBytes int // messages of a step or bucket not yet started here are kept up to this sum
+	ChunkBytes int         // of a payload, at most
+	Window     int         // own chunks that circulate at a time; every bucket may always have one
+	EarlyBytes int         // messages of a step or bucket not yet started here are kept up to this sum
+	Pool       *frame.Pool // of the messages that the machine makes; nil: allocated
 }
 
 // Errors of a failed machine.
 var (
 	ErrDeadline = errors.New("no progress within the deadline")
 	ErrMismatch = errors.New("the ranks do not do the same")
+	ErrOverflow = errors.New("a sum does not fit its type")
 	ErrAborted  = errors.New("the ring was aborted")
 )
 
-// Send is a message for a rank.
+// Send is a message for a rank. Who takes it holds its frame, and must release it.
 type Send struct {
 	To    int
 	Frame frame.Frame
@@ -40,7 +43,7 @@ type Completion struct {
 	Commit bool // Commit of Step; else Start of Step and Bucket
 }
 
-// Output is what came out of a machine since the last Take.
+// Output is what came out of a machine since the last Take. It is valid until the next one.
 type Output struct {
 	Sends     []Send
 	Completed []Completion
@@ -67,6 +70,7 @@ type Machine struct {
 	patience int           // how often the first wait is doubled; see learn
 	err      error
 	out      Output
+	taken    Output // what Take returned last; its memory serves again
 	stats    Stats
 
 	open        bool   // a step is open: Start or Commit was called for it
@@ -74,7 +78,9 @@ type Machine struct {
 	buckets     map[uint32]*bucket
 	live        []*bucket // those not complete, in the order of their start
 	circulating int       // own chunks under way
+	pieces      uint32    // of states that came in the open step
 	held        int       // bytes of the buckets' data and kept frames
+	spare       []*bucket // of committed steps, to be used again
 	commit      *commit   // nil: Commit was not called for the open step
 	done        []peerDone
 
@@ -82,9 +88,10 @@ type Machine struct {
 	last      uint64 // the newest
 	digest    digest // of step last
 
-	early      []frame.Frame // for steps and buckets to come, in the order of arrival
-	earlyBytes int
-	overflowed bool // an early message was dropped
+	early       []frame.Frame // for steps and buckets to come, in the order of arrival
+	earlyBytes  int
+	earlyChunks int  // those of early that are DATA
+	overflowed  bool // an early message was dropped
 }
 
 // New returns a machine at its beginning.
@@ -98,14 +105,19 @@ func (m *Machine) Err() error { return m.err }
 // Stats returns the counters.
 func (m *Machine) Stats() Stats { return m.stats }
 
+// State is what the machine waits for.
+func (m *Machine) State() meter.State {
+	return meter.State{Chunks: len(m.live) > 0, Done: m.commit != nil, Ahead: m.earlyChunks > 0}
+}
+
 // Held is the number of bytes of vectors and messages that the machine keeps.
 func (m *Machine) Held() int { return m.held + m.earlyBytes }
 
-// Take returns the output since the last Take. It is the caller's.
+// Take returns the output since the last Take.
 func (m *Machine) Take() Output {
-	out := m.out
-	m.out = Output{}
-	return out
+	clear(m.taken.Sends)
+	m.out, m.taken = Output{Sends: m.taken.Sends[:0], Completed: m.taken.Completed[:0]}, m.out
+	return m.taken
 }
 
 // Next is when Tick must be called at the latest. ok is false when nothing waits.
@@ -173,7 +185,7 @@ func (m *Machine) Fail(err error) {
 		if r == m.c.Rank {
 			continue
 		}
-		f := frame.New(m.header(frame.Abort), len(text))
+		f := m.c.Pool.New(m.header(frame.Abort), len(text))
 		copy(f.Payload(), text)
 		f.Count = uint32(len(text))
 		f.Seal()
@@ -190,9 +202,18 @@ func (m *Machine) Leave(err error) {
 
 func (m *Machine) end(err error) {
 	m.err = err
+	for _, s := range m.out.Sends {
+		s.Frame.Release()
+	}
 	m.out.Sends = nil
-	m.buckets, m.live, m.commit, m.early = nil, nil, nil, nil
-	m.held, m.earlyBytes = 0, 0
+	for _, b := range m.buckets {
+		b.release()
+	}
+	for _, f := range m.early {
+		f.Release()
+	}
+	m.buckets, m.live, m.commit, m.early, m.spare = nil, nil, nil, nil, nil
+	m.held, m.earlyBytes, m.earlyChunks = 0, 0, 0
 }
 
 // MaxControl bounds the payload of messages other than chunks, in bytes.
@@ -209,6 +230,7 @@ func trim(s string, n int) string {
 	return s[:n]
 }
 
+// send hands on f, and the caller's hold of it.
 func (m *Machine) send(to int, f frame.Frame) {
 	m.stats.Sent++
 	m.stats.SentBytes += int64(len(f.Buffer))

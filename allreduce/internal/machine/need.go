@@ -17,10 +17,14 @@ const maxEntries = MaxControl / 4
 // need asks the previous rank for the first missing chunks: for as many answers as chunks may be under way, halved with
 // every question, out of as many chunks.
 func (m *Machine) need(b *bucket) {
+	if b.share != nil {
+		m.requestAgain(b)
+		return
+	}
 	b.ask.attempt = min(b.ask.attempt, math.MaxUint16-1) + 1
 	underWay := m.c.Size * m.c.Window
 	entries := min(underWay, b.missing, maxEntries)
-	f := frame.New(m.header(frame.Need), entries*4)
+	f := m.c.Pool.New(m.header(frame.Need), entries*4)
 	f.Bucket, f.Count, f.Attempt = b.id, uint32(entries), b.ask.attempt
 	f.Total = uint32(max(1, underWay>>min(b.ask.level+m.patience, 30)))
 	for i, p := b.first, f.Payload(); len(p) > 0; i++ {
@@ -46,6 +50,10 @@ func (m *Machine) serve(f frame.Frame) {
 	if b == nil || int(f.Sender) != m.next() {
 		return
 	}
+	if b.share != nil {
+		m.servePieces(b, f)
+		return
+	}
 	left := f.Total
 	for p := f.Payload(); len(p) > 0 && left > 0; p = p[4:] {
 		entry := binary.LittleEndian.Uint32(p)
@@ -60,7 +68,7 @@ func (m *Machine) serve(f frame.Frame) {
 		case b.state[i] == total:
 			again = m.copyOf(b, i, m.c.Size)
 		case b.state[i] == contributed && entry&hasPartial == 0:
-			again = b.kept[i]
+			again = b.kept[i].Keep()
 		default:
 			continue
 		}

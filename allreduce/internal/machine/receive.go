@@ -7,8 +7,10 @@ import (
 	"pupil/allreduce/internal/frame"
 )
 
-// Receive takes a message that frame.Decode has checked. Its buffer belongs to the machine from now on.
+// Receive takes a message that frame.Decode has checked, and the caller's hold of it. Its buffer belongs to the machine
+// from now on.
 func (m *Machine) Receive(now time.Duration, f frame.Frame) {
+	defer f.Release()
 	m.now = now
 	if m.err != nil {
 		return
@@ -54,6 +56,10 @@ func (m *Machine) handleOpen(f frame.Frame) {
 	switch f.Kind {
 	case frame.Data:
 		m.receiveData(f)
+	case frame.Part:
+		m.receivePart(f)
+	case frame.Alive:
+		m.receiveAlive(f)
 	case frame.Need:
 		m.serve(f)
 	case frame.Done:
@@ -61,6 +67,8 @@ func (m *Machine) handleOpen(f frame.Frame) {
 	case frame.Query:
 		if m.commit != nil {
 			m.answer(int(f.Sender), m.step, m.commit.digest, false)
+		} else if m.pieces > 0 {
+			m.alive(int(f.Sender))
 		}
 	}
 }
@@ -82,23 +90,33 @@ func (m *Machine) keepEarly(f frame.Frame) {
 		return
 	}
 	m.stats.Early++
+	m.putEarly(f.Keep())
+}
+
+func (m *Machine) putEarly(f frame.Frame) {
 	m.earlyBytes += len(f.Buffer)
+	if f.Kind == frame.Data {
+		m.earlyChunks++
+	}
 	m.early = append(m.early, f)
 }
 
 // replay handles the early messages that are early no more.
 func (m *Machine) replay() {
+	if len(m.early) == 0 {
+		return
+	}
 	early := m.early
-	m.early, m.earlyBytes = nil, 0
+	m.early, m.earlyBytes, m.earlyChunks = nil, 0, 0
 	for _, f := range early {
 		switch {
 		case m.err != nil:
-			return
+			f.Release()
 		case m.isEarly(f):
-			m.early = append(m.early, f)
-			m.earlyBytes += len(f.Buffer)
+			m.putEarly(f)
 		default:
 			m.handle(f)
+			f.Release()
 		}
 	}
 }

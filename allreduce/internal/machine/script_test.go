@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -23,6 +24,7 @@ var update = flag.Bool("update", false, "rewrite testdata with what the scripts 
 //
 //	ring N [chunk=BYTES] [window=N] [deadline=D] [early=BYTES]
 //	start RANK STEP BUCKET int32|int64 ELEMENT...
+//	share RANK STEP BUCKET TEXT           a state; without TEXT: the rank lacks it, and accepts 100 bytes
 //	commit RANK STEP
 //	deliver [FROM>TO] [KIND] [CHUNK]      the messages that match, oldest first, and (with no argument) what follows
 //	repeat, drop, corrupt FROM>TO [KIND] [CHUNK]   the first that matches: delivered and kept, lost, delivered damaged
@@ -93,6 +95,8 @@ func (s *script) do(f []string) error {
 		return s.ring(num(1), f[2:])
 	case "start":
 		s.start(num(1), num(2), num(3), f[4], f[5:])
+	case "share":
+		s.share(num(1), num(2), num(3), f[4:])
 	case "commit":
 		if err := s.ranks[num(1)].Commit(s.now, uint64(num(2))); err != nil {
 			s.printf("error: %v", err)
@@ -168,12 +172,27 @@ func (s *script) start(rank, step, bucket int, dtype string, elements []string) 
 		v.sum = binary.LittleEndian.AppendUint64(v.sum, uint64(x))[:(i+1)*v.dtype.Size()]
 	}
 	key := machine.Completion{Step: uint64(step), Bucket: uint32(bucket)}
-	err := s.ranks[rank].Start(s.now, key.Step, key.Bucket, v.dtype, v.sum)
+	err := s.ranks[rank].Start(s.now, key.Step, key.Bucket, v.dtype, &frame.Buffer{Bytes: v.sum})
 	if err != nil {
 		s.printf("error: %v", err)
 		return
 	}
 	s.data[rank][key] = v
+}
+
+func (s *script) share(rank, step, bucket int, text []string) {
+	v := vector{dtype: frame.Byte}
+	var state *frame.Buffer
+	var hash [sha256.Size]byte
+	if len(text) > 0 {
+		state = &frame.Buffer{Bytes: []byte(strings.Join(text, " "))}
+		hash = sha256.Sum256(state.Bytes)
+	}
+	if err := s.ranks[rank].Share(s.now, uint64(step), uint32(bucket), state, hash, 100); err != nil {
+		s.printf("error: %v", err)
+		return
+	}
+	s.data[rank][machine.Completion{Step: uint64(step), Bucket: uint32(bucket)}] = v
 }
 
 // collect queues and prints what the machines put out.
@@ -189,6 +208,11 @@ func (s *script) collect() {
 				continue
 			}
 			v := s.data[rank][c]
+			if v.dtype == frame.Byte {
+				state, _ := m.Shared(c.Bucket)
+				s.printf("rank %d: state %d is %q", rank, c.Bucket, state)
+				continue
+			}
 			s.printf("rank %d: bucket %d is %v", rank, c.Bucket, elements(v))
 		}
 		if err := m.Err(); err != nil && !s.failed[rank] {
@@ -209,7 +233,7 @@ func elements(v vector) (x []int) {
 	return x
 }
 
-var kinds = []string{"", "data", "need", "done", "query", "abort"}
+var kinds = []string{"", "data", "need", "done", "query", "abort", "part", "alive"}
 
 func (q queued) String() string {
 	f, err := frame.Decode(q.message)
@@ -235,6 +259,10 @@ func (q queued) String() string {
 				text += "(total)"
 			}
 		}
+	case frame.Part:
+		text += fmt.Sprintf(" state %d piece %d of %d bytes = %q", f.Bucket, f.Chunk, f.Total, f.Payload()[sha256.Size:])
+	case frame.Alive:
+		text += fmt.Sprintf(" %d pieces", f.Total)
 	case frame.Done:
 		if f.Payload()[32] == 1 {
 			text += " by all"

@@ -1,8 +1,7 @@
 package machine_test
 
 import (
-	"container/heap"
-	"encoding/binary"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,28 +12,8 @@ import (
 	"pupil/internal/random"
 )
 
-// faults are probabilities, by message.
-type faults struct {
-	drop, repeat, delay, corrupt, truncate, replay float64
-	dead                                           int           // a rank that dies; -1: none
-	at                                             time.Duration // when
-}
-
-// vector is one rank's part of a bucket.
-type vector struct {
-	dtype frame.DType
-	in    [][]byte // by rank
-	sum   []byte
-}
-
-// plan is what a ring is to do: by step, by bucket.
-type plan struct {
-	config machine.Config // of rank 0
-	steps  [][]vector
-	faults faults
-}
-
-// sim runs the machines of all ranks under a virtual clock, with a network that has faults.
+// sim runs the machines of all ranks under a virtual clock, with a network that has faults. A step of it costs no more
+// than the machine's: only the rank that something happened to is looked at.
 type sim struct {
 	plan
 	rng    *random.Stream
@@ -42,51 +21,29 @@ type sim struct {
 	events events
 	order  int
 	ranks  []*rank
-	sent   [][]byte // some messages of the past, to be replayed
-	to     []int    // whom they were for
+	past   past
+	free   [][]byte // memory of messages that have been received
 	counts counts
 }
-
-type counts struct{ sent, dropped, repeated, delayed, corrupted, truncated, replayed int }
 
 // rank is a trainer with its machine.
 type rank struct {
 	id      int
 	m       *machine.Machine
-	step    int // the one that it works at
-	started []bool
-	data    [][]byte // by bucket
+	step    int             // the one that it works at
+	data    []*frame.Buffer // by bucket
+	pool    *frame.Pool
 	done    []bool
+	left    int // buckets that are not done
 	commits int // steps committed
 	dead    bool
+	stopped time.Duration // it stands still until then
 	ended   time.Duration // when the machine failed
-	wake    time.Duration // the machine's next tick as scheduled; 0: none
+	wake    time.Duration // the machine's next tick; -1: none
 }
 
-type event struct {
-	at    time.Duration
-	order int
-	run   func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
-}
-
-func (s *sim) after(d time.Duration, run func()) {
-	s.order++
-	heap.Push(&s.events, event{s.now + d, s.order, run})
-}
+// firstStep is the number of a plan's first step.
+const firstStep = 7
 
 // errWrong is a broken promise of the protocol.
 var errWrong = errors.New("broken promise")
@@ -95,28 +52,106 @@ var errWrong = errors.New("broken promise")
 func (s *sim) run(limit time.Duration) error {
 	for id := range s.config.Size {
 		c := s.config
-		c.Rank = id
-		r := &rank{id: id, m: machine.New(c)}
-		s.ranks = append(s.ranks, r)
-		s.begin(r)
+		c.Rank, c.Pool = id, &frame.Pool{Freed: poison}
+		s.ranks = append(s.ranks, &rank{id: id, m: machine.New(c), wake: -1, pool: c.Pool})
+		s.begin(s.ranks[id])
 	}
-	if s.faults.dead >= 0 {
-		s.after(s.faults.at, func() { s.ranks[s.faults.dead].dead = true })
+	switch s.faults.once {
+	case death, stop:
+		s.after(s.faults.from, event{do: fault, rank: s.faults.rank})
 	}
-	for len(s.events) > 0 {
-		e := heap.Pop(&s.events).(event)
-		s.now = e.at
+	for {
+		r, err := s.turn()
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return s.judge()
+		}
 		if s.now > limit {
 			return fmt.Errorf("%w: something still happens after %s", errWrong, limit)
 		}
-		e.run()
-		for _, r := range s.ranks {
-			if err := s.collect(r); err != nil {
-				return err
-			}
+		if err := s.collect(r); err != nil {
+			return err
 		}
 	}
-	return s.judge()
+}
+
+// turn lets the next thing happen and returns the rank that it happened to; nil when there is nothing.
+func (s *sim) turn() (*rank, error) {
+	var next *rank
+	for _, r := range s.ranks {
+		if r.wake >= 0 && (next == nil || r.wake < next.wake) {
+			next = r
+		}
+	}
+	if len(s.events) > 0 && (next == nil || s.events[0].at <= next.wake) {
+		e := s.events.pop()
+		s.now = e.at
+		r := s.ranks[e.rank]
+		if r.dead {
+			return r, nil
+		}
+		return r, s.happen(r, e)
+	}
+	if next != nil {
+		s.now = next.wake
+		next.m.Tick(s.now)
+	}
+	return next, nil
+}
+
+func (s *sim) happen(r *rank, e event) error {
+	if e.do == fault {
+		if s.faults.once == death {
+			r.dead, r.wake = true, -1
+		} else {
+			r.stopped = s.faults.to
+			r.wake = max(r.wake, r.stopped)
+		}
+		return nil
+	}
+	if e.do == arrival {
+		s.receive(e)
+		return nil
+	}
+	if s.now < r.stopped {
+		s.after(r.stopped-s.now, e)
+		return nil
+	}
+	if r.m.Err() != nil {
+		return nil
+	}
+	var err error
+	if e.do == commit {
+		err = r.m.Commit(s.now, uint64(r.step)+firstStep)
+	} else {
+		v := s.steps[r.step][e.bucket]
+		if v.has != nil {
+			return s.share(r, e.bucket, v)
+		}
+		r.data[e.bucket] = r.pool.Get(len(v.in[r.id]))
+		copy(r.data[e.bucket].Bytes, v.in[r.id])
+		err = r.m.Start(s.now, uint64(r.step)+firstStep, uint32(e.bucket), v.dtype, r.data[e.bucket])
+	}
+	if err != nil && r.m.Err() == nil {
+		return fmt.Errorf("%w: rank %d: a right call fails: %w", errWrong, r.id, err)
+	}
+	return nil
+}
+
+// share begins with a state that the rank has, or lacks.
+func (s *sim) share(r *rank, bucket int, v vector) error {
+	var state *frame.Buffer
+	var hash [sha256.Size]byte
+	if v.has[r.id] {
+		state, hash = &frame.Buffer{Bytes: v.sum}, sha256.Sum256(v.sum)
+	}
+	err := r.m.Share(s.now, uint64(r.step)+firstStep, uint32(bucket), state, hash, len(v.sum))
+	if err != nil && r.m.Err() == nil {
+		return fmt.Errorf("%w: rank %d: a right call fails: %w", errWrong, r.id, err)
+	}
+	return nil
 }
 
 // begin starts a step: its buckets come in any order, at any time.
@@ -125,21 +160,12 @@ func (s *sim) begin(r *rank) {
 		return
 	}
 	n := len(s.steps[r.step])
-	r.started, r.done, r.data = make([]bool, n), make([]bool, n), make([][]byte, n)
+	r.done, r.data, r.left = make([]bool, n), make([]*frame.Buffer, n), n
 	if n == 0 {
-		s.after(s.pause(), func() { s.commit(r) })
+		s.after(s.pause(), event{do: commit, rank: r.id})
 	}
 	for _, b := range s.rng.Perm(n) {
-		s.after(s.pause(), func() {
-			if r.dead || r.m.Err() != nil {
-				return
-			}
-			v := s.steps[r.step][b]
-			r.started[b], r.data[b] = true, slices.Clone(v.in[r.id])
-			if err := r.m.Start(s.now, uint64(r.step)+7, uint32(b), v.dtype, r.data[b]); err != nil && r.m.Err() == nil {
-				panic(err)
-			}
-		})
+		s.after(s.pause(), event{do: start, rank: r.id, bucket: b})
 	}
 }
 
@@ -149,22 +175,17 @@ func (s *sim) pause() time.Duration {
 	return time.Duration(f * f * f * 0.5 * float64(s.config.Deadline))
 }
 
-func (s *sim) commit(r *rank) {
-	if !r.dead && r.m.Err() == nil {
-		if err := r.m.Commit(s.now, uint64(r.step)+7); err != nil && r.m.Err() == nil {
-			panic(err)
-		}
-	}
-}
-
 // collect moves what a machine put out.
 func (s *sim) collect(r *rank) error {
 	out := r.m.Take()
+	for _, x := range out.Sends {
+		if !r.dead {
+			s.transfer(r.id, x.To, x.Frame.Encode())
+		}
+		x.Frame.Release()
+	}
 	if r.dead {
 		return nil
-	}
-	for _, x := range out.Sends {
-		s.transfer(x.To, slices.Clone(x.Frame.Encode()))
 	}
 	for _, c := range out.Completed {
 		if err := s.completed(r, c); err != nil {
@@ -177,28 +198,21 @@ func (s *sim) collect(r *rank) error {
 			return fmt.Errorf("%w: rank %d holds %d bytes after its end", errWrong, r.id, r.m.Held())
 		}
 	}
-	if at, ok := r.m.Next(); ok && (r.wake == 0 || at < r.wake || r.wake <= s.now) {
-		r.wake = max(at, s.now+1)
-		wake := r.wake
-		s.after(wake-s.now, func() {
-			if r.wake == wake {
-				r.wake = 0
-			}
-			if !r.dead {
-				r.m.Tick(s.now)
-			}
-		})
+	if at, ok := r.m.Next(); ok {
+		r.wake = max(at, s.now+1, r.stopped+1) // what waited for a rank that stood still comes first
+	} else {
+		r.wake = -1
 	}
 	return nil
 }
 
 func (s *sim) completed(r *rank, c machine.Completion) error {
-	if c.Step != uint64(r.step)+7 {
-		return fmt.Errorf("%w: rank %d completed step %d at step %d", errWrong, r.id, c.Step, r.step+7)
+	if c.Step != uint64(r.step)+firstStep {
+		return fmt.Errorf("%w: rank %d completed step %d at step %d", errWrong, r.id, c.Step, r.step+firstStep)
 	}
 	if c.Commit {
 		for _, other := range s.ranks {
-			if other.step < r.step || other.step == r.step && slices.Contains(other.done, false) {
+			if other.step < r.step || other.step == r.step && other.left > 0 {
 				return fmt.Errorf("%w: rank %d committed step %d, rank %d has not reduced it", errWrong, r.id, r.step, other.id)
 			}
 		}
@@ -211,93 +225,21 @@ func (s *sim) completed(r *rank, c machine.Completion) error {
 		return fmt.Errorf("%w: rank %d completed bucket %d twice", errWrong, r.id, c.Bucket)
 	}
 	r.done[c.Bucket] = true
-	if !slices.Equal(r.data[c.Bucket], s.steps[r.step][c.Bucket].sum) {
+	r.left--
+	v := s.steps[r.step][c.Bucket]
+	got, _ := r.m.Shared(c.Bucket)
+	if v.has == nil {
+		got = r.data[c.Bucket].Bytes
+	}
+	if !slices.Equal(got, v.sum) {
 		return fmt.Errorf("%w: rank %d has a wrong sum of step %d, bucket %d", errWrong, r.id, r.step, c.Bucket)
 	}
-	if !slices.Contains(r.done, false) {
-		s.after(s.pause(), func() { s.commit(r) })
+	r.data[c.Bucket].Release()
+	r.data[c.Bucket] = nil
+	if r.left == 0 {
+		s.after(s.pause(), event{do: commit, rank: r.id})
 	}
 	return nil
-}
-
-// transfer brings a message to a rank, or does not.
-func (s *sim) transfer(to int, message []byte) {
-	hit := func(p float64, n *int) bool {
-		if s.rng.Float64() >= p {
-			return false
-		}
-		*n++
-		return true
-	}
-	f := &s.faults
-	s.counts.sent++
-	if len(s.sent) < 64 {
-		s.sent, s.to = append(s.sent, slices.Clone(message)), append(s.to, to)
-	} else if i := s.rng.IntN(256); i < 64 {
-		s.sent[i], s.to[i] = slices.Clone(message), to
-	}
-	if hit(f.replay, &s.counts.replayed) {
-		i := s.rng.IntN(len(s.sent))
-		s.arrive(s.latency(), s.to[i], s.stale(s.sent[i]))
-	}
-	if hit(f.drop, &s.counts.dropped) {
-		return
-	}
-	if hit(f.repeat, &s.counts.repeated) {
-		s.arrive(s.latency(), to, slices.Clone(message))
-	}
-	if hit(f.corrupt, &s.counts.corrupted) {
-		for range 1 + s.rng.IntN(3) {
-			message[s.rng.IntN(len(message))] ^= byte(1 + s.rng.IntN(255))
-		}
-	}
-	if hit(f.truncate, &s.counts.truncated) {
-		message = message[:s.rng.IntN(len(message))]
-	}
-	wait := time.Duration(100) * time.Microsecond
-	if hit(f.delay, &s.counts.delayed) {
-		wait = s.latency()
-	}
-	s.arrive(wait, to, message)
-}
-
-// stale is a message of the past again, or what another generation or job would have sent in its place.
-func (s *sim) stale(message []byte) []byte {
-	f, err := frame.Decode(slices.Clone(message))
-	if err != nil {
-		panic(err)
-	}
-	switch s.rng.IntN(4) {
-	case 0:
-		f.Generation -= uint64(1 + s.rng.IntN(3))
-	case 1:
-		f.Job++
-	default:
-		return f.Buffer
-	}
-	for i := range f.Payload() {
-		f.Payload()[i] ^= byte(s.rng.Uint32())
-	}
-	f.Seal()
-	return f.Encode()
-}
-
-// latency is that of a message that others may overtake.
-func (s *sim) latency() time.Duration {
-	return time.Duration(s.rng.Float64() * float64(s.config.Deadline) / 16)
-}
-
-func (s *sim) arrive(wait time.Duration, to int, message []byte) {
-	s.after(wait, func() {
-		r := s.ranks[to]
-		if r.dead {
-			return
-		}
-		f, err := frame.Decode(message)
-		if err == nil {
-			r.m.Receive(s.now, f)
-		}
-	})
 }
 
 // judge looks at the end: every rank has done all, or has failed.
@@ -309,8 +251,30 @@ func (s *sim) judge() error {
 		if errors.Is(r.m.Err(), machine.ErrMismatch) {
 			return fmt.Errorf("%w: rank %d: %w", errWrong, r.id, r.m.Err())
 		}
+		if err := r.leave(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// leave ends a machine. All memory must then be back.
+func (r *rank) leave() error {
+	r.m.Leave(errors.New("the end"))
+	for _, b := range r.data {
+		b.Release()
+	}
+	if p := r.pool.Stats(); p.Lent != 0 || p.LentBytes != 0 || p.Misused != 0 || r.m.Held() != 0 {
+		return fmt.Errorf("%w: rank %d: at its end %d bytes are held, and of the pool %+v", errWrong, r.id, r.m.Held(), p)
+	}
+	return nil
+}
+
+// poison overwrites memory that nobody holds: who still uses it gets a wrong sum or a damaged message.
+func poison(b []byte) {
+	for i := range b {
+		b[i] = 0xdd
+	}
 }
 
 // failed counts the ranks that did not do all.
@@ -321,44 +285,4 @@ func (s *sim) failed() (n int) {
 		}
 	}
 	return n
-}
-
-// newPlan draws sizes, types and values.
-func newPlan(rng *random.Stream, size int) plan {
-	p := plan{config: machine.Config{
-		Job: 99, Generation: 5, Size: size, Deadline: time.Second,
-		ChunkBytes: 8 * (1 + rng.IntN(8)), Window: 1 + rng.IntN(4), EarlyBytes: rng.IntN(4000),
-	}}
-	p.faults.dead = -1
-	for range 1 + rng.IntN(3) {
-		var step []vector
-		for range rng.IntN(4) {
-			step = append(step, newVector(rng, size, rng.IntN(60)))
-		}
-		p.steps = append(p.steps, step)
-	}
-	return p
-}
-
-func newVector(rng *random.Stream, size, n int) vector {
-	v := vector{dtype: frame.Int32}
-	if rng.IntN(2) == 0 {
-		v.dtype = frame.Int64
-	}
-	width := v.dtype.Size()
-	sums := make([]uint64, n)
-	for range size {
-		in := make([]byte, 0, n*width)
-		for i := range n {
-			x := rng.Uint64()
-			sums[i] += x
-			in = binary.LittleEndian.AppendUint64(in, x)[:(i+1)*width]
-		}
-		v.in = append(v.in, in)
-	}
-	v.sum = make([]byte, 0, n*width)
-	for i, x := range sums {
-		v.sum = binary.LittleEndian.AppendUint64(v.sum, x)[:(i+1)*width]
-	}
-	return v
 }
