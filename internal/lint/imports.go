@@ -17,7 +17,7 @@ var layers = [][]string{
 		"storage/location", "storage/dataset", "storage/checkpoint",
 		"allreduce/...", "augment/...", "loss/...", "worker/nn/...", "worker/optim", "coordinator/cluster",
 	},
-	{"worker/feed"},
+	{"worker/feed", "worker/inspect"},
 	{"worker/train", "worker/export", "worker/agent", "coordinator/raftlog"},
 	{"worker/setup", "coordinator/control", "coordinator/dash"},
 	{"worker/student/...", "coordinator/local"},

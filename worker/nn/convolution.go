@@ -37,11 +37,12 @@ func (c convolution) backwardData(dy, w, dx []float32) {
 	}
 }
 
-func (c convolution) backwardWeights(x, dy, dw []float32) {
+// backwardWeights reads x through a norm, which may be nil.
+func (c convolution) backwardWeights(x []float32, in *kernel.Norm, dy, dw []float32) {
 	if c.depthwise {
-		kernel.DepthwiseBackwardWeights(c.Conv, x, dy, dw, c.ws)
+		kernel.DepthwiseBackwardWeightsNorm(c.Conv, x, in, dy, dw, c.ws)
 	} else {
-		kernel.ConvBackwardWeights(c.Conv, x, dy, dw, c.ws)
+		kernel.ConvBackwardWeightsNorm(c.Conv, x, in, dy, dw, c.ws)
 	}
 }
 
@@ -54,12 +55,11 @@ func (g *graph) convNorm(l *layer) error {
 			"use a larger batch or larger images", g.net.params[l.weight+1].Name, rows)
 	}
 	x := g.operand(l.in[0])
-	z := g.buffer(l.out)
-	g.consume(l.in[0])
+	z := g.output(l.out)
 	conv, shape := g.convolution(l), g.shape(l.out)
 	o := g.newOp("convolution", z, shape...)
 	o.run = func(in [][]float32) error {
-		conv.forward(in[0], in[1], z)
+		conv.forward(in[0], in[1], z.data)
 		return nil
 	}
 	o.wrt = []bool{x.route == direct, true}
@@ -70,61 +70,65 @@ func (g *graph) convNorm(l *layer) error {
 	if err != nil {
 		return err
 	}
-	return g.norm(l, n, z)
+	return g.norm(l, n)
 }
 
-// convGradient makes dW, then dX unless the input needs none.
+// convGradient makes dW, then dX unless the input needs none. Where a batch norm made the input, dW applies it again to
+// what the norm was given, so that only this lives until the backward pass.
 func (g *graph) convGradient(l *layer, x operand, inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	conv := g.convolution(l)
+	from, norm := inputs[0], (*kernel.Norm)(nil)
+	if x.norm != nil {
+		from, norm = x.norm.before, &x.norm.again
+	}
 	dw, err := g.gradient(l.weight, func(in [][]float32, dst []float32) {
-		conv.backwardWeights(in[0], in[1], dst)
-	}, inputs[0], grad)
+		conv.backwardWeights(in[0], norm, in[1], dst)
+	}, from, grad)
 	if err != nil {
 		return nil, err
 	}
-	var dx *gorgonia.Node
+	var node *gorgonia.Node
 	if x.route != nowhere {
 		shape := g.shape(l.in[0])
-		data := g.arena.get(product(shape))
-		o := g.newOp("convolution gradient", data, shape...)
+		dx := g.reserve(product(shape))
+		o := g.newOp("convolution gradient", dx, shape...)
 		o.run = func(in [][]float32) error {
-			conv.backwardData(in[0], in[1], data)
+			conv.backwardData(in[0], in[1], dx.data)
 			return nil
 		}
-		if dx, err = g.apply(o, grad, inputs[1]); err != nil {
+		if node, err = g.apply(o, grad, inputs[1]); err != nil {
 			return nil, err
 		}
-		g.hold(dx, data)
 	}
-	g.release(grad)
-	return gorgonia.Nodes{x.deliver(dx), dw}, nil
+	return gorgonia.Nodes{x.deliver(node), dw}, nil
 }
 
-// norm adds batch norm with the batch's statistics, fused with the activation. z is the convolution's output.
-func (g *graph) norm(l *layer, conv *gorgonia.Node, z []float32) error {
-	data, shape := g.buffer(l.out), g.shape(l.out)
+// norm adds batch norm with the batch's statistics, fused with the activation. conv is the convolution's output.
+func (g *graph) norm(l *layer, conv *gorgonia.Node) error {
+	y, shape := g.output(l.out), g.shape(l.out)
 	c := shape[3]
-	rows := len(data) / c
-	b := &batchNorm{layer: l, rows: rows, c: c, mean: make([]float32, c), invStd: make([]float32, c)}
+	rows := y.size / c
+	b := &batchNorm{
+		layer: l, rows: rows, c: c, mean: make([]float32, c), invStd: make([]float32, c), before: conv,
+	}
+	g.values[l.out].norm = b
 	toMean, toVariance := g.statistic(l.mean), g.statistic(l.mean+1)
-	o := g.newOp("batch norm", data, shape...)
+	o := g.newOp("batch norm", y, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.BatchNormForward(rows, c, in[0], in[1], in[2], l.eps, l.activation, data, b.mean, b.invStd, toVariance)
+		kernel.BatchNormForward(rows, c, in[0], in[1], in[2], l.eps, l.activation, y.data, b.mean, b.invStd, toVariance)
 		copy(toMean, b.mean)
+		b.remember(in[1], in[2], g.ws)
 		return nil
 	}
 	o.wrt = []bool{true, true, true}
 	o.diff = func(inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		nodes, err := g.normGradient(b, inputs, grad)
-		g.retire(l.out)
-		g.arena.put(z)
-		return nodes, err
+		return g.normGradient(b, inputs, grad)
 	}
 	n, err := g.apply(o, conv, g.param(l.weight+1), g.param(l.weight+2))
 	if err != nil {
 		return err
 	}
-	return g.produce(l.out, n, data)
+	return g.produce(l.out, n)
 }
 
 // batchNorm is what a batch norm's forward pass leaves for its backward pass.
@@ -132,33 +136,54 @@ type batchNorm struct {
 	layer        *layer
 	rows, c      int
 	mean, invStd []float32
+
+	before  *gorgonia.Node // what it was given
+	again   kernel.Norm    // the same norm, to be applied by the backward pass
+	moments kernel.Moments
+	scratch []float32
+}
+
+// remember sets again to the norm with mean and invStd. To Moments these are statistics of one row, the mean itself:
+// its variance is 0, and invStd is in gamma.
+func (b *batchNorm) remember(gamma, beta []float32, ws *kernel.Workspace) {
+	c := b.c
+	if b.scratch == nil {
+		b.scratch = make([]float32, 6*c)
+	}
+	part := func(i int) []float32 { return b.scratch[i*c:][:c] }
+	scale, ones := part(0), part(1)
+	for i := range scale {
+		scale[i], ones[i] = gamma[i]*b.invStd[i], 1
+	}
+	pixel := kernel.Conv{N: 1, H: 1, W: 1, C: c, K: c, R: 1, S: 1, Stride: 1}
+	kernel.DepthwiseForwardNorm(pixel, b.mean, nil, ones, part(2), &b.moments, ws)
+	b.moments.Norm(scale, beta, 1, b.layer.activation, part(3), part(4), part(5), &b.again)
 }
 
 // normGradient makes one operation that computes all three gradients, and one for each parameter that hands on its
 // gradient: an operation has one output. It reads the convolution's output, not the norm's, and writes over grad.
 func (g *graph) normGradient(b *batchNorm, inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	l, shape := b.layer, g.shape(b.layer.out)
-	data := g.reuse(grad, product(shape))
+	dx := g.reserve(product(shape), memoryOf(grad))
 	toGamma, toBeta := g.gradientOf(l.weight+1), g.gradientOf(l.weight+2)
-	o := g.newOp("batch norm gradient", data, shape...)
+	o := g.newOp("batch norm gradient", dx, shape...)
 	o.run = func(in [][]float32) error {
 		x, dy, gamma, beta := in[0], in[1], in[2], in[3]
-		kernel.BatchNormBackward(b.rows, b.c, x, dy, gamma, beta, b.mean, b.invStd, l.activation, data, toGamma, toBeta)
+		kernel.BatchNormBackward(b.rows, b.c, x, dy, gamma, beta, b.mean, b.invStd, l.activation, dx.data, toGamma, toBeta)
 		return nil
 	}
-	dx, err := g.apply(o, inputs[0], grad, inputs[1], inputs[2])
+	node, err := g.apply(o, inputs[0], grad, inputs[1], inputs[2])
 	if err != nil {
 		return nil, err
 	}
-	g.hold(dx, data)
 	written := func([][]float32, []float32) {} // by the operation above
-	beta, err := g.gradient(l.weight+2, written, dx)
+	beta, err := g.gradient(l.weight+2, written, node)
 	if err != nil {
 		return nil, err
 	}
-	gamma, err := g.gradient(l.weight+1, written, dx)
+	gamma, err := g.gradient(l.weight+1, written, node)
 	if err != nil {
 		return nil, err
 	}
-	return gorgonia.Nodes{dx, gamma, beta}, nil
+	return gorgonia.Nodes{node, gamma, beta}, nil
 }

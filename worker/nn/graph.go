@@ -28,9 +28,12 @@ type graph struct {
 	frozen *State    // of an inference, while it is built
 
 	// of the plan
-	arena  arena
-	values []activation                // by value
-	grads  map[*gorgonia.Node]*holding // buffers of gradients
+	dry      bool         // it is only planned: there is no memory, and no run
+	values   []activation // by value
+	memories []*memory
+	made     []*op
+	ready    []func() // what follows when there is memory
+	bytes    int64
 
 	// of a run
 	next  int   // place of the next operation
@@ -40,16 +43,11 @@ type graph struct {
 // activation is a value of the network in the graph.
 type activation struct {
 	node *gorgonia.Node
-	data []float32
-	uses int   // consumers that are not built yet
-	keep bool  // the backward pass reads it
-	fork *fork // when the value has several consumers whose gradients must be summed
-}
-
-// holding is a gradient's buffer and the number of consumers that are not built yet.
-type holding struct {
-	data []float32
-	uses int
+	dst  *memory
+	uses int        // consumers
+	kept bool       // the backward pass reads it
+	norm *batchNorm // that made it from its convolution's output, in training
+	fork *fork      // when the value has several consumers whose gradients must be summed
 }
 
 // maxSalts bounds the attempts to find hashes without a collision: a graph of 1,000 nodes has one in 10,000 times.
@@ -59,15 +57,17 @@ var errClosed = errors.New("nn: the graph is closed")
 
 var errCollision = errors.New("nn: two nodes of the graph have the same hash")
 
-// newGraph builds a graph with build, and compiles it.
-func newGraph(n *Network, batch int, train *Training, build func(*graph) error) (g *graph, err error) {
+// newGraph builds a graph with build, and compiles it; a dry one only plans its memory.
+func newGraph(
+	n *Network, batch int, train *Training, dry bool, build func(*graph) error,
+) (g *graph, err error) {
 	if batch < 1 {
 		return nil, fmt.Errorf("nn: batch is %d; it must be at least 1", batch)
 	}
 	for salt := range uint64(maxSalts) {
 		g = &graph{
 			net: n, batch: batch, train: train, salt: salt, ws: new(kernel.Workspace),
-			expr: gorgonia.NewGraph(), grads: map[*gorgonia.Node]*holding{},
+			expr: gorgonia.NewGraph(), dry: dry,
 		}
 		if err = g.compile(build); !errors.Is(err, errCollision) {
 			break
@@ -91,6 +91,11 @@ func (g *graph) compile(build func(*graph) error) (err error) {
 	if err := build(g); err != nil {
 		return err
 	}
+	n := place(g.memories)
+	g.bytes += 4 * int64(n)
+	if g.dry {
+		return nil
+	}
 	seen := map[uint32]bool{}
 	for _, n := range g.expr.AllNodes() {
 		if seen[n.Hashcode()] {
@@ -100,8 +105,28 @@ func (g *graph) compile(build func(*graph) error) (err error) {
 	}
 	g.machine = gorgonia.NewTapeMachine(g.expr)
 	runtime.SetFinalizer(g.machine, nil) // it does nothing, and would keep the cycle of machine and operations for ever
-	g.grads, g.arena.free = nil, nil
+	g.lay(n)
 	return nil
+}
+
+// lay makes the memory of n elements that was planned.
+func (g *graph) lay(n int) {
+	lay(g.memories, n)
+	for _, o := range g.made {
+		if o.dst != nil {
+			o.out = dense(o.dst.data, o.shape...)
+		}
+	}
+	for _, f := range g.ready {
+		f()
+	}
+	g.memories, g.made, g.ready = nil, nil, nil
+}
+
+// whenReady calls f when there is memory, unless the graph is dry. f may keep memory of its own: bytes is how much.
+func (g *graph) whenReady(bytes int, f func()) {
+	g.bytes += int64(bytes)
+	g.ready = append(g.ready, f)
 }
 
 func (g *graph) input(name string, shape tensor.Shape) *gorgonia.Node {
@@ -145,13 +170,11 @@ func dense(data []float32, shape ...int) *tensor.Dense {
 	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(data))
 }
 
-// newOp makes an operation whose output is data in the given shape; without data it is a scalar.
-func (g *graph) newOp(name string, data []float32, shape ...int) *op {
-	o := &op{graph: g, id: g.ops, name: name, shape: tensor.Shape(shape)}
+// newOp makes an operation whose output is dst in the given shape; without dst it is a scalar.
+func (g *graph) newOp(name string, dst *memory, shape ...int) *op {
+	o := &op{graph: g, id: g.ops, name: name, shape: tensor.Shape(shape), dst: dst}
 	g.ops++
-	if data != nil {
-		o.out = dense(data, shape...)
-	}
+	g.made = append(g.made, o)
 	return o
 }
 
@@ -165,6 +188,12 @@ func (g *graph) apply(o *op, children ...*gorgonia.Node) (*gorgonia.Node, error)
 	o.in = make([][]float32, len(children))
 	for i, c := range children {
 		o.types[i] = c.Type()
+		if m := memoryOf(c); m != nil {
+			m.touch(o.id)
+		}
+	}
+	if o.dst != nil {
+		o.dst.touch(o.id)
 	}
 	n, err := gorgonia.ApplyOp(o, children...)
 	if err != nil {
@@ -174,6 +203,14 @@ func (g *graph) apply(o *op, children ...*gorgonia.Node) (*gorgonia.Node, error)
 		return nil, errCollision
 	}
 	return n, nil
+}
+
+// memoryOf is the memory of a node's value, nil for inputs and scalars.
+func memoryOf(n *gorgonia.Node) *memory {
+	if o, ok := n.Op().(*op); ok {
+		return o.dst
+	}
+	return nil
 }
 
 // forward builds the layers that lead to some values.
@@ -189,19 +226,16 @@ func (g *graph) forward(to []int) error {
 }
 
 // plan counts the consumers of each value, the reader of the values that the graph leads to being one, and says which
-// values the backward pass reads.
+// the backward pass reads in any case: beside these, convolutions read what made the value where a batch norm did.
 func (g *graph) plan(layers []layer, to []int) {
 	g.values = make([]activation, len(g.net.values))
-	g.values[0] = activation{node: g.images, keep: true}
+	g.values[0] = activation{node: g.images}
 	for i := range layers {
 		l := &layers[i]
 		for _, v := range l.in {
 			a := &g.values[v]
 			a.uses++
-			a.keep = a.keep || g.train != nil && (l.kind == convNorm || l.kind == linear || l.kind == gate)
-		}
-		if l.kind == join && l.activation != kernel.Identity {
-			g.values[l.out].keep = g.train != nil
+			a.kept = a.kept || l.kind == linear || l.kind == gate
 		}
 	}
 	for _, v := range to {
@@ -235,45 +269,17 @@ func (g *graph) shape(v int) []int {
 	return []int{g.batch, s.h, s.w, s.c}
 }
 
-// buffer plans the output of a layer.
-func (g *graph) buffer(v int) []float32 { return g.arena.get(g.batch * g.net.values[v].size()) }
+// output reserves memory for the output of a layer.
+func (g *graph) output(v int, over ...*memory) *memory {
+	return g.reserve(g.batch*g.net.values[v].size(), over...)
+}
 
 // produce makes n the node of value v. In training a value with several consumers gets a fork.
-func (g *graph) produce(v int, n *gorgonia.Node, data []float32) error {
+func (g *graph) produce(v int, n *gorgonia.Node) error {
 	a := &g.values[v]
-	a.node, a.data = n, data
+	a.node, a.dst = n, memoryOf(n)
 	if g.train != nil && a.uses > 1 {
 		return g.addFork(a, g.shape(v))
 	}
 	return nil
-}
-
-// consume is one use of a value by the next operation. After the last one the buffer is free, unless backward needs it.
-func (g *graph) consume(v int) {
-	a := &g.values[v]
-	a.uses--
-	if a.uses == 0 && !a.keep {
-		g.arena.put(a.data)
-	}
-}
-
-// retire frees a value's buffer when the gradient of its producer has been built: nothing reads it any more.
-func (g *graph) retire(v int) {
-	if a := &g.values[v]; a.keep {
-		g.arena.put(a.data)
-	}
-}
-
-// hold registers a gradient's buffer with one consumer.
-func (g *graph) hold(n *gorgonia.Node, data []float32) { g.grads[n] = &holding{data, 1} }
-
-// release is one use of a gradient; after the last one its buffer is free.
-func (g *graph) release(n *gorgonia.Node) {
-	if h := g.grads[n]; h != nil {
-		h.uses--
-		if h.uses == 0 {
-			g.arena.put(h.data)
-			delete(g.grads, n)
-		}
-	}
 }

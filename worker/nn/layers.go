@@ -17,6 +17,7 @@ const (
 // layer is one step of a network in execution order. Values are numbered; value 0 is the images.
 type layer struct {
 	kind       kind
+	name       string // of torchvision's module, or of the block
 	in         []int
 	out        int
 	geometry   kernel.Conv // convNorm, maxPool; N is the batch, set where a graph is built
@@ -65,6 +66,7 @@ type builder struct {
 	n        *Network
 	eps      float32 // of batch norms
 	momentum float64
+	block    string // the name of layers without one
 }
 
 func newBuilder(c Config, eps float32, momentum float64) *builder {
@@ -79,7 +81,11 @@ func (b *builder) value(h, w, c int) int {
 	return len(b.n.values) - 1
 }
 
+// add ends a layer that has no name of its own with that of its block.
 func (b *builder) add(l layer) int {
+	if l.name == "" {
+		l.name = b.block
+	}
 	b.n.layers = append(b.n.layers, l)
 	return l.out
 }
@@ -117,7 +123,7 @@ func (b *builder) conv(name, norm string, in int, f filter, act kernel.Activatio
 		channels = 1
 	}
 	oh, ow := g.Out()
-	l := layer{kind: convNorm, in: []int{in}, geometry: g, depthwise: f.depthwise, activation: act, eps: b.eps}
+	l := layer{kind: convNorm, name: name, in: []int{in}, geometry: g, depthwise: f.depthwise, activation: act, eps: b.eps}
 	fan := f.outputs * f.size * f.size
 	l.weight = b.param(name+".weight", Weight, initKaiming, fan, f.outputs, channels, f.size, f.size)
 	b.param(norm+".weight", Norm, initOnes, 0, f.outputs)
@@ -131,7 +137,7 @@ func (b *builder) conv(name, norm string, in int, f filter, act kernel.Activatio
 // linear adds a fully connected layer on a pooled value. shape is that of the weight outside.
 func (b *builder) linear(name string, in int, weight, bias initialisation, act kernel.Activation, shape ...int) int {
 	c, k := shape[1], shape[0]
-	l := layer{kind: linear, in: []int{in}, activation: act}
+	l := layer{kind: linear, name: name, in: []int{in}, activation: act}
 	fan := c
 	if weight == initKaiming {
 		fan = k
@@ -160,14 +166,14 @@ func (b *builder) maxPool(x int, f filter) int {
 	v := b.n.values[x]
 	g := kernel.Conv{N: 1, H: v.h, W: v.w, C: v.c, K: v.c, R: f.size, S: f.size, Stride: f.stride, Pad: f.size / 2}
 	oh, ow := g.Out()
-	return b.add(layer{kind: maxPool, in: []int{x}, geometry: g, out: b.value(oh, ow, v.c)})
+	return b.add(layer{kind: maxPool, name: "maxpool", in: []int{x}, geometry: g, out: b.value(oh, ow, v.c)})
 }
 
 // pooled marks the value that Features describes.
 func (b *builder) pooled(x int) int {
-	p := b.averagePool(x)
-	b.n.pooled = p
-	return p
+	b.block = "avgpool"
+	b.n.featureMap, b.n.pooled = x, b.averagePool(x)
+	return b.n.pooled
 }
 
 // projection ends a network with a linear layer on the pooled features, if width is above 0. It is the last layer, so

@@ -156,8 +156,8 @@ func TestParameterlessSecondConsumerIsRefused(t *testing.T) {
 // gorgonia would merge two operations of equal hash in silence, and run one that comes late.
 func TestBrokenGraphsAreRefused(t *testing.T) {
 	b := newBuilder(Config{Size: 1, Channels: 1}, 1e-5, 0.1)
-	_, err := newGraph(b.n, 1, nil, func(g *graph) error {
-		x, y := g.newOp("twin", make([]float32, 1), 1), g.newOp("twin", make([]float32, 1), 1)
+	_, err := newGraph(b.n, 1, nil, false, func(g *graph) error {
+		x, y := g.newOp("twin", g.reserve(1), 1), g.newOp("twin", g.reserve(1), 1)
 		y.id = x.id
 		if _, err := g.apply(x, g.images); err != nil {
 			return err
@@ -168,12 +168,12 @@ func TestBrokenGraphsAreRefused(t *testing.T) {
 	if !errors.Is(err, errCollision) {
 		t.Errorf("twins: got %v", err)
 	}
-	_, err = newGraph(b.n, 1, nil, func(*graph) error { panic("gorgonia's way to say so") })
+	_, err = newGraph(b.n, 1, nil, false, func(*graph) error { panic("gorgonia's way to say so") })
 	if err == nil || !strings.Contains(err.Error(), "gorgonia's way") {
 		t.Errorf("a panic: got %v", err)
 	}
 	g := &graph{}
-	first, late := g.newOp("first", make([]float32, 1), 1), g.newOp("late", make([]float32, 1), 1)
+	first, late := g.newOp("first", g.reserve(1), 1), g.newOp("late", g.reserve(1), 1)
 	late.run = func([][]float32) error { return nil }
 	if _, err := late.Do(); err == nil || !strings.Contains(err.Error(), "late (operation 1) is executed at place 0") {
 		t.Errorf("out of order: got %v", err)
@@ -251,7 +251,7 @@ func newLayerCheck(t *testing.T, seed uint64, leaves []value, build func(b *buil
 		},
 	}}
 	var err error
-	c.training.graph, err = newGraph(b.n, layerBatch, c.training, func(g *graph) error {
+	c.training.graph, err = newGraph(b.n, layerBatch, c.training, false, func(g *graph) error {
 		return c.build(g, len(leaves), outputs)
 	})
 	if err != nil {
@@ -269,7 +269,7 @@ func (c *layerCheck) build(g *graph, leaves int, outputs []int) error {
 		n := gorgonia.NewTensor(g.expr, gorgonia.Float32, 4, gorgonia.WithName(p.Name),
 			gorgonia.WithShape(layerBatch, v.h, v.w, v.c),
 			gorgonia.WithValue(dense(c.state.Params[p.Offset:][:p.Len], layerBatch, v.h, v.w, v.c)))
-		g.values[i+1].node, g.values[i+1].keep = n, true
+		g.values[i+1].node = n
 		g.train.nodes[i] = n
 		g.train.wrt = append(g.train.wrt, i)
 	}

@@ -12,13 +12,12 @@ func (g *graph) linear(l *layer) error {
 		return g.frozenLinear(l)
 	}
 	x := g.operand(l.in[0])
-	data, shape := g.buffer(l.out), g.shape(l.out)
-	g.consume(l.in[0])
+	y, shape := g.output(l.out), g.shape(l.out)
 	n, c, k := g.batch, g.net.values[l.in[0]].c, shape[3]
-	o := g.newOp("linear", data, shape...)
+	o := g.newOp("linear", y, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.Gemm(false, false, n, k, c, in[0], c, in[1], k, false, data, k, g.ws)
-		kernel.AddBias(n, k, data, in[2])
+		kernel.Gemm(false, false, n, k, c, in[0], c, in[1], k, false, y.data, k, g.ws)
+		kernel.AddBias(n, k, y.data, in[2])
 		return nil
 	}
 	o.wrt = []bool{x.route == direct, true, true}
@@ -30,9 +29,9 @@ func (g *graph) linear(l *layer) error {
 		return err
 	}
 	if l.activation != kernel.Identity {
-		return g.activation(l, node, data)
+		return g.activation(l, node)
 	}
-	return g.produce(l.out, node, data)
+	return g.produce(l.out, node)
 }
 
 // linearGradient makes db, dW and dX.
@@ -50,52 +49,44 @@ func (g *graph) linearGradient(
 	if err != nil {
 		return nil, err
 	}
-	data := g.arena.get(n * c)
-	o := g.newOp("linear gradient", data, g.shape(l.in[0])...)
+	dx := g.reserve(n * c)
+	o := g.newOp("linear gradient", dx, g.shape(l.in[0])...)
 	o.run = func(in [][]float32) error {
-		kernel.Gemm(false, true, n, c, k, in[0], k, in[1], k, false, data, c, g.ws)
+		kernel.Gemm(false, true, n, c, k, in[0], k, in[1], k, false, dx.data, c, g.ws)
 		return nil
 	}
-	dx, err := g.apply(o, grad, inputs[1])
+	node, err := g.apply(o, grad, inputs[1])
 	if err != nil {
 		return nil, err
 	}
-	g.hold(dx, data)
-	g.release(grad)
-	if l.activation == kernel.Identity {
-		g.retire(l.out)
-	}
-	return gorgonia.Nodes{x.deliver(dx), dw, db}, nil
+	return gorgonia.Nodes{x.deliver(node), dw, db}, nil
 }
 
-// activation adds the activation of a linear layer; z is its input.
-func (g *graph) activation(l *layer, input *gorgonia.Node, z []float32) error {
-	data, shape := g.buffer(l.out), g.shape(l.out)
-	o := g.newOp("activation", data, shape...)
+// activation adds the activation of a linear layer; input is what the activation is given.
+func (g *graph) activation(l *layer, input *gorgonia.Node) error {
+	y, shape := g.output(l.out), g.shape(l.out)
+	o := g.newOp("activation", y, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.ActForward(l.activation, in[0], data)
+		kernel.ActForward(l.activation, in[0], y.data)
 		return nil
 	}
 	o.wrt = []bool{true}
 	o.diff = func(inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		dx := g.reuse(grad, len(data))
+		dx := g.reserve(y.size, memoryOf(grad))
 		o := g.newOp("activation gradient", dx, shape...)
 		o.run = func(in [][]float32) error {
-			kernel.ActBackward(l.activation, in[0], in[1], dx)
+			kernel.ActBackward(l.activation, in[0], in[1], dx.data)
 			return nil
 		}
 		n, err := g.apply(o, inputs[0], grad)
 		if err != nil {
 			return nil, err
 		}
-		g.hold(n, dx)
-		g.retire(l.out)
-		g.arena.put(z)
 		return gorgonia.Nodes{n}, nil
 	}
 	n, err := g.apply(o, input)
 	if err != nil {
 		return err
 	}
-	return g.produce(l.out, n, data)
+	return g.produce(l.out, n)
 }

@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"pupil/internal/kernel"
 )
@@ -65,6 +66,7 @@ func NewMobileNetV2(d MobileNetV2, c Config) (*Network, error) {
 
 // invertedResidual adds expansion (1x1), depthwise (3x3) and projection (1x1) with a shortcut where shapes allow.
 func invertedResidual(b *builder, name string, in, outputs, expansion, stride int) int {
+	b.block = strings.TrimSuffix(name, ".conv")
 	channels := b.n.values[in].c
 	hidden := channels * expansion
 	x, number := in, 0

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"strings"
 
 	"pupil/internal/kernel"
 )
@@ -122,6 +123,7 @@ func (d MobileNetV3) block(b *builder, name string, in int, row mobileNetV3Block
 	if row.swish {
 		act = kernel.HardSwish
 	}
+	b.block = strings.TrimSuffix(name, ".block")
 	channels := b.n.values[in].c
 	x, number := in, 0
 	part := func() string { number++; return fmt.Sprintf("%s.%d", name, number-1) }
@@ -145,6 +147,8 @@ func (d MobileNetV3) block(b *builder, name string, in int, row mobileNetV3Block
 // squeezeExcite multiplies each channel by hard-sigmoid(fc2(relu(fc1(mean)))) (Hu et al., 2018). The fully connected
 // layers are 1x1 convolutions with bias in torchvision.
 func squeezeExcite(b *builder, name string, x, squeezed int) int {
+	defer func(outer string) { b.block = outer }(b.block)
+	b.block = name
 	c := b.n.values[x].c
 	s := b.averagePool(x)
 	s = b.linear(name+".fc1", s, initKaiming, initZeros, kernel.ReLU, squeezed, c, 1, 1)

@@ -14,7 +14,7 @@ type Network struct {
 	params  []param
 	buffers []buffer
 
-	pooled                int // a value
+	featureMap, pooled    int // values
 	logits, projection    int // values; -1: the network has none
 	paramsLen, buffersLen int
 }
@@ -57,6 +57,7 @@ const (
 	Logits     Output = iota // [batch, outputs]: what the classifier gives
 	Pooled                   // [batch, features]: the mean of the last feature map
 	Projection               // [batch, projection]: what the linear layer on the pooled features gives
+	FeatureMap               // [batch, height, width, features]: the last one; only an Inference gives it
 )
 
 // String is the output's name.
@@ -68,6 +69,8 @@ func (o Output) String() string {
 		return "pooled"
 	case Projection:
 		return "projection"
+	case FeatureMap:
+		return "feature map"
 	default:
 		return fmt.Sprintf("output %d", uint8(o))
 	}
@@ -101,12 +104,18 @@ func (n *Network) Buffers() []Tensor {
 // Features is the width of the pooled features.
 func (n *Network) Features() int { return n.values[n.pooled].c }
 
-// Width is the number of columns of an output, 0 if the network does not have it.
+// Width is the number of columns of an output, of the feature map its channels, 0 if the network does not have it.
 func (n *Network) Width(o Output) int {
 	if v := n.output(o); v >= 0 {
 		return n.values[v].c
 	}
 	return 0
+}
+
+// FeatureMap is the shape of the last feature map: what Pooled is the mean of.
+func (n *Network) FeatureMap() (height, width, channels int) {
+	v := n.values[n.featureMap]
+	return v.h, v.w, v.c
 }
 
 // output is the value of an output, -1 if the network does not have it.
@@ -118,6 +127,8 @@ func (n *Network) output(o Output) int {
 		return n.pooled
 	case Projection:
 		return n.projection
+	case FeatureMap:
+		return n.featureMap
 	default:
 		return -1
 	}

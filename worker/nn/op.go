@@ -21,6 +21,7 @@ type op struct {
 	name  string
 	shape tensor.Shape // of the output; empty for a scalar
 	types []hm.Type    // of the children
+	dst   *memory      // of the output; nil for a scalar
 	out   gorgonia.Value
 
 	in  [][]float32 // the children's data; nil for a scalar

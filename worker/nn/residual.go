@@ -20,6 +20,7 @@ type operand struct {
 	node  *gorgonia.Node
 	route route
 	fork  *fork
+	norm  *batchNorm // that the backward pass applies again rather than keep the value; nil: it is kept
 }
 
 // fork sums the gradients of a value that has several consumers. gorgonia would add them with operations of its own
@@ -35,17 +36,21 @@ type fork struct {
 // operand is value v as an input of the next operation.
 func (g *graph) operand(v int) operand {
 	a := &g.values[v]
-	switch {
-	case v == 0 || g.train == nil:
+	if v == 0 || g.train == nil {
 		return operand{node: a.node, route: nowhere}
-	case a.fork == nil || !a.fork.taken:
-		if a.fork != nil {
-			a.fork.taken = true
-		}
-		return operand{node: a.node, route: direct}
-	default:
-		return operand{node: a.node, route: aside, fork: a.fork}
 	}
+	x := operand{node: a.node, route: direct}
+	if !a.kept {
+		x.norm = a.norm
+	}
+	switch {
+	case a.fork == nil:
+	case a.fork.taken:
+		x.route, x.fork = aside, a.fork
+	default:
+		a.fork.taken = true
+	}
+	return x
 }
 
 // deliver takes the gradient of the operand and returns what gorgonia is to know of it.
@@ -62,7 +67,7 @@ func (o operand) deliver(grad *gorgonia.Node) *gorgonia.Node {
 // addFork puts a fork, which costs nothing in the forward pass, after a value.
 func (g *graph) addFork(a *activation, shape []int) (err error) {
 	f := &fork{}
-	o := g.newOp("fork", a.data, shape...)
+	o := g.newOp("fork", a.dst, shape...)
 	o.run = func([][]float32) error { return nil }
 	o.wrt = []bool{true}
 	o.diff = func(_ gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
@@ -82,32 +87,13 @@ func (g *graph) addFork(a *activation, shape []int) (err error) {
 
 // addGradients adds two gradients, in the buffer of the first where nobody else reads it.
 func (g *graph) addGradients(x, y *gorgonia.Node, shape []int) (*gorgonia.Node, error) {
-	data := g.reuse(x, product(shape))
-	o := g.newOp("sum of gradients", data, shape...)
+	sum := g.reserve(product(shape), memoryOf(x))
+	o := g.newOp("sum of gradients", sum, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.Add(in[0], in[1], data)
+		kernel.Add(in[0], in[1], sum.data)
 		return nil
 	}
-	n, err := g.apply(o, x, y)
-	if err != nil {
-		return nil, err
-	}
-	g.hold(n, data)
-	g.release(y)
-	return n, nil
-}
-
-// reuse takes the buffer of a gradient for the result of its last consumer, or a new buffer if it has other consumers.
-// It counts as the release of the gradient.
-func (g *graph) reuse(grad *gorgonia.Node, n int) []float32 {
-	h := g.grads[grad]
-	if h != nil && h.uses == 1 && len(h.data) == n {
-		delete(g.grads, grad)
-		return h.data
-	}
-	data := g.arena.get(n)
-	g.release(grad)
-	return data
+	return g.apply(o, x, y)
 }
 
 // joinBlock is how many elements of a sum are made before the activation goes over them, while they are in the cache.
@@ -116,11 +102,11 @@ const joinBlock = 2048
 // join adds activation(x + y). The activation is ReLU, whose gradient can be told from its output, or none.
 func (g *graph) join(l *layer) error {
 	x, y := g.operand(l.in[0]), g.operand(l.in[1])
-	g.consume(l.in[0])
-	g.consume(l.in[1])
-	data, shape := g.buffer(l.out), g.shape(l.out) // may be that of x or y: each element is read before it is written
-	o := g.newOp("join", data, shape...)
+	// The sum may be written over x or y: each element is read before it is written.
+	sum, shape := g.output(l.out, memoryOf(y.node), memoryOf(x.node)), g.shape(l.out)
+	o := g.newOp("join", sum, shape...)
 	o.run = func(in [][]float32) error {
+		data := sum.data
 		for at := 0; at < len(data); at += joinBlock {
 			end := min(at+joinBlock, len(data))
 			kernel.Add(in[0][at:end], in[1][at:end], data[at:end])
@@ -138,45 +124,35 @@ func (g *graph) join(l *layer) error {
 				return nil, err
 			}
 		}
-		g.retire(l.out)
-		if h := g.grads[grad]; x.route != nowhere && y.route != nowhere {
-			h.uses++
-		}
 		return gorgonia.Nodes{x.deliver(grad), y.deliver(grad)}, nil
 	}
 	var err error
 	if node, err = g.apply(o, x.node, y.node); err != nil {
 		return err
 	}
-	return g.produce(l.out, node, data)
+	return g.produce(l.out, node)
 }
 
 // joinGradient is the gradient before the activation: of both summands.
 func (g *graph) joinGradient(l *layer, output, grad *gorgonia.Node) (*gorgonia.Node, error) {
 	shape := g.shape(l.out)
-	data := g.reuse(grad, product(shape))
-	o := g.newOp("join gradient", data, shape...)
+	dx := g.reserve(product(shape), memoryOf(grad))
+	o := g.newOp("join gradient", dx, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.ActBackward(l.activation, in[0], in[1], data)
+		kernel.ActBackward(l.activation, in[0], in[1], dx.data)
 		return nil
 	}
-	n, err := g.apply(o, output, grad)
-	if err == nil {
-		g.hold(n, data)
-	}
-	return n, err
+	return g.apply(o, output, grad)
 }
 
 // gate adds x[n,h,w,c] * s[n,c].
 func (g *graph) gate(l *layer) error {
 	x, s := g.operand(l.in[0]), g.operand(l.in[1])
-	data, shape := g.buffer(l.out), g.shape(l.out)
-	g.consume(l.in[0])
-	g.consume(l.in[1])
+	y, shape := g.output(l.out), g.shape(l.out)
 	pixels, c := shape[1]*shape[2], shape[3]
-	o := g.newOp("gate", data, shape...)
+	o := g.newOp("gate", y, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.ScaleChannels(g.batch, pixels, c, in[0], in[1], data)
+		kernel.ScaleChannels(g.batch, pixels, c, in[0], in[1], y.data)
 		return nil
 	}
 	o.wrt = []bool{x.route == direct, s.route == direct}
@@ -185,14 +161,13 @@ func (g *graph) gate(l *layer) error {
 		if err != nil {
 			return nil, err
 		}
-		g.retire(l.out)
 		return gorgonia.Nodes{x.deliver(dx), s.deliver(ds)}, nil
 	}
 	n, err := g.apply(o, x.node, s.node)
 	if err != nil {
 		return err
 	}
-	return g.produce(l.out, n, data)
+	return g.produce(l.out, n)
 }
 
 // gateGradient makes one operation that computes both gradients and a second that hands on that of s: an operation has
@@ -200,21 +175,20 @@ func (g *graph) gate(l *layer) error {
 func (g *graph) gateGradient(l *layer, inputs gorgonia.Nodes, grad *gorgonia.Node) (dx, ds *gorgonia.Node, err error) {
 	shape := g.shape(l.out)
 	pixels, c := shape[1]*shape[2], shape[3]
-	toX, toS := g.reuse(grad, product(shape)), g.arena.get(g.batch*c)
+	toX, toS := g.reserve(product(shape), memoryOf(grad)), g.reserve(g.batch*c)
 	o := g.newOp("gate gradient", toX, shape...)
 	o.run = func(in [][]float32) error {
-		kernel.ScaleChannelsBackward(g.batch, pixels, c, in[0], in[1], in[2], toX, toS)
+		kernel.ScaleChannelsBackward(g.batch, pixels, c, in[0], in[1], in[2], toX.data, toS.data)
 		return nil
 	}
+	toS.touch(o.id)
 	if dx, err = g.apply(o, inputs[0], inputs[1], grad); err != nil {
 		return nil, nil, err
 	}
-	g.hold(dx, toX)
 	o = g.newOp("gate scale gradient", toS, g.batch, 1, 1, c)
 	o.run = func([][]float32) error { return nil }
 	if ds, err = g.apply(o, dx); err != nil {
 		return nil, nil, err
 	}
-	g.hold(ds, toS)
 	return dx, ds, nil
 }

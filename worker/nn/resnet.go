@@ -88,6 +88,7 @@ func (d ResNet) stem() filter {
 
 // block adds BasicBlock or Bottleneck.
 func (d ResNet) block(b *builder, name string, x, planes, stride int) int {
+	b.block = name
 	outputs := planes
 	var y int
 	if d.Bottleneck {

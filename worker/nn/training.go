@@ -50,17 +50,20 @@ func (n *Network) NewTraining(s *State, c TrainingConfig) (*Training, error) {
 	}
 	t := &Training{state: s, config: c}
 	var err error
-	t.graph, err = newGraph(n, c.Batch, t, func(g *graph) error {
-		t.graph, t.nodes, t.wrt = g, map[int]*gorgonia.Node{}, nil
-		if err := g.forward(outputs); err != nil {
-			return err
-		}
-		return g.backward(outputs)
-	})
+	t.graph, err = newGraph(n, c.Batch, t, false, func(g *graph) error { return t.build(g, outputs) })
 	if err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// build adds the whole graph of a step. It may be called more than once.
+func (t *Training) build(g *graph, outputs []int) error {
+	t.graph, t.nodes, t.wrt = g, map[int]*gorgonia.Node{}, nil
+	if err := g.forward(outputs); err != nil {
+		return err
+	}
+	return g.backward(outputs)
 }
 
 func (n *Network) checkTraining(s *State, c TrainingConfig) error {
@@ -87,6 +90,8 @@ func (n *Network) checkOutputs(outputs []Output) error {
 	}
 	for i, o := range outputs {
 		switch {
+		case o == FeatureMap:
+			return fmt.Errorf("a criterion cannot see the feature map; name logits, pooled or projection")
 		case o > Projection:
 			return fmt.Errorf("%s is not known; there are logits, pooled and projection", o)
 		case slices.Contains(outputs[:i], o):
@@ -106,7 +111,7 @@ func (n *Network) checkOutputs(outputs []Output) error {
 func (t *Training) Run(images []float32) error { return t.graph.run(images) }
 
 // Bytes is the memory of activations and their gradients, which the graph keeps between runs.
-func (t *Training) Bytes() int64 { return t.graph.arena.bytes }
+func (t *Training) Bytes() int64 { return t.graph.bytes }
 
 // Close releases the graph. No Run may follow.
 func (t *Training) Close() { t.graph.close() }
@@ -119,9 +124,10 @@ func (g *graph) param(i int) *gorgonia.Node {
 	}
 	p := g.net.params[i].Tensor
 	shape := p.inner()
-	value := dense(t.state.Params[p.Offset:][:p.Len:p.Len], shape...)
-	n := gorgonia.NewTensor(g.expr, tensor.Float32, len(shape), gorgonia.WithName(p.Name), gorgonia.WithShape(shape...),
-		gorgonia.WithValue(value))
+	n := g.input(p.Name, tensor.Shape(shape))
+	if !g.dry {
+		gorgonia.WithValue(dense(t.state.Params[p.Offset:][:p.Len:p.Len], shape...))(n)
+	}
 	t.nodes[i] = n
 	t.wrt = append(t.wrt, i)
 	return n
@@ -141,12 +147,18 @@ func (t Tensor) inner() []int {
 
 // gradientOf is a parameter's part of the gradients.
 func (g *graph) gradientOf(param int) []float32 {
+	if g.dry {
+		return nil
+	}
 	p := g.net.params[param].Tensor
 	return g.train.config.Gradients[p.Offset:][:p.Len:p.Len]
 }
 
 // statistic is a buffer's part of the statistics.
 func (g *graph) statistic(i int) []float32 {
+	if g.dry {
+		return nil
+	}
 	b := g.net.buffers[i].Tensor
 	return g.train.config.Statistics[b.Offset:][:b.Len:b.Len]
 }
@@ -156,7 +168,7 @@ func (g *graph) gradient(
 	param int, run func(in [][]float32, dst []float32), children ...*gorgonia.Node,
 ) (*gorgonia.Node, error) {
 	dst := g.gradientOf(param)
-	o := g.newOp("gradient of "+g.net.params[param].Name, dst, g.net.params[param].inner()...)
+	o := g.newOp("gradient of "+g.net.params[param].Name, callers(dst), g.net.params[param].inner()...)
 	o.run = func(in [][]float32) error {
 		run(in, dst)
 		g.train.written(param)
@@ -195,19 +207,23 @@ func (g *graph) loss(outputs []int) (*gorgonia.Node, error) {
 	c := &g.train.config
 	heads := make([]operand, len(outputs))
 	children := make(gorgonia.Nodes, len(outputs))
-	gradients := make([][]float32, len(outputs))
+	gradients := make([]*memory, len(outputs))
 	o := g.newOp("loss", nil)
 	o.wrt = make([]bool, len(outputs))
 	for i, v := range outputs {
 		heads[i] = g.operand(v)
 		children[i], o.wrt[i] = heads[i].node, heads[i].route == direct
-		gradients[i] = g.arena.get(product(g.shape(v)))
+		gradients[i] = g.reserve(product(g.shape(v)))
+		gradients[i].touch(o.id)
 	}
-	for _, v := range outputs {
-		g.consume(v)
-	}
+	toOutputs := make([][]float32, len(outputs))
+	g.whenReady(0, func() {
+		for i, m := range gradients {
+			toOutputs[i] = m.data
+		}
+	})
 	o.run = func(in [][]float32) error {
-		loss, err := c.Loss(in, gradients)
+		loss, err := c.Loss(in, toOutputs)
 		o.out = gorgonia.NewF32(float32(loss))
 		return err
 	}
@@ -223,7 +239,7 @@ func (g *graph) loss(outputs []int) (*gorgonia.Node, error) {
 // lossGradients makes one operation for each output, which hands on the gradient that the criterion has written: an
 // operation has one output. They are the first of the backward pass.
 func (g *graph) lossGradients(
-	outputs []int, heads []operand, gradients [][]float32, loss *gorgonia.Node,
+	outputs []int, heads []operand, gradients []*memory, loss *gorgonia.Node,
 ) (gorgonia.Nodes, error) {
 	nodes := make(gorgonia.Nodes, len(outputs))
 	for i, v := range outputs {
@@ -239,7 +255,6 @@ func (g *graph) lossGradients(
 		if err != nil {
 			return nil, err
 		}
-		g.hold(n, gradients[i])
 		nodes[i] = heads[i].deliver(n)
 	}
 	return nodes, nil

@@ -171,40 +171,113 @@ func TestPanicsBecomeErrors(t *testing.T) {
 // tiny is a network whose runs take about a millisecond.
 var tiny = nn.Config{Architecture: "mobilenet_v3_small", Width: 0.125, Outputs: 2, Size: 8, Channels: 1}
 
-func TestRunsDoNotGrowMemory(t *testing.T) {
-	n := mustNew(t, tiny)
-	s := n.NewState()
-	n.Init(s, 1)
-	x := newStep(t, n, s, 2, nn.Logits, meanSquare)
-	inference, err := n.NewInference(s, 2)
+// narrow is the smallest network whose runs have every kind of layer but the gate.
+func narrow(t *testing.T) *nn.Network {
+	t.Helper()
+	n, err := nn.NewResNet(nn.ResNet{Blocks: [4]int{1, 1, 1, 1}, Planes: 1},
+		nn.Config{Outputs: 2, Size: 33, Channels: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer inference.Close()
-	images := noise(2 * 8 * 8)
-	runs := func(n int) (heap, allocations uint64) {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
+	return n
+}
+
+// liveHeap is what is in use after a collection.
+func liveHeap() (bytes, objects uint64) {
+	runtime.GC()
+	runtime.GC() // pools keep what they have for one cycle
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc, m.HeapObjects
+}
+
+// 10,000 steps leave neither memory nor goroutines behind.
+func TestRunsDoNotGrow(t *testing.T) {
+	n := narrow(t)
+	s := n.NewState()
+	n.Init(s, 1)
+	training, err := n.NewTraining(s, nn.TrainingConfig{
+		Batch: 1, Outputs: []nn.Output{nn.Logits}, Loss: meanSquare,
+		Gradients: make([]float32, len(s.Params)), Statistics: make([]float32, len(s.Buffers)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer training.Close()
+	images := noise(33 * 33)
+	runs := func(n int) {
 		for range n {
-			x.run(t, images)
-			if _, _, err := inference.Run(images); err != nil {
+			if err := training.Run(images); err != nil {
 				t.Fatal(err)
 			}
 		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		return after.HeapAlloc, (after.Mallocs - before.Mallocs) / uint64(n)
 	}
-	first, _ := runs(20)
-	last, allocations := runs(300)
-	if last > first+256<<10 {
-		t.Errorf("the heap grew from %d to %d bytes in 300 runs", first, last)
+	runs(1_000)
+	bytes, objects := liveHeap()
+	goroutines := runtime.NumGoroutine()
+	runs(9_000)
+	lastBytes, lastObjects := liveHeap()
+	// What the runtime and the testing package keep varies by a few objects; one a run would be 9,000.
+	if lastBytes > bytes+64<<10 || lastObjects > objects+1_000 {
+		t.Errorf("the heap grew from %d bytes in %d objects to %d in %d", bytes, objects, lastBytes, lastObjects)
 	}
-	// gorgonia's machine makes some small objects for each operation; nothing of the size of an activation.
-	if limit := uint64(5000); allocations > limit {
-		t.Errorf("%d allocations a run, more than %d", allocations, limit)
+	for range 1_000 { // a goroutine of the last run may be about to end
+		if runtime.NumGoroutine() <= goroutines {
+			break
+		}
+		runtime.Gosched()
 	}
-	t.Logf("%d allocations a run; heap %d then %d", allocations, first, last)
+	if last := runtime.NumGoroutine(); last > goroutines {
+		t.Errorf("there are %d goroutines, after 1,000 runs there were %d", last, goroutines)
+	}
+	t.Logf("%d bytes in %d objects, then %d in %d", bytes, objects, lastBytes, lastObjects)
+}
+
+// gorgonia's machine makes some small objects for each operation of a run; kernels and operations make none.
+func TestAllocationsOfARun(t *testing.T) {
+	for _, test := range []struct {
+		name                string
+		network             *nn.Network
+		training, inference float64
+	}{
+		{"resnet", narrow(t), 520, 76},
+		{"mobilenet_v3", mustNew(t, tiny), 2805, 271},
+	} {
+		s := test.network.NewState()
+		test.network.Init(s, 1)
+		training, err := test.network.NewTraining(s, nn.TrainingConfig{
+			Batch: 2, Outputs: []nn.Output{nn.Logits}, Loss: meanSquare,
+			Gradients: make([]float32, len(s.Params)), Statistics: make([]float32, len(s.Buffers)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		inference, err := test.network.NewInference(s, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := test.network.Config().Size
+		images := noise(2 * size * size)
+		for what, run := range map[string]struct {
+			most float64
+			run  func() error
+		}{
+			"training":  {test.training, func() error { return training.Run(images) }},
+			"inference": {test.inference, func() error { _, _, err := inference.Run(images); return err }},
+		} {
+			got := testing.AllocsPerRun(100, func() {
+				if err := run.run(); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if got > run.most {
+				t.Errorf("%s: %s makes %v allocations a run, more than %v", test.name, what, got, run.most)
+			}
+			t.Logf("%s: %s makes %v allocations a run", test.name, what, got)
+		}
+		training.Close()
+		inference.Close()
+	}
 }
 
 func TestDroppedGraphsAreCollected(t *testing.T) {
