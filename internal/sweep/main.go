@@ -136,7 +136,7 @@ func (f flags) show(cmd *cobra.Command, chosen []setting) error {
 		if len(seeds) > 0 {
 			done = strings.Join(seeds, ",")
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%-22s %-26s seeds %-6s %s\n", s.name, s.source, done, strings.Join(s.overrides, " "))
+		fmt.Fprintf(cmd.OutOrStdout(), "%-27s seeds %-6s %s\n", s.name, done, strings.Join(s.overrides, " "))
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func render(all results) string {
 	})
 	var b strings.Builder
 	b.WriteString("\n" + bounds(rows))
-	for _, part := range []source{logits, pooled, both, labels} {
+	for _, part := range sources {
 		table(&b, rows, part)
 	}
 	return b.String()
@@ -137,7 +137,7 @@ func join(numbers []int) string {
 // best is the highest mean of the settings of a kind that a source is compared with.
 func best(rows []row, of source, k kind) (mean float64, ok bool) {
 	for _, r := range rows { // sorted
-		if r.kind == k && (r.source == of || of == both && r.source != labels) {
+		if r.kind == k && (r.source == of || of == both && (r.source == logits || r.source == pooled)) {
 			return r.probe.mean, true
 		}
 	}
@@ -160,7 +160,7 @@ func table(b *strings.Builder, rows []row, of source) {
 		}
 		return "–"
 	}
-	fmt.Fprintf(b, "\nTerms that look at the %s:\n\n", of)
+	fmt.Fprintf(b, "\n%s:\n\n", of)
 	b.WriteString("| setting | seeds | linear probe, % | to best L2 | to best KL | k-NN, % | I(S;T), nat | used classes |" +
 		"\n")
 	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")

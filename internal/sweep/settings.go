@@ -2,18 +2,28 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// source is what the terms of a setting look at. Margins are taken to the best L2 and KL of the same source.
+// source is a table: what the terms of its settings look at, or what else they have in common. Margins are taken to the
+// best L2 and KL of the same table.
 type source string
 
 const (
-	logits source = "logits"
-	pooled source = "pooled features"
-	both   source = "pooled features and logits" // compared with the best of either
-	labels source = "labels"                     // compared with nothing
+	logits source = "Terms that look at the logits"
+	pooled source = "Terms that look at the pooled features"
+	both   source = "Terms that look at the pooled features and logits" // compared with the best of either
+	labels source = "Terms that look at the labels"                     // compared with nothing
+
+	// The leading settings under other conditions; in each table all have the same.
+	stronger source = "Stronger views of the student"
+	larger   source = "Batches of 512 images, at twice the learning rate"
+	longer   source = "Three epochs"
 )
+
+// sources are all tables, in the order of the page.
+var sources = []source{logits, pooled, both, labels, stronger, larger, longer}
 
 // kind is the loss of a setting, as far as others are compared with it.
 type kind string
@@ -37,7 +47,15 @@ type setting struct {
 const teacherWidth = 128
 
 // settings are all rows. A name says the loss first, then what is not its default.
-var settings = append([]setting{
+var settings = slices.Concat(
+	plain, grouped(8, 16, 32),
+	leading(stronger, "strong", "views.student.crop.scale=[0.4, 1]", "views.student.rotate=20",
+		"views.student.brightness=0.5", "views.student.occlude.probability=0.5"),
+	leading(larger, "b512", "batch=512", "optimizer.learning_rate=0.02"),
+	leading(longer, "e3", "epochs=3"),
+)
+
+var plain = []setting{
 	{"kl_t1", logits, kl, loss(`name: kl`)},
 	{"kl_t2", logits, kl, loss(`name: kl, teacher_temperature: 2, student_temperature: 2, weight: 4`)},
 	{"kl_t4", logits, kl, loss(softKL)},
@@ -72,7 +90,19 @@ var settings = append([]setting{
 	{"kl_g8_kl_logits", both, kl, loss(`name: kl`+groups(8), `name: kl`)},
 	{"mi_g8_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 0}`, `name: kl`)},
 	{"mi_g8_kl3_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
-}, grouped(8, 16, 32)...)
+}
+
+// leading are the settings that lead under the base job's conditions, and what they are compared with, under others.
+func leading(of source, suffix string, conditions ...string) []setting {
+	var all []setting
+	for _, s := range slices.Concat(plain, grouped(8)) {
+		switch s.name {
+		case "kl_t4", "l2_pooled", "kl_g8", "mi_g8_kl3", "kl_t4_mi_0.1", "l2_pooled_mi_g8_0.1":
+			all = append(all, setting{s.name + "_" + suffix, of, s.kind, slices.Concat(s.overrides, conditions)})
+		}
+	}
+	return all
+}
 
 // grouped are the settings on pooled features in groups of some channels.
 func grouped(widths ...int) []setting {
