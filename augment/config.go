@@ -11,6 +11,10 @@ type Config struct {
 	Size     int // height and width of a view in pixels; 1..4096
 	Channels int // 1 grey or 3 RGB
 
+	// Resize is what the shorter side of the image is changed to, before the centred square of Size is cut from it
+	// (torchvision's Resize and CenterCrop); 0: off. It stands in the place of Crop, and needs Flip 0.
+	Resize int
+
 	Crop       Crop
 	Flip       float64 // probability of a horizontal flip; 0..1
 	Rotate     float64 // degrees, 0..180: the angle is uniform in [-Rotate, Rotate]
@@ -48,7 +52,11 @@ func (c Config) Validate() error {
 	}
 	fault(c.Size >= 1 && c.Size <= maxSize, "size is %d; it must be 1..%d pixels", c.Size, maxSize)
 	fault(c.Channels == 1 || c.Channels == 3, "channels is %d; it must be 1 or 3", c.Channels)
+	fault(c.Resize == 0 || c.Resize >= c.Size && c.Resize <= maxSize,
+		"resize is %d; it must be 0, or at least the size %d and at most %d pixels", c.Resize, c.Size, maxSize)
 	crop := c.Crop.withDefaults()
+	fault(c.Resize == 0 || crop.whole() && c.Flip == 0, "resize is %d, and there is a random crop or flip; leave one out",
+		c.Resize)
 	fault(isRange(crop.Scale, 1), "crop.scale is %v; it must be [low, high] with 0 < low <= high <= 1", crop.Scale)
 	fault(isRange(crop.Ratio, maxRatio), "crop.ratio is %v; it must be [low, high] with 0 < low <= high <= %g",
 		crop.Ratio, maxRatio)

@@ -20,6 +20,8 @@ func TestNewListsEveryFault(t *testing.T) {
 		{"no normalisation", func(c *augment.Config) { c.Mean, c.Std = nil, nil }, nil},
 		{"occlusion off", func(c *augment.Config) { c.Occlude = augment.Occlude{} }, nil},
 		{"size 0", func(c *augment.Config) { c.Size = 0 }, []string{"size is 0"}},
+		{"resized less than cut", func(c *augment.Config) { *c = augment.Config{Size: 32, Channels: 1, Resize: 31} }, []string{"resize is 31"}},
+		{"resized and cropped", func(c *augment.Config) { c.Resize = 300 }, []string{"resize is 300, and there is a random"}},
 		{"size huge", func(c *augment.Config) { c.Size = 5000 }, []string{"size is 5000"}},
 		{
 			"two channels", func(c *augment.Config) { c.Channels = 2 },

@@ -129,14 +129,23 @@ func (p *Pipeline) render(dst []float32, img *Image, d draws) {
 	last := p.finish
 	last.factor = d.factor
 	if d.degrees == 0 {
-		resize(dst, c.Size, img, d.crop, d.flip, last, s)
+		p.shrink(dst, img, d, last, s)
 	} else {
 		s.turned = grow(s.turned, len(dst))
-		resize(s.turned, c.Size, img, d.crop, d.flip, finish{factor: 1}, s)
+		p.shrink(s.turned, img, d, finish{factor: 1}, s)
 		rotate(dst, s.turned, c.Size, c.Channels, d.degrees, last)
 	}
 	if d.occluded {
 		occlude(dst, c.Size, c.Channels, d.hidden, d.value)
+	}
+}
+
+// shrink writes the part of img that the view shows.
+func (p *Pipeline) shrink(dst []float32, img *Image, d draws, last finish, s *scratch) {
+	if c := &p.config; c.Resize > 0 {
+		resizeAndCut(dst, c.Size, img, c.Resize, last, s)
+	} else {
+		resize(dst, c.Size, img, d.crop, d.flip, last, s)
 	}
 }
 

@@ -81,6 +81,7 @@ func mirrored(out []float32, src []uint8, channels int) {
 // first[i]+k for k < stride. Every output has stride weights, which makes the loops simple: at the borders some are 0.
 type taps struct {
 	from, to int
+	start, n int  // there are taps of n outputs from number start on
 	mirror   bool // the outputs are in reverse
 	stride   int
 	first    []int32
@@ -92,25 +93,28 @@ type taps struct {
 // digits is how many binary digits the integer weights have after the point.
 const digits = 22
 
-// of returns the weights of output i and the first input.
+// of returns the weights of output start+i and the first input.
 func (t *taps) of(i int) (weights []float32, first int) {
 	return t.weights[i*t.stride:][:t.stride], int(t.first[i])
 }
 
 // compute fills in the taps. With scale = from/to and width = max(scale, 1), output i has its centre at (i+1/2) scale,
 // and the input j, whose centre is j+1/2, has the weight max(0, 1 - |j + 1/2 - centre| / width), over the sum of all.
-func (t *taps) compute(from, to int, mirror bool) {
-	if t.from == from && t.to == to && t.mirror == mirror {
+func (t *taps) compute(from, to int, mirror bool) { t.window(from, to, 0, to, mirror) }
+
+// window fills in the taps of n outputs from number start on.
+func (t *taps) window(from, to, start, n int, mirror bool) {
+	if t.from == from && t.to == to && t.start == start && t.n == n && t.mirror == mirror {
 		return
 	}
-	t.from, t.to, t.mirror = from, to, mirror
+	t.from, t.to, t.start, t.n, t.mirror = from, to, start, n, mirror
 	scale := float64(from) / float64(to)
 	width := max(scale, 1)
 	t.stride = min(int(math.Ceil(2*width)), from) // an enlargement's triangles are 2 wide
-	t.first, t.exact = grow(t.first, to), grow(t.exact, t.stride)
-	t.weights, t.integers = grow(t.weights, to*t.stride), grow(t.integers, to*t.stride)
-	for i := range to {
-		centre := float64((float64(i) + 0.5) * scale)
+	t.first, t.exact = grow(t.first, n), grow(t.exact, t.stride)
+	t.weights, t.integers = grow(t.weights, n*t.stride), grow(t.integers, n*t.stride)
+	for i := range n {
+		centre := float64((float64(start+i) + 0.5) * scale)
 		first := max(int(centre-width+0.5), 0)
 		last := min(int(centre+width+0.5), from) // one past the end
 		first = max(0, min(first, from-t.stride))
@@ -125,7 +129,7 @@ func (t *taps) compute(from, to int, mirror bool) {
 		}
 		at := i
 		if mirror {
-			at = to - 1 - i
+			at = n - 1 - i
 		}
 		t.first[at] = int32(first)
 		for k, w := range t.exact {

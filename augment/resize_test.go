@@ -68,20 +68,23 @@ func TestResizeAgainstPIL(t *testing.T) {
 	var cases []struct {
 		What                          string
 		Width, Height, Channels, Size int
+		Resize                        int
 		Box                           [4]int
 		Pixels, Want                  []byte
 	}
 	readJSON(t, "testdata/resize.json", &cases)
-	if len(cases) < 25 {
+	if len(cases) < 43 {
 		t.Fatalf("only %d cases", len(cases))
 	}
 	for _, c := range cases {
 		img := &augment.Image{Width: c.Width, Height: c.Height, Channels: c.Channels, Pix: c.Pixels}
 		got := make([]float32, c.Size*c.Size*c.Channels)
+		plain := plain(c.Size, c.Channels)
+		plain.Resize = c.Resize
 		box := augment.Rectangle{X: c.Box[0], Y: c.Box[1], Width: c.Box[2] - c.Box[0], Height: c.Box[3] - c.Box[1]}
 		augment.Resize(got, c.Size, img, box)
-		if c.What == "evaluation" {
-			got = apply(t, plain(c.Size, c.Channels), img, augment.Key{})
+		if c.What == "evaluation" || c.Resize > 0 {
+			got = apply(t, plain, img, augment.Key{})
 		}
 		worst, sum := 0, 0
 		for i, v := range got {
@@ -89,11 +92,26 @@ func TestResizeAgainstPIL(t *testing.T) {
 			worst, sum = max(worst, d, -d), sum+max(d, -d)
 		}
 		name := fmt.Sprintf("%s, %d x %d x %d, part %v, to %d", c.What, c.Width, c.Height, c.Channels, c.Box, c.Size)
-		if box.Height == c.Size && worst > 0 {
+		if box.Height == c.Size && c.Resize == 0 && worst > 0 {
 			t.Errorf("%s: only columns change, and the greatest difference is %d of 255", name, worst)
 		}
 		if mean := float64(sum) / float64(len(got)); worst > 1 || mean > 0.1 {
 			t.Errorf("%s: the greatest difference is %d of 255, the mean %.3f", name, worst, mean)
+		}
+	}
+}
+
+// A side of any length costs no more than what is seen of it.
+func TestResizeAndCutOfALine(t *testing.T) {
+	c := plain(8, 1)
+	c.Resize = 10
+	img := &augment.Image{Width: 1, Height: augment.MaxPixels, Channels: 1, Pix: make([]uint8, augment.MaxPixels)}
+	for i := range img.Pix {
+		img.Pix[i] = 51
+	}
+	for _, v := range apply(t, c, img, augment.Key{}) {
+		if math.Abs(float64(v)-0.2) > 1e-6 {
+			t.Fatalf("a value is %v; want 0.2", v)
 		}
 	}
 }

@@ -247,4 +247,12 @@ source = picture.crop((30, 20, 71, 61))
 seen = transforms.CenterCrop(32)(transforms.Resize(32)(source))
 cases.append({"what": "evaluation", "width": 41, "height": 41, "channels": 3, "size": 32, "box": (0, 0, 41, 41),
               "pixels": text(source), "want": text(seen)})
+for i, ((w, h), resize, size) in enumerate([
+    ((61, 40), 37, 32), ((40, 61), 32, 28), ((33, 33), 33, 28), ((32, 57), 32, 29), ((29, 64), 36, 31), ((90, 9), 12, 8),
+]):
+    for mode in "RGB", "L":
+        source = picture.crop((7 * i, 3 * i, 7 * i + w, 3 * i + h)).convert(mode)
+        seen = transforms.CenterCrop(size)(transforms.Resize(resize)(source))
+        cases.append({"what": "resized and cut", "width": w, "height": h, "channels": len(source.getbands()), "size": size,
+                      "resize": resize, "box": (0, 0, w, h), "pixels": text(source), "want": text(seen)})
 json.dump(cases, open("resize.json", "w"))

@@ -29,6 +29,7 @@ const (
 type ModelConfig struct {
 	Config
 	Normalize *Normalize `json:"normalize,omitempty"` // of the images that the network was trained on; nil: not known
+	Resize    int        `json:"resize,omitempty"`    // see augment.Config; 0: images are cut to squares before the resize
 	Classes   []string   `json:"classes,omitempty"`   // names of the outputs, in order; empty: not known
 }
 
@@ -43,6 +44,10 @@ func (c ModelConfig) Validate() error {
 	faults := []error{c.Config.Validate()}
 	if c.Normalize != nil {
 		faults = append(faults, c.Normalize.validate(c.Channels))
+	}
+	if c.Resize != 0 && (c.Resize < c.Size || c.Resize > 2*MaxSize) {
+		faults = append(faults, fmt.Errorf("resize is %d; it must be 0, or at least the size %d and at most %d", c.Resize,
+			c.Size, 2*MaxSize))
 	}
 	if n := len(c.Classes); n > 0 && n != c.Outputs {
 		faults = append(faults, fmt.Errorf("classes has %d names; outputs is %d", n, c.Outputs))

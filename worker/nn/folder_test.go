@@ -107,6 +107,7 @@ var brokenConfigs = map[string]string{
 	resnet + `,"normalize":{"mean":[0],"std":[0]}}`: "above 0",
 	resnet + `,"outputs":1e99}`:                     "outputs",
 	resnet + `,"projection":-1}`:                    "projection is -1",
+	resnet + `,"resize":31}`:                        "resize is 31",
 	``:                                              "EOF",
 	`[`:                                             "EOF",
 }

@@ -225,10 +225,10 @@ func view(v job.View, s job.Student, n *nn.Normalize) (*augment.Pipeline, error)
 	})
 }
 
-// Plain is the pipeline without augmentation for a network: the largest centred square, normalised as its config says.
+// Plain is the pipeline without augmentation for a network, as its config says: the largest centred square, or resized and
+// then cut; normalised.
 func Plain(c nn.ModelConfig) (*augment.Pipeline, error) {
-	square := augment.Crop{Scale: [2]float64{1, 1}, Ratio: [2]float64{1, 1}}
-	p := augment.Config{Size: c.Size, Channels: c.Channels, Crop: square}
+	p := augment.Config{Size: c.Size, Channels: c.Channels, Resize: c.Resize}
 	if c.Normalize != nil {
 		p.Mean, p.Std = c.Normalize.Mean, c.Normalize.Std
 	}
