@@ -79,7 +79,7 @@ func ConvBackwardWeights(g Conv, x, dy, dw []float32, ws *Workspace) {
 func (g Conv) forward(x []float32, ws *Workspace) (lattice, []float32) {
 	oh, ow := g.Out()
 	taps := grow(&ws.taps, g.R*g.S)[:0]
-	if g.pointwise() {
+	if g.Pointwise() {
 		taps = append(taps, tap{})
 		return matrix(g.N*g.H*g.W, g.C, g.C, g.K, taps), x
 	}

@@ -99,13 +99,13 @@ func (n *Norm) check(function string, c int) {
 	}
 }
 
-// pointwise tells whether each output pixel sees the one input pixel at its place.
-func (g Conv) pointwise() bool { return g.R == 1 && g.S == 1 && g.Stride == 1 && g.Pad == 0 }
+// Pointwise tells whether each output pixel sees the one input pixel at its place.
+func (g Conv) Pointwise() bool { return g.R == 1 && g.S == 1 && g.Stride == 1 && g.Pad == 0 }
 
 // normed returns what a convolution reads: x itself and the norm where it is applied block by block, or else all of x
 // with the norm applied.
 func (g Conv) normed(x []float32, in *Norm, ws *Workspace) ([]float32, *Norm) {
-	if in == nil || g.pointwise() {
+	if in == nil || g.Pointwise() {
 		return x, in
 	}
 	return in.block(x[:g.N*g.H*g.W*g.C], ws), nil

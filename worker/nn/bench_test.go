@@ -21,8 +21,35 @@ func BenchmarkTraining(b *testing.B) {
 			for b.Loop() {
 				x.run(b, images)
 			}
-			report(b, x.training.Bytes())
+			report(b, benchBatch, x.training.Bytes())
 		})
+	}
+}
+
+// BenchmarkTrain is the student's part of the steps of make bench-torch, with one lane and with two.
+func BenchmarkTrain(b *testing.B) {
+	for _, c := range []struct {
+		nn.Config
+		batches []int
+	}{
+		{nn.Config{Architecture: "mobilenet_v2_cifar", Width: 0.5, Outputs: 10, Size: 32, Channels: 3}, []int{64, 32}},
+		{nn.Config{Architecture: "mobilenet_v2", Width: 1, Outputs: 1000, Size: 224, Channels: 3}, []int{16, 8}},
+		{nn.Config{Architecture: "mobilenet_v3_small", Width: 1, Outputs: 1000, Size: 224, Channels: 3}, []int{16}},
+	} {
+		for _, batch := range c.batches {
+			name := fmt.Sprintf("%s-%v/%dx%dx%d/batch%d", c.Architecture, c.Width, c.Size, c.Size, c.Channels, batch)
+			b.Run(name, func(b *testing.B) {
+				n := mustNew(b, c.Config)
+				s := n.NewState()
+				n.Init(s, 1)
+				x := newStep(b, n, s, batch, nn.Logits, meanSquare)
+				images := noise(batch * c.Size * c.Size * c.Channels)
+				for b.Loop() {
+					x.run(b, images)
+				}
+				report(b, batch, x.training.Bytes())
+			})
+		}
 	}
 }
 
@@ -44,14 +71,14 @@ func BenchmarkInference(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			report(b, inference.Bytes())
+			report(b, benchBatch, inference.Bytes())
 		})
 	}
 }
 
 // report adds images a second and the memory of activations.
-func report(b *testing.B, bytes int64) {
+func report(b *testing.B, batch int, bytes int64) {
 	b.ReportAllocs()
-	b.ReportMetric(benchBatch*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+	b.ReportMetric(float64(batch*b.N)/b.Elapsed().Seconds(), "images/s")
 	b.ReportMetric(float64(bytes), "activation-bytes")
 }

@@ -29,11 +29,30 @@ func (c convolution) forward(x, w, y []float32) {
 	}
 }
 
+// forwardThrough reads x through a norm, which may be nil, and gathers the moments of y.
+func (c convolution) forwardThrough(x []float32, in *kernel.Norm, w, y []float32, m *kernel.Moments) {
+	if c.depthwise {
+		kernel.DepthwiseForwardNorm(c.Conv, x, in, w, y, m, c.ws)
+	} else {
+		kernel.ConvForwardNorm(c.Conv, x, in, w, y, m, c.ws)
+	}
+}
+
 func (c convolution) backwardData(dy, w, dx []float32) {
 	if c.depthwise {
 		kernel.DepthwiseBackwardData(c.Conv, dy, w, dx, c.ws)
 	} else {
 		kernel.ConvBackwardData(c.Conv, dy, w, dx, c.ws)
+	}
+}
+
+// backwardThrough is backwardData where the input was x behind a norm: it goes on to what the norm gives its activation,
+// and gathers that.
+func (c convolution) backwardThrough(dy, w []float32, in *kernel.Norm, x, dz []float32, s *kernel.NormGradient) {
+	if c.depthwise {
+		kernel.DepthwiseBackwardDataNorm(c.Conv, dy, w, in, x, dz, s, c.ws)
+	} else {
+		kernel.ConvBackwardDataNorm(c.Conv, dy, w, in, x, dz, s, c.ws)
 	}
 }
 
@@ -57,29 +76,35 @@ func (g *graph) convNorm(l *layer) error {
 	x := g.operand(l.in[0])
 	z := g.output(l.out)
 	conv, shape := g.convolution(l), g.shape(l.out)
+	b := newBatchNorm(l, rows)
+	var in *kernel.Norm
+	if x.thin {
+		in = &x.norm.norm
+	}
 	o := g.newOp("convolution", z, shape...)
-	o.run = func(in [][]float32) error {
-		conv.forward(in[0], in[1], z.data)
+	o.run = func(children [][]float32) error {
+		conv.forwardThrough(children[0], in, children[1], z.data, &b.moments)
 		return nil
 	}
 	o.wrt = []bool{x.route == direct, true}
 	o.diff = func(inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 		return g.convGradient(l, x, inputs, grad)
 	}
-	n, err := g.apply(o, x.node, g.param(l.weight))
-	if err != nil {
+	var err error
+	if b.before, err = g.apply(o, x.node, g.param(l.weight)); err != nil {
 		return err
 	}
-	return g.norm(l, n)
+	return g.norm(b)
 }
 
 // convGradient makes dW, then dX unless the input needs none. Where a batch norm made the input, dW applies it again to
-// what the norm was given, so that only this lives until the backward pass.
+// what the norm was given, so that only this lives until the backward pass; dX goes on through a norm that the
+// convolution has applied.
 func (g *graph) convGradient(l *layer, x operand, inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	conv := g.convolution(l)
 	from, norm := inputs[0], (*kernel.Norm)(nil)
 	if x.norm != nil {
-		from, norm = x.norm.before, &x.norm.again
+		from, norm = x.norm.before, &x.norm.norm
 	}
 	dw, err := g.gradient(l.weight, func(in [][]float32, dst []float32) {
 		conv.backwardWeights(in[0], norm, in[1], dst)
@@ -93,42 +118,22 @@ func (g *graph) convGradient(l *layer, x operand, inputs gorgonia.Nodes, grad *g
 		dx := g.reserve(product(shape))
 		o := g.newOp("convolution gradient", dx, shape...)
 		o.run = func(in [][]float32) error {
-			conv.backwardData(in[0], in[1], dx.data)
+			if x.thin {
+				conv.backwardThrough(in[0], in[1], norm, in[2], dx.data, &x.norm.sums)
+			} else {
+				conv.backwardData(in[0], in[1], dx.data)
+			}
 			return nil
 		}
-		if node, err = g.apply(o, grad, inputs[1]); err != nil {
+		children := gorgonia.Nodes{grad, inputs[1]}
+		if x.thin {
+			children = append(children, from)
+		}
+		if node, err = g.apply(o, children...); err != nil {
 			return nil, err
 		}
 	}
 	return gorgonia.Nodes{x.deliver(node), dw}, nil
-}
-
-// norm adds batch norm with the batch's statistics, fused with the activation. conv is the convolution's output.
-func (g *graph) norm(l *layer, conv *gorgonia.Node) error {
-	y, shape := g.output(l.out), g.shape(l.out)
-	c := shape[3]
-	rows := y.size / c
-	b := &batchNorm{
-		layer: l, rows: rows, c: c, mean: make([]float32, c), invStd: make([]float32, c), before: conv,
-	}
-	g.values[l.out].norm = b
-	toMean, toVariance := g.statistic(l.mean), g.statistic(l.mean+1)
-	o := g.newOp("batch norm", y, shape...)
-	o.run = func(in [][]float32) error {
-		kernel.BatchNormForward(rows, c, in[0], in[1], in[2], l.eps, l.activation, y.data, b.mean, b.invStd, toVariance)
-		copy(toMean, b.mean)
-		b.remember(in[1], in[2], g.ws)
-		return nil
-	}
-	o.wrt = []bool{true, true, true}
-	o.diff = func(inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		return g.normGradient(b, inputs, grad)
-	}
-	n, err := g.apply(o, conv, g.param(l.weight+1), g.param(l.weight+2))
-	if err != nil {
-		return err
-	}
-	return g.produce(l.out, n)
 }
 
 // batchNorm is what a batch norm's forward pass leaves for its backward pass.
@@ -137,27 +142,46 @@ type batchNorm struct {
 	rows, c      int
 	mean, invStd []float32
 
-	before  *gorgonia.Node // what it was given
-	again   kernel.Norm    // the same norm, to be applied by the backward pass
-	moments kernel.Moments
-	scratch []float32
+	before  *gorgonia.Node // what it is given
+	thin    bool           // the layer that reads its output applies it
+	moments kernel.Moments // of what it is given
+	norm    kernel.Norm
+	sums    kernel.NormGradient // if it is thin
 }
 
-// remember sets again to the norm with mean and invStd. To Moments these are statistics of one row, the mean itself:
-// its variance is 0, and invStd is in gamma.
-func (b *batchNorm) remember(gamma, beta []float32, ws *kernel.Workspace) {
-	c := b.c
-	if b.scratch == nil {
-		b.scratch = make([]float32, 6*c)
+func newBatchNorm(l *layer, rows int) *batchNorm {
+	c := l.geometry.K
+	return &batchNorm{layer: l, rows: rows, c: c, mean: make([]float32, c), invStd: make([]float32, c)}
+}
+
+// norm adds batch norm with the batch's statistics, fused with the activation. A thin one takes the statistics only: its
+// node has what it was given.
+func (g *graph) norm(b *batchNorm) error {
+	l, a := b.layer, &g.values[b.layer.out]
+	a.norm, b.thin = b, a.thin
+	y := memoryOf(b.before)
+	if !b.thin {
+		y = g.output(l.out)
 	}
-	part := func(i int) []float32 { return b.scratch[i*c:][:c] }
-	scale, ones := part(0), part(1)
-	for i := range scale {
-		scale[i], ones[i] = gamma[i]*b.invStd[i], 1
+	toMean, toVariance := g.statistic(l.mean), g.statistic(l.mean+1)
+	o := g.newOp("batch norm", y, g.shape(l.out)...)
+	o.run = func(in [][]float32) error {
+		b.moments.Norm(in[1], in[2], l.eps, l.activation, b.mean, b.invStd, toVariance, &b.norm)
+		copy(toMean, b.mean)
+		if !b.thin {
+			b.norm.Apply(in[0], y.data)
+		}
+		return nil
 	}
-	pixel := kernel.Conv{N: 1, H: 1, W: 1, C: c, K: c, R: 1, S: 1, Stride: 1}
-	kernel.DepthwiseForwardNorm(pixel, b.mean, nil, ones, part(2), &b.moments, ws)
-	b.moments.Norm(scale, beta, 1, b.layer.activation, part(3), part(4), part(5), &b.again)
+	o.wrt = []bool{true, true, true}
+	o.diff = func(inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+		return g.normGradient(b, inputs, grad)
+	}
+	n, err := g.apply(o, b.before, g.param(l.weight+1), g.param(l.weight+2))
+	if err != nil {
+		return err
+	}
+	return g.produce(l.out, n)
 }
 
 // normGradient makes one operation that computes all three gradients, and one for each parameter that hands on its
@@ -168,6 +192,10 @@ func (g *graph) normGradient(b *batchNorm, inputs gorgonia.Nodes, grad *gorgonia
 	toGamma, toBeta := g.gradientOf(l.weight+1), g.gradientOf(l.weight+2)
 	o := g.newOp("batch norm gradient", dx, shape...)
 	o.run = func(in [][]float32) error {
+		if b.thin {
+			kernel.BatchNormBackwardGathered(&b.sums, b.invStd, dx.data, toGamma, toBeta)
+			return nil
+		}
 		x, dy, gamma, beta := in[0], in[1], in[2], in[3]
 		kernel.BatchNormBackward(b.rows, b.c, x, dy, gamma, beta, b.mean, b.invStd, l.activation, dx.data, toGamma, toBeta)
 		return nil

@@ -27,10 +27,14 @@
 // operations that gorgonia's symbolic differentiation asks of each forward operation. They run in the order in which
 // they were made, so that backward goes through the parameters from the last to the first, and a gradient can travel
 // while the next one is computed. The order being fixed, the place of each activation and gradient in one slice is
-// planned when the graph is built, by the operations that touch it first and last: a run allocates none of them. Of a
-// convolution with its batch norm the backward pass keeps what the convolution gave; where a later convolution needs
-// the norm's output for its weight gradient, the norm is applied again as that is read. TrainingBytes and
-// InferenceBytes make the plan alone, Layers lists what a network consists of.
+// planned when the graph is built, by the operations that touch it first and last: a run allocates none of them.
+// TrainingBytes and InferenceBytes make the plan alone, Layers lists what a network consists of.
+//
+// A batch norm's sums are gathered by the convolution before it, while that writes. Where one pointwise or depthwise
+// convolution alone reads the norm's output, this is never in memory: the convolution applies the norm as it reads, and
+// its data gradient goes on through the activation and gathers the sums of the norm's backward pass. Of a convolution
+// with its batch norm the backward pass keeps what the convolution gave; where a later convolution needs the norm's
+// output for its weight gradient, the norm is applied again as that is read.
 //
 // A criterion sees one output or several: logits, pooled features, and a projection of them. The pooled features feed
 // the classifier, the projection and the criterion; the three gradients are summed in a fixed order.

@@ -46,6 +46,7 @@ type activation struct {
 	dst  *memory
 	uses int        // consumers
 	kept bool       // the backward pass reads it
+	thin bool       // only a convolution reads it, which can apply the norm itself: it is not in memory
 	norm *batchNorm // that made it from its convolution's output, in training
 	fork *fork      // when the value has several consumers whose gradients must be summed
 }
@@ -236,10 +237,12 @@ func (g *graph) plan(layers []layer, to []int) {
 			a := &g.values[v]
 			a.uses++
 			a.kept = a.kept || l.kind == linear || l.kind == gate
+			a.thin = a.uses == 1 && l.absorbs()
 		}
 	}
 	for _, v := range to {
 		g.values[v].uses++
+		g.values[v].thin = false
 	}
 }
 

@@ -29,6 +29,9 @@ type layer struct {
 	eps    float32
 }
 
+// absorbs tells whether the layer can apply the norm of its input as it reads it.
+func (l *layer) absorbs() bool { return l.kind == convNorm && (l.depthwise || l.geometry.Pointwise()) }
+
 // value is the shape of one image's activation: height, width, channels.
 type value struct{ h, w, c int }
 

@@ -21,6 +21,7 @@ type operand struct {
 	route route
 	fork  *fork
 	norm  *batchNorm // that the backward pass applies again rather than keep the value; nil: it is kept
+	thin  bool       // the node has what the norm is given, and the operation applies the norm
 }
 
 // fork sums the gradients of a value that has several consumers. gorgonia would add them with operations of its own
@@ -39,7 +40,7 @@ func (g *graph) operand(v int) operand {
 	if v == 0 || g.train == nil {
 		return operand{node: a.node, route: nowhere}
 	}
-	x := operand{node: a.node, route: direct}
+	x := operand{node: a.node, route: direct, thin: a.thin && a.norm != nil}
 	if !a.kept {
 		x.norm = a.norm
 	}
