@@ -156,7 +156,7 @@ func (i *inspection) ofJob(cmd *cobra.Command, what string) ([]*inspect.Report, 
 	if err != nil || j.Teacher == nil {
 		return reports, err
 	}
-	return i.report(reports, j.Teacher, inspect.Config{Role: "teacher", Batch: c.Batch})
+	return i.report(reports, j.Teacher, inspect.Config{Role: "teacher", Batch: c.Batch, Freeze: j.TeacherFreeze()})
 }
 
 // report adds a network's report to others. Flags that were given win over c.

@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 	want := &job.Spec{
 		Name: "faces", Seed: 1,
 		Dataset: job.Dataset{Train: "faces/train", Broken: "fail", Chunk: 64},
-		Teacher: &job.Teacher{Model: "faces-teacher"},
+		Teacher: &job.Teacher{Model: "faces-teacher", Winograd: true},
 		Student: job.Student{Architecture: "mobilenet_v2", Width: 1, Projection: true, Size: 224, Channels: 3},
 		Views:   job.Views{Teacher: view, Student: view, Policy: "independent"},
 		Batch:   256, Lanes: 8, Epochs: 20,
@@ -238,7 +238,7 @@ func TestDigest(t *testing.T) {
 		"seed=2", "batch=128", "lanes=4", "epochs=21", "steps=20", "dataset.chunk=8", "dataset.broken=skip", "teacher=null",
 		"loss.0.features=logits", "student.projection=false", "views.policy=nested", "loss.0.ramp.to=0",
 		"loss.0.feature_groups=2", "collapse.effective_rank=1", "collapse.information=0.1", "student.width=0.5",
-		"student.init=somewhere", "views.teacher.flip=0.5", "loss.0.weight=2",
+		"student.init=somewhere", "views.teacher.flip=0.5", "loss.0.weight=2", "teacher.winograd=false",
 		"optimizer.name=sgd", "schedule.warmup=0", "collapse.patience=5", "loss.0.prior.mean=[1, 2]",
 	} {
 		if load(t, "minimal.yaml", other).Digest() == s.Digest() {

@@ -37,7 +37,8 @@ type Dataset struct {
 
 // Teacher is a trained network: a folder with model.safetensors and config.json.
 type Teacher struct {
-	Model string `yaml:"model" json:"model"` // URL; Load makes one of a path
+	Model    string `yaml:"model" json:"model"`       // URL; Load makes one of a path
+	Winograd bool   `yaml:"winograd" json:"winograd"` // the faster algorithm of its 3 x 3 convolutions
 }
 
 // Student is the network to train.

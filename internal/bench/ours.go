@@ -51,6 +51,10 @@ func newOurStep(m *models, threads int) (*ourStep, error) {
 	if err != nil {
 		return nil, err
 	}
+	teacher, err := m.teacher.Freeze(m.teacherState, nn.FreezeConfig{})
+	if err != nil {
+		return nil, err
+	}
 	c := &control{}
 	o := &ourStep{control: c}
 	carried := make([]int, threads)
@@ -59,7 +63,7 @@ func newOurStep(m *models, threads int) (*ourStep, error) {
 	}
 	o.trainer, err = train.New(train.Config{
 		Batch: m.pair.batch, Lanes: threads, Carried: carried, Threads: threads, Steps: manySteps,
-		Epoch: func(int) int { return 0 }, Student: m.student, Teacher: m.teacher, TeacherState: m.teacherState,
+		Epoch: func(int) int { return 0 }, Student: m.student, Teacher: teacher,
 		Loss: m.loss, Heads: []train.Head{{Teacher: nn.Logits, Student: nn.Logits}},
 		Schedule: optim.Schedule{Name: "constant", Peak: rate, Steps: manySteps},
 		Source:   newSource(m, threads), Reducer: ring, Control: c,

@@ -16,10 +16,13 @@ func Pack(k, n int, b []float32, ldb int) *Packed {
 		panic(fmt.Sprintf("kernel: Pack: impossible matrix of %d x %d in rows of %d", k, n, ldb))
 	}
 	checkLen("Pack", "b", len(b), (k-1)*ldb+n)
-	p := &Packed{k: k, n: n, panels: make([]float32, (n+tileCols-1)/tileCols*tileCols*k)}
+	p := &Packed{k: k, n: n, panels: make([]float32, PackedLen(k, n))}
 	right{values: b, ld: ldb}.pack([]tap{{}}, k, 0, n, p.panels)
 	return p
 }
+
+// PackedLen is how many values Pack keeps of a matrix [k, n].
+func PackedLen(k, n int) int { return (n + tileCols - 1) / tileCols * tileCols * k }
 
 // PackConv arranges the filters w [R, S, C, K] of a convolution. See also PackWinograd.
 func PackConv(g Conv, w []float32) *Packed {

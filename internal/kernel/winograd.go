@@ -38,6 +38,9 @@ func (g Conv) WinogradPays() bool {
 	return products+(winogradPoints-9)*winogradReading*g.C*g.K < g.N*oh*ow*9*g.C*g.K
 }
 
+// WinogradLen is how many values PackWinograd keeps.
+func WinogradLen(g Conv) int { return winogradPoints * PackedLen(g.C, g.K) }
+
 // PackWinograd arranges the filters w [3, 3, C, K] of a convolution for Winograd's algorithm F(4x4, 3x3), which takes
 // 36 products for 16 outputs where the direct one takes 144. They are transformed in float64. The relative error (root
 // mean square) of its results to the direct ones is 1e-6 to 5e-6.
@@ -47,8 +50,8 @@ func PackWinograd(g Conv, w []float32) *Packed {
 	if !g.Winograd() {
 		panic(fmt.Sprintf("kernel: PackWinograd: it takes a filter of 3 x 3 and stride 1, not %+v", g))
 	}
-	one := (g.K + tileCols - 1) / tileCols * tileCols * g.C
-	p := &Packed{k: g.R * g.S * g.C, n: g.K, panels: make([]float32, winogradPoints*one), winograd: true}
+	one := PackedLen(g.C, g.K)
+	p := &Packed{k: g.R * g.S * g.C, n: g.K, panels: make([]float32, WinogradLen(g)), winograd: true}
 	points := make([]float32, g.C*g.K)
 	for i, rows := range winogradFilter {
 		for j, cols := range winogradFilter {
@@ -150,7 +153,7 @@ func (w winograd) multiply(count int, in, panels, out []float32, ws *Workspace) 
 		}
 	}
 	zero, waste := ws.zero(max(w.C, w.K, tileCols)), ws.waste()
-	one := (w.K + tileCols - 1) / tileCols * tileCols * w.C
+	one := PackedLen(w.C, w.K)
 	for p := range winogradPoints {
 		for j := 0; j < w.K; j += tileCols {
 			multiplyRows(tiles, 1, w.C, in[p*w.inStep:], zero, offsets, panels[p*one+j*w.C:], zero, nil,

@@ -76,10 +76,14 @@ func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a a
 	if err != nil {
 		return 0, err
 	}
+	teacher, err := j.FreezeTeacher()
+	if err != nil {
+		return 0, err
+	}
 	trainer, err := train.New(train.Config{
 		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Carried: a.Lanes, Threads: t.Threads, Steps: j.Steps,
 		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
-		Student: j.Student, Teacher: j.Teacher, TeacherState: j.TeacherState, Loss: j.Loss, Heads: j.Heads,
+		Student: j.Student, Teacher: teacher, Loss: j.Loss, Heads: j.Heads,
 		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse), RankEvery: a.Spec.Health.RankEvery,
 		CheckpointStep: a.Spec.Checkpoint.Every,
 		Source:         source, Reducer: s.Ring(), Saver: save, Control: &control{session: s, rank: a.Rank},

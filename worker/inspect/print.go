@@ -72,9 +72,8 @@ func (r *Report) memory(w io.Writer) {
 		line("  optimiser's state", m.Optimizer)
 		line("  average of the weights", m.Average)
 	}
-	line("inference, each lane", r.Inference.Lane())
-	line("  activations", r.Inference.Activations)
-	line("  folded parameters", r.Inference.Parameters)
+	line("inference, each lane", r.Inference.Activations)
+	line("inference, shared: folded parameters", r.Inference.Parameters)
 	t.Flush()
 }
 

@@ -9,11 +9,12 @@ import (
 
 // Config says how the network is used.
 type Config struct {
-	Role      string      // what the network is in a job; "" alone
-	Batch     int         // images of a lane
-	Outputs   []nn.Output // what the criterion sees; empty: the network is not trained
-	Optimizer string      // one of optim.Names
-	Average   bool        // an average of the weights is kept
+	Role      string          // what the network is in a job; "" alone
+	Batch     int             // images of a lane
+	Outputs   []nn.Output     // what the criterion sees; empty: the network is not trained
+	Optimizer string          // one of optim.Names
+	Average   bool            // an average of the weights is kept
+	Freeze    nn.FreezeConfig // how inference prepares the weights
 }
 
 // Report is what Of found.
@@ -51,14 +52,11 @@ func (t Training) Lane() int64 { return t.Activations + t.Gradients }
 // Shared is what the lanes of a worker share.
 func (t Training) Shared() int64 { return t.Parameters + t.Optimizer + t.Average }
 
-// Inference is memory in bytes, of each lane.
+// Inference is memory in bytes.
 type Inference struct {
-	Activations int64 `json:"activations"` // the most that is needed at one time
-	Parameters  int64 `json:"parameters"`  // with their norms folded in
+	Activations int64 `json:"activations"` // of each lane: the most that is needed at one time
+	Parameters  int64 `json:"parameters"`  // that lanes share, with their norms folded in, arranged for the kernels
 }
-
-// Lane is what one lane takes.
-func (i Inference) Lane() int64 { return i.Activations + i.Parameters }
 
 // Of plans the network's use. Its errors name what does not fit: a batch below 1 (below 2 where a map has one pixel),
 // an output that the network does not have, an unknown optimiser.
@@ -78,7 +76,7 @@ func Of(n *nn.Network, c Config) (*Report, error) {
 	if r.Inference.Activations, err = n.InferenceBytes(c.Batch); err != nil {
 		return nil, err
 	}
-	r.Inference.Parameters = floats(elements(n.Params()))
+	r.Inference.Parameters = n.FrozenBytes(c.Freeze)
 	return r, nil
 }
 

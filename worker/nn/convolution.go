@@ -21,14 +21,6 @@ func (g *graph) convolution(l *layer) convolution {
 	return c
 }
 
-func (c convolution) forward(x, w, y []float32) {
-	if c.depthwise {
-		kernel.DepthwiseForward(c.Conv, x, w, y, c.ws)
-	} else {
-		kernel.ConvForward(c.Conv, x, w, y, c.ws)
-	}
-}
-
 // forwardThrough reads x through a norm, which may be nil, and gathers the moments of y.
 func (c convolution) forwardThrough(x []float32, in *kernel.Norm, w, y []float32, m *kernel.Moments) {
 	if c.depthwise {

@@ -21,7 +21,12 @@
 //  2. State.Params must not change while a Run that reads it is under way, and must stay the same slice.
 //  3. The criterion and OnGradient run on the graph's goroutine. The criterion may block; nothing else computes
 //     meanwhile.
-//  4. An Inference has the weights of the moment when it was made.
+//  4. A Frozen network has the weights of the moment when it was made. It may be shared; an Inference may not.
+//
+// For inference a network is frozen once (Freeze): batch norms are folded into the filters, which are arranged for the
+// kernels, and 3 x 3 convolutions of stride 1 use Winograd's algorithm where that pays, whatever the batch. Convolutions
+// write their output once, with shift, activation and the sum that ends a residual block. Threads split the batch's
+// images; what an image gives depends on neither threads nor the other images.
 //
 // A training graph is built once: the forward operations, the loss operation that calls the criterion, and gradient
 // operations that gorgonia's symbolic differentiation asks of each forward operation. They run in the order in which

@@ -25,11 +25,12 @@ type graph struct {
 	ops     int
 
 	train  *Training // nil: inference
-	frozen *State    // of an inference, while it is built
+	frozen *Frozen   // of an inference; nil where it is only planned
 
 	// of the plan
-	dry      bool         // it is only planned: there is no memory, and no run
-	values   []activation // by value
+	dry      bool            // it is only planned: there is no memory, and no run
+	values   []activation    // by value
+	into     map[int]*memory // of the caller, by the value that goes there
 	memories []*memory
 	made     []*op
 	ready    []func() // what follows when there is memory
@@ -249,9 +250,6 @@ func (g *graph) plan(layers []layer, to []int) {
 func (g *graph) layer(l *layer) error {
 	switch l.kind {
 	case convNorm:
-		if g.train == nil {
-			return g.foldedConv(l)
-		}
 		return g.convNorm(l)
 	case linear:
 		return g.linear(l)
@@ -274,6 +272,9 @@ func (g *graph) shape(v int) []int {
 
 // output reserves memory for the output of a layer.
 func (g *graph) output(v int, over ...*memory) *memory {
+	if m := g.into[v]; m != nil {
+		return m
+	}
 	return g.reserve(g.batch*g.net.values[v].size(), over...)
 }
 

@@ -8,9 +8,6 @@ import (
 
 // linear adds activation(x W + b): x is [n, C], W is [C, K]. In training the activation is an operation of its own.
 func (g *graph) linear(l *layer) error {
-	if g.train == nil {
-		return g.frozenLinear(l)
-	}
 	x := g.operand(l.in[0])
 	y, shape := g.output(l.out), g.shape(l.out)
 	n, c, k := g.batch, g.net.values[l.in[0]].c, shape[3]

@@ -19,13 +19,10 @@ type memory struct {
 	offset int       // of the plan, in elements
 }
 
-// always is the last operation of what is read after a run.
-const always = math.MaxInt
-
 // reserve returns memory for n elements, and takes the place of one of over where that is possible: the operation that
 // writes it must allow it.
 func (g *graph) reserve(n int, over ...*memory) *memory {
-	m := &memory{size: n, first: always}
+	m := &memory{size: n, first: math.MaxInt}
 	for _, o := range over {
 		if o != nil { // an input's
 			m.over = append(m.over, o)
@@ -42,9 +39,6 @@ func callers(data []float32) *memory { return &memory{size: len(data), first: -1
 func (m *memory) touch(id int) {
 	m.first, m.last = min(m.first, id), max(m.last, id)
 }
-
-// keep says that the memory is read after a run.
-func (m *memory) keep() { m.last = always }
 
 // place finds room for all memory, and returns how many elements that is. The room is the smaller of what two orders
 // need: the largest first, and in the order of use (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net

@@ -73,16 +73,3 @@ func (n *Network) TrainingBytes(batch int, outputs []Output) (int64, error) {
 	}
 	return g.bytes, nil
 }
-
-// InferenceBytes is Bytes of an Inference for a batch, with outputs as NewInference takes them. It plans the memory
-// without taking it.
-func (n *Network) InferenceBytes(batch int, also ...Output) (int64, error) {
-	if err := checkAlso(also); err != nil {
-		return 0, err
-	}
-	g, err := newGraph(n, batch, nil, true, func(g *graph) error { return g.infer(n.inferred(also)) })
-	if err != nil {
-		return 0, err
-	}
-	return g.bytes, nil
-}

@@ -149,7 +149,7 @@ func (g *graph) joinGradient(l *layer, output, grad *gorgonia.Node) (*gorgonia.N
 // gate adds x[n,h,w,c] * s[n,c].
 func (g *graph) gate(l *layer) error {
 	x, s := g.operand(l.in[0]), g.operand(l.in[1])
-	y, shape := g.output(l.out), g.shape(l.out)
+	y, shape := g.output(l.out, memoryOf(x.node)), g.shape(l.out)
 	pixels, c := shape[1]*shape[2], shape[3]
 	o := g.newOp("gate", y, shape...)
 	o.run = func(in [][]float32) error {

@@ -118,6 +118,19 @@ func (j *Job) openTeacher(ctx context.Context) error {
 	return nil
 }
 
+// FreezeTeacher prepares the teacher for all lanes of a worker. Without a teacher it returns nil.
+func (j *Job) FreezeTeacher() (*nn.Frozen, error) {
+	if j.Teacher == nil {
+		return nil, nil
+	}
+	return j.Teacher.Freeze(j.TeacherState, j.TeacherFreeze())
+}
+
+// TeacherFreeze says how the job wants its teacher prepared.
+func (j *Job) TeacherFreeze() nn.FreezeConfig {
+	return nn.FreezeConfig{Direct: j.Spec.Teacher != nil && !j.Spec.Teacher.Winograd}
+}
+
 func (j *Job) buildStudent() (err error) {
 	s := j.Spec.Student
 	manifest := j.Data.Manifest()

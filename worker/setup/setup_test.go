@@ -1,6 +1,7 @@
 package setup_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,5 +208,46 @@ func TestClassesInAnotherOrder(t *testing.T) {
 	}
 	if _, err := open(t, "loss=[{name: kl}, {name: cross_entropy}]"); err != nil {
 		t.Error(err)
+	}
+}
+
+// The job chooses the algorithm of its teacher's convolutions, and only rounding shows it.
+func TestTeacherWinograd(t *testing.T) {
+	var logits [][]float32
+	for _, key := range []string{"teacher.winograd=true", "teacher.winograd=false"} {
+		j, err := open(t, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frozen, err := j.FreezeTeacher()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := frozen.NewInference(nn.InferenceConfig{Batch: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		images := make([]float32, 28*28)
+		for p := range images {
+			images[p] = float32(p%28-14) / 14
+		}
+		if _, _, err := i.Run(images); err != nil {
+			t.Fatal(err)
+		}
+		logits = append(logits, i.Output(nn.Logits))
+	}
+	if slices.Equal(logits[0], logits[1]) {
+		t.Error("the key changes nothing")
+	}
+	for i, v := range logits[0] {
+		if math.Abs(float64(v-logits[1][i])) > 1e-4 {
+			t.Errorf("logit %d is %v with Winograd, %v without", i, v, logits[1][i])
+		}
+	}
+	if j, err := open(t, "teacher=null", "loss=[{}]"); err != nil {
+		t.Error(err)
+	} else if f, err := j.FreezeTeacher(); f != nil || err != nil {
+		t.Errorf("without a teacher: %v, %v", f, err)
 	}
 }

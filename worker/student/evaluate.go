@@ -149,6 +149,10 @@ func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, 
 	if c.Outputs > 0 {
 		f.Top = make([]int, count)
 	}
+	frozen, err := n.Freeze(s, nn.FreezeConfig{})
+	if err != nil {
+		return Features{}, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	batches := make(chan imageBatch)
 	used := 0 // images; less than count when broken ones are left out
@@ -170,7 +174,7 @@ func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, 
 	})
 	for range max(1, from.Threads) {
 		group.Go(func() error {
-			network, err := n.NewInference(s, extractBatch)
+			network, err := frozen.NewInference(nn.InferenceConfig{Batch: extractBatch})
 			if err != nil {
 				return err
 			}

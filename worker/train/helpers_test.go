@@ -196,10 +196,14 @@ func (w *world) config(t testing.TB, carried []int, threads, from int, reducer t
 	for _, l := range carried {
 		next[l] = from
 	}
+	teacher, err := w.teacher.Freeze(w.teacherState, nn.FreezeConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return train.Config{
 		Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
 		Epoch: func(int) int { return 0 }, Student: w.student,
-		Teacher: w.teacher, TeacherState: w.teacherState, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule, ClipNorm: w.clip,
+		Teacher: teacher, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule, ClipNorm: w.clip,
 		Source: &source{world: w, next: next}, Reducer: reducer, Control: c,
 	}
 }

@@ -59,7 +59,7 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 		outputs[i] = h.Student
 		p := loss.Pair{Student: make([]float64, size*c.Student.Width(h.Student))}
 		if c.Teacher != nil {
-			p.Teacher = make([]float64, size*c.Teacher.Width(h.Teacher))
+			p.Teacher = make([]float64, size*c.Teacher.Network().Width(h.Teacher))
 		}
 		l.pairs = append(l.pairs, p)
 	}
@@ -70,7 +70,8 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 	l.scratch = make([]int32, longest)
 	var err error
 	if c.Teacher != nil {
-		if l.teacher, err = c.Teacher.NewInference(c.TeacherState, size); err != nil {
+		inference := nn.InferenceConfig{Batch: size, Threads: c.Threads / len(c.Carried)}
+		if l.teacher, err = c.Teacher.NewInference(inference); err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
 	}

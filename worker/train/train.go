@@ -85,13 +85,12 @@ type Config struct {
 	Batch   int   // images a step, over all lanes of the job
 	Lanes   int   // of the job
 	Carried []int // the lanes that this worker carries; may be empty
-	Threads int   // lanes that compute at the same time; at least 1
+	Threads int   // lanes that compute at the same time; at least 1. What lanes leave over, teachers share
 	Steps   int   // of the whole job
 	Epoch   func(step int) int
 
 	Student        *nn.Network
-	Teacher        *nn.Network // nil: supervised training
-	TeacherState   *nn.State
+	Teacher        *nn.Frozen // that all lanes share; nil: supervised training
 	Loss           *loss.Loss
 	Heads          []Head // where the loss's heads come from, in its order
 	Schedule       optim.Schedule

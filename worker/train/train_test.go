@@ -42,6 +42,7 @@ func TestPlanAndThreadsDoNotMatter(t *testing.T) {
 				{[][]int{{0, 1, 2}}, 3},
 				{[][]int{{2, 0}, {1}}, 2},
 				{[][]int{{1}, {2}, {0}}, 1},
+				{[][]int{{1}, {2}, {0}}, 3}, // the teacher of one lane has three threads
 				{[][]int{{}, {0, 1, 2}, {}, {}}, 2},
 			} {
 				states, _ := w.cluster(t, c.plan, c.threads, 0, nil)
