@@ -181,7 +181,7 @@ func BenchmarkBatchNorm(b *testing.B) {
 func BenchmarkElementwise(b *testing.B) {
 	const n = 1 << 18
 	x, y, z := values(n, 1), values(n, 2), make([]float32, n)
-	q, r := make([]int32, n), make([]int32, n)
+	q, r, h := make([]int32, n), make([]int32, n), make([]int16, n)
 	for _, k := range []struct {
 		name  string
 		bytes int
@@ -195,6 +195,9 @@ func BenchmarkElementwise(b *testing.B) {
 		{"ToFixed32", 8 * n, func() { kernel.ToFixed32(q, x, -20, 1<<24) }},
 		{"AddFixed32", 12 * n, func() { kernel.AddFixed32(r, q) }},
 		{"FromFixed32", 8 * n, func() { kernel.FromFixed32(z, r, -20) }},
+		{"ToFixed16", 14 * n, func() { kernel.ToFixed16(h, z, x, y, -10, 4095) }},
+		{"AddFixed16", 6 * n, func() { kernel.AddFixed16(h, h) }},
+		{"FromFixed16", 6 * n, func() { kernel.FromFixed16(z, h, -10) }},
 	} {
 		b.Run(k.name, func(b *testing.B) {
 			both(b, func(b *testing.B) { rate(b, 0, k.bytes, k.run) })

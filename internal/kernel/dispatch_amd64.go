@@ -216,3 +216,33 @@ func fromFixed32(dst []float32, src []int32, scale float64) {
 	}
 	fromFixed32AVX2(dst, src, scale)
 }
+
+// The 16-bit functions in assembly take whole registers; both implementations give the same bits, so that the plain one
+// can take the rest.
+
+func toFixed16(dst []int16, after, src, before []float32, scale, unit float64, limit int16) (saturated int) {
+	n := 0
+	if chosen != generic {
+		n = len(src) &^ 3
+		saturated = toFixed16AVX2(dst[:n], after[:n], src[:n], before[:n], scale, unit, int32(limit))
+	}
+	return saturated + toFixed16Generic(dst[n:], after[n:], src[n:], before[n:], scale, unit, limit)
+}
+
+func addFixed16(dst, src []int16) {
+	n := 0
+	if chosen != generic {
+		n = len(src) &^ 15
+		addFixed16AVX2(dst[:n], src[:n])
+	}
+	addFixed16Generic(dst[n:], src[n:])
+}
+
+func fromFixed16(dst []float32, src []int16, scale float64) {
+	n := 0
+	if chosen != generic {
+		n = len(src) &^ 3
+		fromFixed16AVX2(dst[:n], src[:n], scale)
+	}
+	fromFixed16Generic(dst[n:], src[n:], scale)
+}

@@ -108,3 +108,15 @@ func addFixed32(dst, src []int32) {
 func fromFixed32(dst []float32, src []int32, scale float64) {
 	fromFixed32Generic(dst, src, scale)
 }
+
+func toFixed16(dst []int16, after, src, before []float32, scale, unit float64, limit int16) (saturated int) {
+	return toFixed16Generic(dst, after, src, before, scale, unit, limit)
+}
+
+func addFixed16(dst, src []int16) {
+	addFixed16Generic(dst, src)
+}
+
+func fromFixed16(dst []float32, src []int16, scale float64) {
+	fromFixed16Generic(dst, src, scale)
+}

@@ -41,6 +41,36 @@ func FromFixed32(dst []float32, src []int32, exponent int) {
 	fromFixed32(dst[:len(src)], src, powerOfTwo("FromFixed32", exponent))
 }
 
+// ToFixed16 is ToFixed32 for 16 bits, with error feedback: what is rounded or clamped away is left for the next call
+// (Seide et al., "1-Bit Stochastic Gradient Descent", Interspeech 2014).
+//
+//	v = src + before,  dst = clamp(round(v * 2^-exponent), -limit, limit),  after = v - dst * 2^exponent
+//
+// v is rounded to float32, and so is after, once. A src that is not finite gives an after that is not finite. dst,
+// after and before have the length of src. after may be src or before.
+func ToFixed16(dst []int16, after, src, before []float32, exponent int, limit int16) (saturated int) {
+	checkLen("ToFixed16", "dst", len(dst), len(src))
+	checkLen("ToFixed16", "after", len(after), len(src))
+	checkLen("ToFixed16", "before", len(before), len(src))
+	if limit < 0 {
+		panic("kernel: ToFixed16: negative limit")
+	}
+	scale, unit := powerOfTwo("ToFixed16", -exponent), powerOfTwo("ToFixed16", exponent)
+	return toFixed16(dst[:len(src)], after[:len(src)], src, before[:len(src)], scale, unit, limit)
+}
+
+// AddFixed16 computes dst += src. A sum beyond 16 bits wraps around: limits must leave room for the number of terms.
+func AddFixed16(dst, src []int16) {
+	checkLen("AddFixed16", "dst", len(dst), len(src))
+	addFixed16(dst[:len(src)], src)
+}
+
+// FromFixed16 overwrites dst by src * 2^exponent, rounded once. dst has the length of src.
+func FromFixed16(dst []float32, src []int16, exponent int) {
+	checkLen("FromFixed16", "dst", len(dst), len(src))
+	fromFixed16(dst[:len(src)], src, powerOfTwo("FromFixed16", exponent))
+}
+
 // ToFixed64 is ToFixed32 for 64 bits: dst = clamp(round(src * 2^-exponent), -limit, limit).
 func ToFixed64(dst []int64, src []float64, exponent int, limit int64) (saturated int) {
 	checkLen("ToFixed64", "dst", len(dst), len(src))

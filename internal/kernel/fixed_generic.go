@@ -37,3 +37,41 @@ func fromFixed32Generic(dst []float32, src []int32, scale float64) {
 		dst[i] = float32(float64(v) * scale)
 	}
 }
+
+// toFixed16Generic computes dst = clamp(round((src + before) * scale), -limit, limit) and after = src + before - dst *
+// unit, and counts what was clamped.
+func toFixed16Generic(dst []int16, after, src, before []float32, scale, unit float64, limit int16) (saturated int) {
+	dst, after, before = dst[:len(src)], after[:len(src)], before[:len(src)]
+	bound := float64(limit)
+	for i, v := range src {
+		v += before[i]
+		r := math.RoundToEven(float64(v) * scale)
+		if !(r >= -bound && r <= bound) {
+			saturated++
+			if r < 0 {
+				r = -bound
+			} else {
+				r = bound
+			}
+		}
+		dst[i] = int16(r)
+		after[i] = float32(float64(v) - float64(r*unit))
+	}
+	return saturated
+}
+
+// addFixed16Generic computes dst += src.
+func addFixed16Generic(dst, src []int16) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+// fromFixed16Generic computes dst = src * scale, rounded once.
+func fromFixed16Generic(dst []float32, src []int16, scale float64) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = float32(float64(v) * scale)
+	}
+}

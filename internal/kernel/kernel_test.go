@@ -76,6 +76,8 @@ func TestShort(t *testing.T) {
 		"gamma":               func() { kernel.BatchNormForward(2, 2, v(4), v(1), v(2), 1e-5, 0, y, v(2), v(2), v(2)) },
 		"activation":          func() { kernel.ActForward(99, v(4), y) },
 		"dst of ToFixed32":    func() { kernel.ToFixed32(make([]int32, 1), v(2), 0, 1) },
+		"before of ToFixed16": func() { kernel.ToFixed16(make([]int16, 2), v(2), v(2), v(1), 0, 1) },
+		"limit of ToFixed16":  func() { kernel.ToFixed16(make([]int16, 2), v(2), v(2), v(2), 0, -1) },
 		"limit of ToFixed32":  func() { kernel.ToFixed32(make([]int32, 2), v(2), 0, -1) },
 		"exponent":            func() { kernel.FromFixed32(y, make([]int32, 2), 1001) },
 		"padding of a window": func() { kernel.MaxPoolForward(wide, v(128), v(1000), nil) },

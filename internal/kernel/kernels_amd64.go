@@ -118,3 +118,18 @@ func addFixed32AVX2(dst []int32, src []int32)
 //
 //go:noescape
 func fromFixed32AVX2(dst []float32, src []int32, scale float64)
+
+// toFixed16AVX2 is toFixed16Generic for a multiple of four values.
+//
+//go:noescape
+func toFixed16AVX2(dst []int16, after []float32, src []float32, before []float32, scale float64, unit float64, limit int32) (saturated int)
+
+// addFixed16AVX2 is addFixed16Generic for a multiple of 16 values.
+//
+//go:noescape
+func addFixed16AVX2(dst []int16, src []int16)
+
+// fromFixed16AVX2 is fromFixed16Generic for a multiple of four values.
+//
+//go:noescape
+func fromFixed16AVX2(dst []float32, src []int16, scale float64)

@@ -15515,12 +15515,12 @@ TEXT ·toFixed32AVX2(SB), NOSPLIT, $0-72
 
 	// The bounds, and the bits of a magnitude.
 	MOVL         limit+56(FP), AX
-	VXORPS       Y4, Y4, Y4
-	VCVTSI2SDL   AX, X4, X1
-	VBROADCASTSD X1, Y1
-	VSUBPD       Y1, Y4, Y2
-	VPCMPEQD     Y3, Y3, Y3
-	VPSRLQ       $0x01, Y3, Y3
+	VXORPS       Y1, Y1, Y1
+	VCVTSI2SDL   AX, X1, X2
+	VBROADCASTSD X2, Y2
+	VSUBPD       Y2, Y1, Y3
+	VPCMPEQD     Y4, Y4, Y4
+	VPSRLQ       $0x01, Y4, Y4
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         src_len+32(FP), DX
@@ -15534,11 +15534,11 @@ loop:
 	VROUNDPD  $0x00, Y5, Y5
 
 	// Over is -1 where the magnitude is not at most the limit. NaN becomes the limit.
-	VANDPD     Y3, Y5, Y6
-	VCMPPD     $0x06, Y1, Y6, Y6
-	VPSUBQ     Y6, Y4, Y4
-	VMINPD     Y1, Y5, Y5
-	VMAXPD     Y2, Y5, Y5
+	VANDPD     Y4, Y5, Y6
+	VCMPPD     $0x06, Y2, Y6, Y6
+	VPSUBQ     Y6, Y1, Y1
+	VMINPD     Y2, Y5, Y5
+	VMAXPD     Y3, Y5, Y5
 	VCVTPD2DQY Y5, X5
 	VMOVUPS    X5, (AX)
 	ADDQ       $0x00000010, AX
@@ -15559,18 +15559,18 @@ tail:
 	VROUNDPD   $0x00, Y6, Y6
 
 	// Over is -1 where the magnitude is not at most the limit. NaN becomes the limit.
-	VANDPD     Y3, Y6, Y0
-	VCMPPD     $0x06, Y1, Y0, Y0
-	VPSUBQ     Y0, Y4, Y4
-	VMINPD     Y1, Y6, Y6
-	VMAXPD     Y2, Y6, Y6
+	VANDPD     Y4, Y6, Y0
+	VCMPPD     $0x06, Y2, Y0, Y0
+	VPSUBQ     Y0, Y1, Y1
+	VMINPD     Y2, Y6, Y6
+	VMAXPD     Y3, Y6, Y6
 	VCVTPD2DQY Y6, X6
 	VMASKMOVPS X6, X5, (AX)
 
 end:
 	// The sum of the lanes.
-	VEXTRACTI128 $0x01, Y4, X0
-	VPADDQ       X0, X4, X0
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDQ       X0, X1, X0
 	VPSHUFD      $0xee, X0, X1
 	VPADDQ       X0, X1, X1
 	VMOVQ        X1, AX
@@ -15671,6 +15671,115 @@ tail:
 	VMULPD     Y0, Y2, Y2
 	VCVTPD2PSY Y2, X2
 	VMASKMOVPS X2, X1, (AX)
+
+end:
+	VZEROUPPER
+	RET
+
+// func toFixed16AVX2(dst []int16, after []float32, src []float32, before []float32, scale float64, unit float64, limit int32) (saturated int)
+// Requires: AVX, AVX2
+TEXT ·toFixed16AVX2(SB), NOSPLIT, $0-128
+	VBROADCASTSD scale+96(FP), Y0
+	VBROADCASTSD unit+104(FP), Y1
+
+	// The bounds, and the bits of a magnitude.
+	MOVL         limit+112(FP), AX
+	VXORPS       Y2, Y2, Y2
+	VCVTSI2SDL   AX, X2, X3
+	VBROADCASTSD X3, Y3
+	VSUBPD       Y3, Y2, Y4
+	VPCMPEQD     Y5, Y5, Y5
+	VPSRLQ       $0x01, Y5, Y5
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         after_base+24(FP), CX
+	MOVQ         src_base+48(FP), DX
+	MOVQ         before_base+72(FP), BX
+	MOVQ         src_len+56(FP), SI
+	SUBQ         $0x00000004, SI
+	JLT          end
+
+loop:
+	VMOVUPS   (DX), X6
+	VADDPS    (BX), X6, X6
+	VCVTPS2PD X6, Y7
+	VMULPD    Y0, Y7, Y8
+	VROUNDPD  $0x00, Y8, Y8
+
+	// Over is -1 where the magnitude is not at most the limit. NaN becomes the limit.
+	VANDPD     Y5, Y8, Y6
+	VCMPPD     $0x06, Y3, Y6, Y6
+	VPSUBQ     Y6, Y2, Y2
+	VMINPD     Y3, Y8, Y8
+	VMAXPD     Y4, Y8, Y8
+	VCVTPD2DQY Y8, X6
+	VPACKSSDW  X6, X6, X6
+	VMOVQ      X6, (AX)
+
+	// What is left.
+	VMULPD     Y1, Y8, Y8
+	VSUBPD     Y8, Y7, Y7
+	VCVTPD2PSY Y7, X6
+	VMOVUPS    X6, (CX)
+	ADDQ       $0x00000008, AX
+	ADDQ       $0x00000010, CX
+	ADDQ       $0x00000010, DX
+	ADDQ       $0x00000010, BX
+	SUBQ       $0x00000004, SI
+	JGE        loop
+
+end:
+	// The sum of the lanes.
+	VEXTRACTI128 $0x01, Y2, X0
+	VPADDQ       X0, X2, X0
+	VPSHUFD      $0xee, X0, X1
+	VPADDQ       X0, X1, X1
+	VMOVQ        X1, AX
+	MOVQ         AX, saturated+120(FP)
+	VZEROUPPER
+	RET
+
+// func addFixed16AVX2(dst []int16, src []int16)
+// Requires: AVX, AVX2
+TEXT ·addFixed16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ src_len+32(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  end
+
+loop:
+	VMOVDQU (CX), Y0
+	VPADDW  (AX), Y0, Y0
+	VMOVDQU Y0, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000010, DX
+	JGE     loop
+
+end:
+	VZEROUPPER
+	RET
+
+// func fromFixed16AVX2(dst []float32, src []int16, scale float64)
+// Requires: AVX
+TEXT ·fromFixed16AVX2(SB), NOSPLIT, $0-56
+	VBROADCASTSD scale+48(FP), Y0
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	SUBQ         $0x00000004, DX
+	JLT          end
+
+loop:
+	VPMOVSXWD  (CX), X1
+	VCVTDQ2PD  X1, Y1
+	VMULPD     Y0, Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)
+	ADDQ       $0x00000010, AX
+	ADDQ       $0x00000008, CX
+	SUBQ       $0x00000004, DX
+	JGE        loop
 
 end:
 	VZEROUPPER

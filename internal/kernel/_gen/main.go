@@ -31,5 +31,8 @@ func main() {
 	toFixed32()
 	addFixed32()
 	fromFixed32()
+	toFixed16()
+	addFixed16()
+	fromFixed16()
 	Generate()
 }
