@@ -11,6 +11,7 @@ func (d *decoder) check(s *Spec) {
 	d.checkLocations(s)
 	d.checkLength(s)
 	d.checkBatch(s)
+	d.checkWire(s)
 	d.checkViews(s)
 	d.checkLoss(s)
 	d.checkMilestones(s)
@@ -72,6 +73,15 @@ func (d *decoder) checkBatch(s *Spec) {
 	}
 	d.fault(key, "a batch of %d cannot be shared equally by %d lanes; give a batch of %s, or another number of lanes",
 		s.Batch, s.Lanes, near)
+}
+
+// MaxLanesInt16 is the largest number of lanes whose sums fit 16 bits: each keeps 7 bits and the sign.
+const MaxLanesInt16 = 258
+
+func (d *decoder) checkWire(s *Spec) {
+	if d.ok("wire", "lanes") && s.Wire == WireInt16 && s.Lanes > MaxLanesInt16 {
+		d.fault("wire", "sums of %d lanes do not fit 16 bits; give %d lanes or fewer, or int32", s.Lanes, MaxLanesInt16)
+	}
 }
 
 func (d *decoder) checkOutputs(s *Spec) {

@@ -20,6 +20,12 @@ func jobFields() []Field {
 				"divide batch. Another number of lanes is another job: batch norm sees batch / lanes images.",
 		},
 		{
+			Path: "wire", Type: TypeChoice, Values: []string{WireInt32, WireInt16}, Default: WireInt32,
+			Meaning: "Integers in which gradients are summed over lanes and workers. int16 halves what goes over the network; " +
+				"each lane keeps what it rounds away and adds it to its next gradient, in memory and checkpoints as large as " +
+				"the weights. At most 258 lanes.",
+		},
+		{
 			Path: "steps", Type: TypeInteger, Unit: "steps", Default: "0", Bounds: closed(0, 1e9),
 			Meaning: "How long to train: optimiser steps. Give this or epochs; 0 leaves it to epochs.",
 		},

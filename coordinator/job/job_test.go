@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		Teacher: &job.Teacher{Model: "faces-teacher", Winograd: true},
 		Student: job.Student{Architecture: "mobilenet_v2", Width: 1, Projection: true, Size: 224, Channels: 3},
 		Views:   job.Views{Teacher: view, Student: view, Policy: "independent"},
-		Batch:   256, Lanes: 8, Epochs: 20,
+		Batch:   256, Lanes: 8, Wire: job.WireInt32, Epochs: 20,
 		Loss: []job.Term{{
 			Name: "prior_mutual_information", Features: "pooled", Weight: 1, Ramp: job.Ramp{From: 1, To: 1, End: 1},
 			FeatureOrder: "contiguous", Standardize: true, TeacherTemperature: 1, StudentTemperature: 1,
@@ -235,7 +235,7 @@ func TestDigest(t *testing.T) {
 		}
 	}
 	for _, other := range []string{
-		"seed=2", "batch=128", "lanes=4", "epochs=21", "steps=20", "dataset.chunk=8", "dataset.broken=skip", "teacher=null",
+		"seed=2", "batch=128", "lanes=4", "wire=int16", "epochs=21", "steps=20", "dataset.chunk=8", "dataset.broken=skip", "teacher=null",
 		"loss.0.features=logits", "student.projection=false", "views.policy=nested", "loss.0.ramp.to=0",
 		"loss.0.feature_groups=2", "collapse.effective_rank=1", "collapse.information=0.1", "student.width=0.5",
 		"student.init=somewhere", "views.teacher.flip=0.5", "loss.0.weight=2", "teacher.winograd=false",

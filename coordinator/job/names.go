@@ -6,6 +6,12 @@ const (
 	BrokenSkip = "skip"
 )
 
+// Values of wire.
+const (
+	WireInt32 = "int32"
+	WireInt16 = "int16"
+)
+
 // Values of loss.*.features.
 const (
 	FeaturesLogits = "logits"

@@ -15,6 +15,7 @@ type Spec struct {
 	Views      Views      `yaml:"views" json:"views"`           //
 	Batch      int        `yaml:"batch" json:"batch"`           // images a step, over all lanes
 	Lanes      int        `yaml:"lanes" json:"lanes"`           // divides Batch
+	Wire       string     `yaml:"wire" json:"wire"`             // WireInt32 or WireInt16: of the gradients' sums
 	Steps      int        `yaml:"steps" json:"steps"`           // optimiser steps; 0: Epochs says how long
 	Epochs     float64    `yaml:"epochs" json:"epochs"`         // passes over the dataset; 0: Steps says how long
 	Loss       []Term     `yaml:"loss" json:"loss"`             // summed by weight; never empty

@@ -89,7 +89,9 @@ func firstState(m *models, lanes int) (*train.State, error) {
 	if s.Loss, err = m.loss.NewState(); err != nil {
 		return nil, err
 	}
-	s.Scaler = allreduce.NewScaler(len(m.student.Params())+len(m.student.Buffers()), lanes)
+	if err := s.SetWire(allreduce.Fixed32, lanes); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

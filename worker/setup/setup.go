@@ -264,9 +264,14 @@ func (j *Job) State(ctx context.Context) (*train.State, error) {
 	if s.Average, err = j.average(s.Model); err != nil {
 		return nil, err
 	}
-	s.Scaler = allreduce.NewScaler(len(j.Student.Params())+len(j.Student.Buffers()), j.Spec.Lanes)
+	if err := s.SetWire(formats[j.Spec.Wire], j.Spec.Lanes); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
+
+// formats are those of the job's wire.
+var formats = map[string]allreduce.Format{job.WireInt32: allreduce.Fixed32, job.WireInt16: allreduce.Fixed16}
 
 func (j *Job) initialise(ctx context.Context, s *nn.State) error {
 	if j.Spec.Student.Init == "" {

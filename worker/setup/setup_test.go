@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"pupil/allreduce"
 	"pupil/augment"
 	"pupil/coordinator/job"
 	"pupil/worker/nn"
@@ -54,6 +55,26 @@ func TestExample(t *testing.T) {
 	}
 	if test, err := j.OpenTest(t.Context()); err != nil || test.Count() != 1000 {
 		t.Errorf("held-out images: %v, %v", test, err)
+	}
+}
+
+// The job's wire is that of the state, and its bound on lanes is that of the sums.
+func TestWire(t *testing.T) {
+	if most := allreduce.Fixed16.MaxLanes(); most != job.MaxLanesInt16 {
+		t.Errorf("sums of 16 bits have room for %d lanes, and a job may have %d", most, job.MaxLanesInt16)
+	}
+	for wire, want := range map[string]allreduce.Format{"int32": allreduce.Fixed32, "int16": allreduce.Fixed16} {
+		j, err := open(t, "wire="+wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := j.State(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Scales.Gradients.Format(); got != want || (s.Feedback != nil) != (want == allreduce.Fixed16) {
+			t.Errorf("wire %s: format %d, error feedback %v", wire, got, s.Feedback != nil)
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ type world struct {
 	batches          int64               // that the student has seen before
 	average          optim.AverageConfig // with decay 0, none
 	clip             float64
+	wire             allreduce.Format
 }
 
 func newWorld(t testing.TB, steps int) *world {
@@ -81,7 +82,9 @@ func (w *world) state(t testing.TB) *train.State {
 			t.Fatal(err)
 		}
 	}
-	s.Scaler = allreduce.NewScaler(len(w.student.Params())+len(w.student.Buffers()), lanes)
+	if err := s.SetWire(w.wire, lanes); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

@@ -22,7 +22,8 @@ type lane struct {
 
 	gradients, statistics []float32
 	pairs                 []loss.Pair // by head
-	scratch               []int32
+	before, after         []float32   // error feedback of the gradients; nil: sums of 32 bits
+	scratch               scratch
 	missing               []int // by bucket: tensors that are not complete yet
 
 	// of the step
@@ -63,11 +64,7 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 		}
 		l.pairs = append(l.pairs, p)
 	}
-	longest := 0
-	for _, b := range t.layout.buckets {
-		longest = max(longest, b.length())
-	}
-	l.scratch = make([]int32, longest)
+	l.scratch = t.exchange.newScratch()
 	var err error
 	if c.Teacher != nil {
 		inference := nn.InferenceConfig{Batch: size, Threads: c.Threads / len(c.Carried)}
@@ -113,6 +110,9 @@ func (l *lane) step(ctx context.Context) (err error) {
 			l.missing[i] = 1 // complete as a whole when the forward pass is
 		}
 	}
+	if f := t.state.Feedback; f != nil {
+		l.before, l.after = f.take(l.number)
+	}
 	if err := l.acquire(); err != nil {
 		return err
 	}
@@ -131,6 +131,9 @@ func (l *lane) step(ctx context.Context) (err error) {
 	}
 	if l.err != nil {
 		return fmt.Errorf("lane %d: %w", l.number, l.err)
+	}
+	if f := t.state.Feedback; f != nil {
+		f.give(l.number)
 	}
 	return nil
 }
@@ -200,7 +203,7 @@ func (l *lane) onGradient(param int) {
 func (l *lane) complete(b int) {
 	l.missing[b]--
 	if l.missing[b] == 0 && l.err == nil {
-		if l.err = l.trainer.exchange.give(b, l.gradients, l.statistics, l.scratch); errors.Is(l.err, errNonFinite) {
+		if l.err = l.trainer.exchange.give(b, l); errors.Is(l.err, errNonFinite) {
 			l.err = fmt.Errorf("images %s: %w", l.images(), l.err)
 		}
 	}

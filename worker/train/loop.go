@@ -43,7 +43,11 @@ func New(c Config, state *State) (*Trainer, error) {
 	t.statistics = make([]float32, t.layout.sizes[1])
 	t.largest = make([]float64, len(t.layout.tensors))
 	t.saturated = make([]int, len(t.layout.tensors))
-	t.exchange = newExchange(t.layout, state.Scaler.Limit(), len(c.Carried), c.Reducer)
+	if missing := state.Feedback.Missing(c.Carried); len(missing) > 0 {
+		return nil, fmt.Errorf("train: the error feedback of lanes %v as of step %d is not here; restore a checkpoint, or get "+
+			"it from the workers that have it", missing, state.Step)
+	}
+	t.exchange = newExchange(t.layout, state.Scales, len(c.Carried), c.Reducer)
 	t.gather = &gather{lanes: max(1, len(c.Carried)), reduce: func(ctx context.Context, call int, v []int64) error {
 		return c.Reducer.ReduceInt64(ctx, uint64(t.state.Step), bucketLoss+uint32(call), v)
 	}}
@@ -78,8 +82,7 @@ func (t *Trainer) Run(ctx context.Context) (Outcome, error) {
 			return 0, err
 		}
 		done := t.state.Step
-		last := stop || done == t.config.Steps
-		if every := t.config.CheckpointStep; last || every > 0 && done%every == 0 {
+		if t.saves(done, stop) {
 			if err := t.saver.save(ctx, t.state); err != nil {
 				return 0, err
 			}
@@ -91,6 +94,12 @@ func (t *Trainer) Run(ctx context.Context) (Outcome, error) {
 	return Finished, t.saver.wait()
 }
 
+// saves says whether all workers agree to save a checkpoint after a step.
+func (t *Trainer) saves(done int, stop bool) bool {
+	every := t.config.CheckpointStep
+	return stop || done == t.config.Steps || every > 0 && done%every == 0
+}
+
 // progress is the share of the job's steps that are done.
 func (t *Trainer) progress() float64 { return float64(t.state.Step) / float64(t.config.Steps) }
 
@@ -100,7 +109,7 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 	step := t.state.Step
 	group := newTaskGroup(ctx)
 	t.gather.reset()
-	t.exchange.begin(step, t.state.Scaler.Exponents(), group)
+	t.exchange.begin(step, t.state.Scales.exponents(), group)
 
 	lanes := newTaskGroup(group.ctx)
 	var result evaluated
@@ -124,6 +133,11 @@ func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
 	}
 	if t.idle == nil {
 		result = t.lanes[0].result
+	}
+	if t.saves(step+1, agreed.stop) {
+		if err := t.state.Feedback.gatherNext(ctx, t.config.Reducer, uint64(step)); err != nil {
+			return false, fmt.Errorf("step %d: %w", step+1, err)
+		}
 	}
 	if err := t.config.Reducer.Commit(ctx, uint64(step)); err != nil {
 		return false, fmt.Errorf("step %d: commit: %w", step+1, err)
@@ -201,9 +215,10 @@ func (t *Trainer) update(result *loss.Result, rate float64) (norm float64, satur
 	}
 	s.Average.Update(s.Model.Params, s.Model.Buffers, s.Step)
 	s.Loss = result.State
-	if err := s.Scaler.Update(t.largest, t.saturated); err != nil {
+	if err := s.Scales.update(t.largest, t.saturated, t.layout.params); err != nil {
 		return 0, 0, err
 	}
+	s.Feedback.commit()
 	s.Step++
 	for _, n := range t.saturated {
 		saturated += n

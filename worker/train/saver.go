@@ -21,7 +21,7 @@ func (s *saver) save(ctx context.Context, state *State) error {
 	if err := s.wait(); err != nil {
 		return err
 	}
-	snapshot, err := state.Snapshot()
+	snapshot, err := state.Checkpoint()
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"pupil/allreduce"
 	"pupil/loss"
 	"pupil/storage/safetensors"
 	"pupil/worker/nn"
@@ -21,8 +20,9 @@ type State struct {
 	Model      *nn.State
 	Loss       *loss.State
 	Optimizer  optim.Optimizer
-	Average    *optim.Average    // of Model over the steps; nil: none
-	Scaler     *allreduce.Scaler // exponents of the next step's fixed-point sums
+	Average    *optim.Average // of Model over the steps; nil: none
+	Scales     Scales         // of the next step's fixed-point sums; see SetWire
+	Feedback   *Feedback      // of the lanes; nil: the sums have 32 bits
 	Collapsing Collapsing
 }
 
@@ -32,13 +32,14 @@ const (
 	PartPrior     = "prior"
 	PartMoments   = "moments" // of the teacher's features
 	PartOptimizer = "optimizer"
+	PartFeedback  = "feedback" // of sums of 16 bits
 )
 
 // meta is the state that is no tensor.
 type meta struct {
-	Step       int               `json:"step"`
-	Scaler     *allreduce.Scaler `json:"scaler"`
-	Collapsing Collapsing        `json:"collapsing"`
+	Step       int        `json:"step"`
+	Scales     Scales     `json:"scales"`
+	Collapsing Collapsing `json:"collapsing"`
 }
 
 // Student is what the job makes: the average of the model if there is one, else the model.
@@ -54,9 +55,18 @@ func (s *State) moments() []optim.Moment {
 	return slices.Concat(s.Optimizer.Moments(), s.Average.Moments())
 }
 
-// Snapshot copies the state.
+// Checkpoint copies the state, with the error feedback of all lanes, which must be known here.
+func (s *State) Checkpoint() (Snapshot, error) {
+	snap, err := s.Snapshot()
+	if err == nil && s.Feedback != nil {
+		snap.Parts[PartFeedback], err = s.Feedback.export()
+	}
+	return snap, err
+}
+
+// Snapshot copies what all workers have alike: the state without the lanes' error feedback.
 func (s *State) Snapshot() (Snapshot, error) {
-	m, err := json.Marshal(meta{s.Step, s.Scaler, s.Collapsing})
+	m, err := json.Marshal(meta{s.Step, s.Scales, s.Collapsing})
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("encode the trainer's state: %w", err)
 	}
@@ -77,9 +87,10 @@ func (s *State) Snapshot() (Snapshot, error) {
 	return Snapshot{Step: s.Step, Parts: parts, Meta: m}, nil
 }
 
-// Restore puts a snapshot back into a state that was made for the same job.
+// Restore puts a checkpoint or a snapshot back into a state that was made for the same job. After a snapshot without
+// the lanes' error feedback, GatherFeedback gets it from other workers.
 func (s *State) Restore(snap Snapshot) error {
-	m := meta{Scaler: s.Scaler}
+	m := meta{Scales: s.Scales}
 	if err := json.Unmarshal(snap.Meta, &m); err != nil {
 		return fmt.Errorf("decode the trainer's state: %w", err)
 	}
@@ -105,6 +116,11 @@ func (s *State) Restore(snap Snapshot) error {
 		}
 		if err := p.read(f); err != nil {
 			return fmt.Errorf("part %q: %w", p.name, err)
+		}
+	}
+	if s.Feedback != nil {
+		if err := s.Feedback.restore(snap.Parts[PartFeedback]); err != nil {
+			return fmt.Errorf("part %q: %w", PartFeedback, err)
 		}
 	}
 	s.Step, s.Collapsing = m.Step, m.Collapsing

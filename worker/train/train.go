@@ -28,7 +28,10 @@ type Source interface {
 // different buckets may run at the same time.
 type Reducer interface {
 	ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error
+	ReduceInt16(ctx context.Context, step uint64, bucket uint32, v []int16) error
 	ReduceInt64(ctx context.Context, step uint64, bucket uint32, v []int64) error
+	// Share returns a state on every worker, from those that have it; the others give nil and accept so many bytes.
+	Share(ctx context.Context, step uint64, bucket uint32, state []byte, most int) ([]byte, error)
 	// Commit returns nil on every worker only if all have reduced the same values in this step.
 	Commit(ctx context.Context, step uint64) error
 }
@@ -119,6 +122,7 @@ const (
 
 // The buckets that are no gradients. Gradient buckets count from 0.
 const (
-	bucketLoss    uint32 = 1 << 16 // and the following: the vectors of the loss, in the order of its calls
-	bucketControl uint32 = 1 << 20 // stop votes and counts
+	bucketLoss     uint32 = 1 << 16 // and the following: the vectors of the loss, in the order of its calls
+	bucketControl  uint32 = 1 << 20 // stop votes and counts
+	bucketFeedback uint32 = 1 << 24 // who knows the lanes' error feedback, and the following: that of each lane
 )

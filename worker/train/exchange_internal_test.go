@@ -1,0 +1,47 @@
+package train
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"pupil/allreduce"
+	"pupil/worker/nn"
+)
+
+// A gradient that is not finite is named, in both wire formats, and reaches neither sum nor ring.
+func TestGradientNotFinite(t *testing.T) {
+	n, err := nn.New(nn.Config{Architecture: "resnet10_cifar", Width: 0.125, Outputs: 5, Size: 16, Channels: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []allreduce.Format{allreduce.Fixed32, allreduce.Fixed16} {
+		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
+			s := &State{Network: n, Model: n.NewState()}
+			if err := s.SetWire(format, 2); err != nil {
+				t.Fatal(err)
+			}
+			layout := newLayout(n)
+			e := newExchange(layout, s.Scales, 2, nil)
+			e.begin(0, s.Scales.exponents(), nil)
+			l := &lane{gradients: make([]float32, layout.sizes[0]), statistics: make([]float32, layout.sizes[1]), scratch: e.newScratch()}
+			if s.Feedback != nil {
+				l.before, l.after = s.Feedback.take(1)
+			}
+			if err := e.give(1, l); err != nil {
+				t.Fatal(err)
+			}
+			b := layout.buckets[1]
+			place := layout.tensors[b.first]
+			l.gradients[place.offset+3] = bad
+			err := e.give(1, l)
+			if !errors.Is(err, errNonFinite) || !strings.Contains(err.Error(), place.name+", element 3 is ") {
+				t.Errorf("format %d, %v: error %v", format, bad, err)
+			}
+			if e.sums[1].given != 1 {
+				t.Errorf("format %d, %v: it was added", format, bad)
+			}
+		}
+	}
+}
