@@ -49,7 +49,7 @@ format: $(GOFUMPT) ## format the Go files
 .PHONY: race
 race: ## the tests of everything concurrent under the race detector (installs gcc where it is missing)
 	@command -v gcc >/dev/null || { apt-get update -q && apt-get install -y -q gcc libc6-dev; }
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./allreduce/... ./storage/... ./worker/feed ./worker/train ./worker/student \
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./allreduce/... ./storage/... ./worker/feed ./worker/train ./worker/student/... \
 		./worker/agent ./coordinator/... ./loss/...
 
 .PHONY: e2e

@@ -85,27 +85,3 @@ func Example() {
 	// step 1 lane 1 images 2 values 32
 	// <nil>
 }
-
-func ExampleEvaluation() {
-	ctx := context.Background()
-	data, err := packed(ctx, 10)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	view, err := augment.New(augment.Config{Size: 4, Channels: 1})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for b, err := range feed.Evaluation(ctx, feed.EvaluationConfig{Data: data, View: view, Batch: 6}) {
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		fmt.Println(b.Count, "images, label of the first", b.Labels[0])
-	}
-	// Output:
-	// 6 images, label of the first 0
-	// 4 images, label of the first 0
-}

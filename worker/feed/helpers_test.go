@@ -141,11 +141,6 @@ func strong(tb testing.TB) *augment.Pipeline {
 	})
 }
 
-func plain(tb testing.TB) *augment.Pipeline {
-	tb.Helper()
-	return pipeline(tb, augment.Config{})
-}
-
 // counter is a bucket that counts the shards that were read.
 type counter struct {
 	storage.Bucket

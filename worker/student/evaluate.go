@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"pupil/coordinator/job"
 	"pupil/storage"
 	"pupil/storage/dataset"
-	"pupil/worker/feed"
 	"pupil/worker/nn"
 	"pupil/worker/setup"
+	"pupil/worker/student/images"
 )
 
 // Report is how good a job's networks are on its held-out images.
@@ -90,9 +88,10 @@ type evaluation struct {
 	threads int
 }
 
-// source are a dataset's images, up to a limit; 0: all.
-func (e *evaluation) source(d *dataset.Dataset, limit int) Source {
-	return Source{Data: d, Limit: limit, SkipBroken: e.job.Spec.Dataset.Broken == job.BrokenSkip, Threads: e.threads}
+// features are those of a dataset's images, up to a limit; 0: all.
+func (e *evaluation) features(ctx context.Context, m *Model, d *dataset.Dataset, limit int) (Features, error) {
+	c := StreamConfig{SkipBroken: e.job.Spec.Dataset.Broken == job.BrokenSkip, Threads: e.threads}
+	return m.Collect(ctx, images.FromDataset(d, limit), c)
 }
 
 // measured is what one network reaches on the held-out images.
@@ -102,11 +101,15 @@ type measured struct {
 }
 
 func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig) (m measured, err error) {
-	training, err := Extract(ctx, n, s, c, e.source(e.job.Data, e.job.Spec.Evaluate.Bank))
+	model, err := NewModel(n, s, c)
 	if err != nil {
 		return m, err
 	}
-	test, err := Extract(ctx, n, s, c, e.source(e.test, 0))
+	training, err := e.features(ctx, model, e.job.Data, e.job.Spec.Evaluate.Bank)
+	if err != nil {
+		return m, err
+	}
+	test, err := e.features(ctx, model, e.test, 0)
 	if err != nil {
 		return m, err
 	}
@@ -122,113 +125,4 @@ func (e *evaluation) measure(ctx context.Context, n *nn.Network, s *nn.State, c 
 		m.top = &share
 	}
 	return m, nil
-}
-
-// extractBatch is how many images go through a network at once.
-const extractBatch = 50
-
-// Source is where images come from, and how.
-type Source struct {
-	Data       *dataset.Dataset
-	Limit      int  // images, spread evenly over the dataset; 0: all
-	SkipBroken bool // an image that cannot be decoded is left out; else it is an error
-	Threads    int  // batches that are computed at the same time
-}
-
-// Extract computes the features of a dataset's images, without augmentation. The result does not depend on threads.
-func Extract(ctx context.Context, n *nn.Network, s *nn.State, c nn.ModelConfig, from Source) (Features, error) {
-	view, err := setup.Plain(c)
-	if err != nil {
-		return Features{}, err
-	}
-	images := feed.EvaluationConfig{
-		Data: from.Data, View: view, Batch: extractBatch, Limit: from.Limit, SkipBroken: from.SkipBroken, Workers: from.Threads,
-	}
-	count := images.Count()
-	f := Features{Width: n.Features(), Values: make([]float32, count*n.Features()), Labels: make([]int, count)}
-	if c.Outputs > 0 {
-		f.Top = make([]int, count)
-	}
-	frozen, err := n.Freeze(s, nn.FreezeConfig{})
-	if err != nil {
-		return Features{}, err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	batches := make(chan imageBatch)
-	used := 0 // images; less than count when broken ones are left out
-	group.Go(func() error {
-		defer close(batches)
-		for b, err := range feed.Evaluation(ctx, images) {
-			if err != nil {
-				return err
-			}
-			copy(f.Labels[used:], b.Labels)
-			select {
-			case batches <- imageBatch{used, b.Count, slices.Clone(b.Images)}:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			used += b.Count
-		}
-		return nil
-	})
-	for range max(1, from.Threads) {
-		group.Go(func() error {
-			network, err := frozen.NewInference(nn.InferenceConfig{Batch: extractBatch})
-			if err != nil {
-				return err
-			}
-			defer network.Close()
-			for b := range batches {
-				if err := f.fill(network, b, c.Outputs); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return Features{}, err
-	}
-	return f.first(used), nil
-}
-
-// first are the features of the first n images.
-func (f Features) first(n int) Features {
-	f.Values, f.Labels = f.Values[:n*f.Width], f.Labels[:n]
-	if f.Top != nil {
-		f.Top = f.Top[:n]
-	}
-	return f
-}
-
-// imageBatch are count images of a dataset from number first; the rest of the batch is zeros.
-type imageBatch struct {
-	first, count int
-	images       []float32
-}
-
-// fill computes the features of a batch and puts them where they belong.
-func (f *Features) fill(network *nn.Inference, b imageBatch, outputs int) error {
-	pooled, logits, err := network.Run(b.images)
-	if err != nil {
-		return err
-	}
-	copy(f.Values[b.first*f.Width:], pooled[:b.count*f.Width])
-	for i := range b.count {
-		if f.Top != nil {
-			f.Top[b.first+i] = largest(logits[i*outputs:][:outputs])
-		}
-	}
-	return nil
-}
-
-func largest(v []float32) int {
-	best := 0
-	for i, x := range v {
-		if x > v[best] {
-			best = i
-		}
-	}
-	return best
 }

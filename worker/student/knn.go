@@ -9,14 +9,6 @@ import (
 	"pupil/internal/kernel"
 )
 
-// Features are the pooled features of a dataset's images, in the dataset's order.
-type Features struct {
-	Width  int
-	Values []float32 // [len(Labels), Width], row-major
-	Labels []int     // -1: the image has none
-	Top    []int     // the largest logit's index; nil when the network has no logits
-}
-
 // KNN is the accuracy of weighted k-nearest-neighbour classification, as DINO measures features (Caron et al. 2021,
 // after Wu et al. 2018): features are scaled to length 1; each of the k training images nearest to a test image by cosine
 // votes for its label with the weight exp(cosine / temperature). Equal distances and votes go to the smaller index.
@@ -40,10 +32,10 @@ func KNN(train, test Features, k int, temperature float64, threads int) (float64
 		return 0, fmt.Errorf("k-NN: there are no test images")
 	}
 	n := neighbours{
-		train: unit(train.Values, train.Width), labels: train.Labels, width: train.Width,
+		train: Unit(train.Values, train.Width), labels: train.Labels, width: train.Width,
 		k: k, temperature: temperature, classes: classes,
 	}
-	return n.accuracy(unit(test.Values, test.Width), test.Labels, threads), nil
+	return n.accuracy(Unit(test.Values, test.Width), test.Labels, threads), nil
 }
 
 type neighbours struct {
@@ -125,8 +117,8 @@ func nearestOf(cosines []float32, k int, to []int) []int {
 	return to
 }
 
-// unit returns the rows of v scaled to length 1; a row of zeros stays.
-func unit(v []float32, width int) []float32 {
+// Unit returns the rows of v [n, width] scaled to length 1, in float64; a row of zeros stays.
+func Unit(v []float32, width int) []float32 {
 	out := make([]float32, len(v))
 	for at := 0; at+width <= len(v) && width > 0; at += width {
 		sum := 0.0
@@ -142,15 +134,4 @@ func unit(v []float32, width int) []float32 {
 		}
 	}
 	return out
-}
-
-// Accuracy is the share of images whose largest logit is their label.
-func (f Features) Accuracy() float64 {
-	right := 0
-	for i, top := range f.Top {
-		if top == f.Labels[i] {
-			right++
-		}
-	}
-	return float64(right) / float64(max(1, len(f.Top)))
 }
