@@ -47,7 +47,7 @@ func runCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.IntVar(&f.workers, "workers", 1, "worker processes")
 	flags.IntVar(&f.threads, "threads", 0, "lanes that a worker computes at the same time (default: the cores, shared among the workers)")
-	flags.StringVar(&f.storage, "storage", "", "folder or file:// URL of the run (default: a new folder runs/NAME-DATE-TIME)")
+	flags.StringVar(&f.storage, "storage", "", "folder or URL (file://, s3://) of the run (default: a new folder runs/NAME-DATE-TIME)")
 	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON on standard output; everything else goes to standard error")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --storage, or with the newest one of this job below runs/")

@@ -21,7 +21,10 @@ type prefixed struct {
 	prefix string // ends with a slash
 }
 
-var _ Bucket = (*prefixed)(nil)
+var (
+	_ Bucket  = (*prefixed)(nil)
+	_ Creator = (*prefixed)(nil)
+)
 
 func (p *prefixed) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	return p.bucket.Get(ctx, p.prefix+key, offset, length)
@@ -29,6 +32,11 @@ func (p *prefixed) Get(ctx context.Context, key string, offset, length int64) (i
 
 func (p *prefixed) Put(ctx context.Context, key string, body io.Reader, size int64) error {
 	return p.bucket.Put(ctx, p.prefix+key, body, size)
+}
+
+// Create implements Creator as the bucket inside does.
+func (p *prefixed) Create(ctx context.Context, key string, data []byte) error {
+	return Create(ctx, p.bucket, p.prefix+key, data)
 }
 
 func (p *prefixed) List(ctx context.Context, prefix string) ([]Object, error) {

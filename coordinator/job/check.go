@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 )
 
@@ -39,7 +40,35 @@ func (d *decoder) checkLocations(s *Spec) {
 		if *l.at == "~" || strings.HasPrefix(*l.at, "~/") {
 			d.fault(l.key, "is %q, and only a shell expands the ~; write the folder in full", shorten(*l.at))
 		}
+		if isURL(*l.at) && holdsKeys(*l.at) {
+			d.fault(l.key, "is a URL with a password or a key in it, and a job file is no place for these: it is stored with the "+
+				"run and sent to the workers; give them in the environment (PUPIL_S3_ACCESS_KEY, PUPIL_S3_SECRET_KEY)")
+		}
 	}
+}
+
+// holdsKeys tells whether a URL names a user, or has a parameter that is called like a secret.
+func holdsKeys(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return strings.Contains(address, "@")
+	}
+	if u.User != nil {
+		return true
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	for name := range query {
+		name = strings.ToLower(name)
+		for _, word := range []string{"secret", "password", "token", "access", "signature"} {
+			if strings.Contains(name, word) {
+				return true
+			}
+		}
+		if strings.HasSuffix(name, "key") {
+			return true
+		}
+	}
+	return err != nil
 }
 
 func (d *decoder) checkLength(s *Spec) {

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"pupil/coordinator/control"
-	"pupil/coordinator/wire"
 )
 
 // crew are the worker processes of a run.
@@ -66,7 +65,7 @@ type evaluation struct {
 
 // evaluate measures the finished student in a worker process.
 func (e *execution) evaluate(ctx context.Context, s *Summary) error {
-	s.Student = filepath.Join(e.place.folder, wire.StudentFolder)
+	s.Student = e.place.student()
 	if e.config.Spec.Dataset.Test == "" {
 		return nil
 	}
@@ -76,7 +75,7 @@ func (e *execution) evaluate(ctx context.Context, s *Summary) error {
 		return err
 	}
 	var out, messages bytes.Buffer
-	cmd := exec.CommandContext(ctx, binary, "eval", e.place.folder, "--json", "--end-with-stdin",
+	cmd := exec.CommandContext(ctx, binary, "eval", e.place.where, "--json", "--end-with-stdin",
 		"--threads", strconv.Itoa(e.config.Workers*e.config.Threads))
 	cmd.Env = WorkerEnvironment()
 	cmd.Stdout, cmd.Stderr = &out, &messages

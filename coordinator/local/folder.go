@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format
 type run struct {
 	name   string // a word, for messages and subjects
 	url    string
-	folder string // on this machine
+	where  string // the folder or the URL, as people and --storage take it
+	folder string // on this machine, for the log and the workers' messages; where, when that is a folder
 	bucket storage.Bucket
 }
 
@@ -59,29 +61,36 @@ func open(ctx context.Context, c Config, now time.Time) (*run, error) {
 	if err != nil {
 		return nil, refuse("--storage: %w", err)
 	}
-	address, err := neturl.Parse(url)
-	if err != nil || address.Scheme != "file" {
-		return nil, refuse("--storage: %s is not a folder; a local run keeps its state in a folder (a path or file:///...)", url)
-	}
 	b, err := location.Open(ctx, url)
 	if err != nil {
 		return nil, refuse("--storage: %w", err)
 	}
-	folder := filepath.FromSlash(address.Path)
-	r := &run{name: c.Spec.Name, url: url, folder: folder, bucket: b}
+	r := &run{name: c.Spec.Name, url: url, where: url, bucket: b}
+	if address, err := neturl.Parse(url); err == nil && address.Scheme == "file" {
+		r.folder = filepath.FromSlash(address.Path)
+		r.where = r.folder
+	} else if r.folder, err = remoteFolder(c.Spec.Name, b.URL()); err != nil {
+		return nil, err
+	}
 	have, err := r.record(ctx)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && c.Resume:
-		return nil, refuse("%s holds no run to resume; start one without --resume", folder)
+		return nil, refuse("%s holds no run to resume; start one without --resume", r.where)
 	case errors.Is(err, storage.ErrNotFound):
 		return r, r.create(ctx, c, now)
 	case err != nil:
 		return nil, err
 	case !c.Resume:
 		return nil, refuse("%s holds a run of job %s already; go on with it by --resume, or choose another --storage",
-			folder, have.Job)
+			r.where, have.Job)
 	}
-	return r, sameJob(folder, have.Spec, c.Spec)
+	return r, sameJob(r.where, have.Spec, c.Spec)
+}
+
+// remoteFolder is the folder on this machine of a run whose storage lies elsewhere. The same storage gives the same folder.
+func remoteFolder(name, url string) (string, error) {
+	sum := sha256.Sum256([]byte(url))
+	return filepath.Abs(filepath.Join("runs", fmt.Sprintf("%s-of-%x", name, sum[:6])))
 }
 
 // defaultFolder is runs/NAME-DATE-TIME for a new run, and the newest of these for one that goes on.
@@ -118,6 +127,14 @@ func modified(path string) time.Time {
 	return time.Time{}
 }
 
+// student is where the finished student lies.
+func (r *run) student() string {
+	if r.where == r.folder {
+		return filepath.Join(r.folder, wire.StudentFolder)
+	}
+	return storage.Prefix(r.bucket, wire.StudentFolder).URL()
+}
+
 func (r *run) record(ctx context.Context) (*wire.Record, error) {
 	data, err := storage.ReadAll(ctx, r.bucket, wire.RecordName, 16<<20)
 	if err != nil {
@@ -125,12 +142,17 @@ func (r *run) record(ctx context.Context) (*wire.Record, error) {
 	}
 	have, err := wire.DecodeRecord(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s in %s is no run's record: %w; choose another --storage", wire.RecordName, r.folder, err)
+		return nil, fmt.Errorf("%s in %s is no run's record: %w; choose another --storage", wire.RecordName, r.where, err)
 	}
 	return have, nil
 }
 
 func (r *run) create(ctx context.Context, c Config, now time.Time) error {
+	if r.where != r.folder { // a log that is there is of a run whose storage was emptied
+		if err := os.RemoveAll(filepath.Join(r.folder, raftFolder)); err != nil {
+			return err
+		}
+	}
 	return r.put(ctx, wire.RecordName, wire.Record{
 		Job: c.Spec.Name, Digest: c.Spec.Digest(), Version: c.Version, Created: now.UTC(), Spec: c.Spec,
 	})
@@ -146,7 +168,7 @@ func (r *run) put(ctx context.Context, name string, v any) error {
 }
 
 // sameJob says which keys differ when the job of a run that shall go on is another one.
-func sameJob(folder string, have, want *job.Spec) error {
+func sameJob(where string, have, want *job.Spec) error {
 	if have.Digest() == want.Digest() {
 		return nil
 	}
@@ -156,10 +178,10 @@ func sameJob(folder string, have, want *job.Spec) error {
 	}
 	if len(differ) == 0 { // the keys' meaning has changed
 		return refuse("the run in %s was started by a build that reads this job otherwise (see version in %s); resume it with that one, "+
-			"or start a new run", folder, wire.RecordName)
+			"or start a new run", where, wire.RecordName)
 	}
 	return refuse("the run in %s was started with another job (%s); resume it with the same job file and --set, or start a new run",
-		folder, strings.Join(differ, "; "))
+		where, strings.Join(differ, "; "))
 }
 
 func differences(have, want *job.Spec) ([]string, error) {

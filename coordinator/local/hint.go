@@ -10,7 +10,7 @@ func (e *execution) hint() string {
 	c := e.config
 	words := []string{
 		quote(c.Program), "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--threads", strconv.Itoa(c.Threads),
-		"--storage", quote(e.place.folder),
+		"--storage", quote(e.place.where),
 	}
 	if c.WorkerBinary != "" {
 		words = append(words, "--worker-binary", quote(c.WorkerBinary))

@@ -27,7 +27,7 @@ type Config struct {
 	LogLevel     string   // of the workers
 	JobFile      string   // as the user named it, for the hint on how to go on
 	Overrides    []string // KEY=VALUE of --set, for the hint as well; they are in Spec already
-	Storage      string   // folder or file:// URL of the run; "": a new one below runs/
+	Storage      string   // folder or URL of the run; "": a new one below runs/
 	Resume       bool     // go on with the run in Storage, or with the newest one of the job
 	Workers      int      // processes; at least 1
 	Threads      int      // of each worker; at least 1
@@ -65,7 +65,11 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	if done, err := place.summary(ctx, summaryName); done != nil || err != nil {
 		return done, err
 	}
-	c.Display.Notice("run folder: " + place.folder)
+	if place.where == place.folder {
+		c.Display.Notice("run folder: " + place.folder)
+	} else {
+		c.Display.Notice("run: " + place.where + "; logs: " + place.folder)
+	}
 	e := &execution{config: c, place: place}
 	summary, err := e.run(ctx, stop)
 	c.Display.Close()
@@ -102,7 +106,7 @@ func (r *run) summary(ctx context.Context, name string) (*Summary, error) {
 	}
 	var s Summary
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%s in %s: %w", name, r.folder, err)
+		return nil, fmt.Errorf("%s in %s: %w", name, r.where, err)
 	}
 	return &s, nil
 }
@@ -245,7 +249,7 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 		Seconds: e.pace.seconds(), ImagesPerSecond: e.pace.imagesPerSecond(),
 		SkippedImages: e.pace.skipped, SaturatedValues: e.pace.saturated,
 		WeightsSHA256: s.Weights, JobDigest: c.Spec.Digest(), Version: c.Version,
-		Folder: e.place.folder, Ended: time.Now().UTC(),
+		Folder: e.place.where, Ended: time.Now().UTC(),
 	}
 	if last := e.pace.last; last != nil {
 		out.Loss, out.MutualInformation, out.TotalSteps = last.Loss, last.MutualInformation, last.Total

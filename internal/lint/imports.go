@@ -14,7 +14,7 @@ var layers = [][]string{
 	{"internal/kernel/...", "internal/config", "coordinator/job", "storage"},
 	{"coordinator/wire", "storage/dir", "storage/mem", "storage/s3", "storage/safetensors", "storage/storagetest"},
 	{
-		"storage/location", "storage/dataset", "storage/checkpoint",
+		"internal/teststore", "storage/location", "storage/dataset", "storage/checkpoint",
 		"allreduce/...", "augment/...", "loss/...", "worker/nn/...", "worker/optim", "coordinator/cluster",
 	},
 	{"worker/feed", "worker/inspect"},
@@ -112,7 +112,7 @@ var dependencies = []struct {
 	{"github.com/spf13/viper", []string{"internal/config"}},
 	{"github.com/nats-io", []string{"allreduce/natslink", "coordinator/control", "worker/agent", "internal/testcluster"}},
 	{"github.com/hashicorp", []string{"coordinator/raftlog"}},
-	{"github.com/minio", []string{"storage/s3"}},
+	{"github.com/minio", []string{"storage/s3", "internal/teststore"}},
 	{"github.com/vbauerster/mpb", []string{"coordinator/...", "worker"}},
 	{"github.com/jedib0t/go-pretty", []string{"coordinator/...", "worker"}},
 	{"go.yaml.in/yaml", []string{"coordinator/job"}},

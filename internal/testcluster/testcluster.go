@@ -86,12 +86,19 @@ type Job struct {
 	stderr watched
 }
 
-// Start begins `coordinator run JOB args... --json`. It is killed when the test ends.
+// Start begins `coordinator run JOB args... --json` in the repository's folder. It is killed when the test ends.
 func Start(t testing.TB, jobFile string, args ...string) *Job {
 	t.Helper()
+	return StartIn(t, Root(), jobFile, args...)
+}
+
+// StartIn is Start in another folder. jobFile is relative to the repository all the same.
+func StartIn(t testing.TB, folder, jobFile string, args ...string) *Job {
+	t.Helper()
+	jobFile = filepath.Join(Root(), jobFile)
 	b := Build(t)
 	j := &Job{Cmd: exec.CommandContext(t.Context(), b.Coordinator, append([]string{"run", jobFile, "--json"}, args...)...)}
-	j.Cmd.Dir = Root()
+	j.Cmd.Dir = folder
 	j.Cmd.Stdout, j.Cmd.Stderr = &j.stdout, &j.stderr
 	j.Cmd.WaitDelay = 10 * time.Second
 	if err := j.Cmd.Start(); err != nil {

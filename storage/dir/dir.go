@@ -28,7 +28,10 @@ type Bucket struct {
 	root string // absolute
 }
 
-var _ storage.Bucket = (*Bucket)(nil)
+var (
+	_ storage.Bucket  = (*Bucket)(nil)
+	_ storage.Creator = (*Bucket)(nil)
+)
 
 // New returns the bucket of a folder. The folder need not exist: the first Put makes it. A path that is something else
 // than a folder is an error. Symbolic links are followed; List does not enter folders behind a link.

@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -47,6 +48,53 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, size int64
 		return b.wrap("put", key, err)
 	}
 	return nil
+}
+
+// Create implements storage.Creator: a hard link to the temporary file, which fails where there is a file already.
+func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
+	if err := b.createObject(ctx, key, data); err != nil {
+		return b.wrap("create", key, err)
+	}
+	return nil
+}
+
+func (b *Bucket) createObject(ctx context.Context, key string, data []byte) error {
+	path, err := b.path(ctx, key)
+	if err != nil {
+		return err
+	}
+	f, err := create(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	err = fill(ctx, f, bytes.NewReader(data), int64(len(data)))
+	if err == nil {
+		err = os.Link(f.Name(), path)
+	}
+	err = errors.Join(err, os.Remove(f.Name()))
+	if errors.Is(err, fs.ErrExist) {
+		return agrees(path, data)
+	}
+	if err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// agrees returns ErrExists unless a file has the same bytes.
+func agrees(path string, data []byte) error {
+	if info, err := os.Stat(path); err != nil {
+		return err
+	} else if info.IsDir() {
+		return fmt.Errorf("%s holds objects, and no key may be a path prefix of another", path)
+	} else if info.Size() != int64(len(data)) {
+		return storage.ErrExists
+	}
+	have, err := os.ReadFile(path)
+	if err == nil && !bytes.Equal(have, data) {
+		err = storage.ErrExists
+	}
+	return err
 }
 
 // create makes a temporary file in a folder, and the folder when it is missing. While the file is there, no Delete can

@@ -1,6 +1,7 @@
 // Package location opens a bucket by its URL, the one place that knows which kinds of buckets there are.
 //
 //	file:///abs/path     a folder (package dir); the first Put makes it
+//	s3://bucket/prefix   an S3-compatible store (package s3, which has the parameters that may follow a '?')
 package location
 
 import (
@@ -8,23 +9,51 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"pupil/storage"
 	"pupil/storage/dir"
+	"pupil/storage/s3"
 )
 
 // ErrScheme says that a URL names no kind of bucket that this build supports.
 var ErrScheme = errors.New("unsupported kind of storage")
 
-// Open returns the bucket of a URL.
+// Open returns the bucket of a URL. What it needs beside, such as the keys of a store, comes from the environment.
 func Open(ctx context.Context, address string) (storage.Bucket, error) {
 	b, err := open(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("open storage %q: %w", address, err)
+		return nil, fmt.Errorf("open storage %q: %w", Redact(address), err)
 	}
 	return b, nil
+}
+
+// Redact returns a URL that can be shown: without user and password, and without the values of
+// parameters that package s3 does not know.
+func Redact(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		scheme, _, _ := strings.Cut(address, "://")
+		return scheme + "://(a URL that cannot be read)"
+	}
+	if u.User != nil {
+		u.User = url.User("(hidden)")
+	}
+	if u.RawQuery != "" {
+		query, _ := url.ParseQuery(u.RawQuery) // what cannot be read is left out
+		for name, values := range query {
+			if !s3.Parameter(name) || strings.Contains(strings.Join(values, ""), "@") { // an address with a password
+				query[name] = []string{"(hidden)"}
+			}
+		}
+		u.RawQuery = query.Encode()
+	}
+	if text, err := url.QueryUnescape(u.String()); err == nil {
+		return text
+	}
+	return u.String()
 }
 
 func open(ctx context.Context, address string) (storage.Bucket, error) {
@@ -33,15 +62,29 @@ func open(ctx context.Context, address string) (storage.Bucket, error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, errors.Unwrap(err) // the message without the address, which Open adds
+		// The message without the address, which Open adds.
+		if err = errors.Unwrap(err); strings.Contains(err.Error(), "@") || strings.Contains(address, "@") {
+			return nil, errors.New("the URL cannot be read") // the message may quote a part of a password
+		}
+		return nil, err
 	}
 	switch u.Scheme {
 	case "file":
 		return openFile(u)
+	case "s3":
+		c, err := s3.Parse(u, os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		b, err := s3.Open(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
 	case "":
 		return nil, errors.New("the URL has no scheme; a folder is written file:///absolute/path")
 	}
-	return nil, fmt.Errorf("%w %q; supported: file:///absolute/path", ErrScheme, u.Scheme+"://")
+	return nil, fmt.Errorf("%w %q; supported: file:///absolute/path, s3://bucket/prefix", ErrScheme, u.Scheme+"://")
 }
 
 func openFile(u *url.URL) (storage.Bucket, error) {

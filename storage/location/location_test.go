@@ -47,6 +47,8 @@ func TestOpenRefuses(t *testing.T) {
 		"file:///data#x":       "%23",
 		"gopher://bucket/path": "supported: file:///",
 		"file:///%zz":          "invalid URL escape",
+		"s3:///prefix":         "names no bucket",
+		"s3://b?colour=red":    `unknown parameter "colour"`,
 	} {
 		_, err := location.Open(t.Context(), address)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -55,6 +57,26 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := location.Open(t.Context(), "gopher://x"); !errors.Is(err, location.ErrScheme) {
 		t.Errorf("an unknown scheme gives %v, want ErrScheme", err)
+	}
+}
+
+// TestSecretsAreNotShown writes secrets where they do not belong, and looks for them in the errors.
+func TestSecretsAreNotShown(t *testing.T) {
+	for _, address := range []string{
+		"s3://key:hunter2@bucket/prefix", "s3://bucket?secret_key=hunter2&region=x", "s3://bucket?endpoint=http://a:hunter2@host",
+		"gopher://a:hunter2@host/", "s3://key:hun%ter2@bucket", "s3://key:hunter2%zz@bucket", "s3://bucket?%zz&secret=hunter2",
+	} {
+		_, err := location.Open(t.Context(), address)
+		if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "hun%ter") {
+			t.Errorf("Open(%q) = %v", address, err)
+		}
+	}
+	for address, want := range map[string]string{
+		"s3://b/p?region=x&token=t": "s3://b/p?region=x&token=(hidden)", "s3://u:p@b": "s3://(hidden)@b", "file:///a b": "file:///a b",
+	} {
+		if got := location.Redact(address); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", address, got, want)
+		}
 	}
 }
 
@@ -76,5 +98,5 @@ func TestFromPathKeepsURLs(t *testing.T) {
 func Example() {
 	_, err := location.Open(context.Background(), "ftp://host/data")
 	fmt.Println(err)
-	// Output: open storage "ftp://host/data": unsupported kind of storage "ftp://"; supported: file:///absolute/path
+	// Output: open storage "ftp://host/data": unsupported kind of storage "ftp://"; supported: file:///absolute/path, s3://bucket/prefix
 }

@@ -28,7 +28,10 @@ type object struct {
 	modified time.Time
 }
 
-var _ storage.Bucket = (*Bucket)(nil)
+var (
+	_ storage.Bucket  = (*Bucket)(nil)
+	_ storage.Creator = (*Bucket)(nil)
+)
 
 // New returns an empty bucket.
 func New() *Bucket { return &Bucket{objects: map[string]object{}} }
@@ -73,12 +76,39 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, size int64
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err := b.store(key, data.Bytes()); err != nil {
+		return wrap("put", key, err)
+	}
+	return nil
+}
+
+// store sets an object; the lock is held.
+func (b *Bucket) store(key string, data []byte) error {
 	for other := range b.objects {
 		if strings.HasPrefix(other, key+"/") || strings.HasPrefix(key, other+"/") {
-			return wrap("put", key, fmt.Errorf("%q exists, and no key may be a path prefix of another", other))
+			return fmt.Errorf("%q exists, and no key may be a path prefix of another", other)
 		}
 	}
-	b.objects[key] = object{data.Bytes(), time.Now()}
+	b.objects[key] = object{data, time.Now()}
+	return nil
+}
+
+// Create implements storage.Creator.
+func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
+	if err := check(ctx, storage.ValidateKey(key)); err != nil {
+		return wrap("create", key, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if have, ok := b.objects[key]; ok {
+		if bytes.Equal(have.data, data) {
+			return nil
+		}
+		return wrap("create", key, storage.ErrExists)
+	}
+	if err := b.store(key, bytes.Clone(data)); err != nil {
+		return wrap("create", key, err)
+	}
 	return nil
 }
 

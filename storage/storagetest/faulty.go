@@ -44,9 +44,12 @@ type Faulty struct {
 	log []string
 }
 
-var _ storage.Bucket = (*Faulty)(nil)
+var (
+	_ storage.Bucket  = (*Faulty)(nil)
+	_ storage.Creator = (*Faulty)(nil)
+)
 
-// Log returns the Puts and Deletes so far, the failed ones too, as "put KEY" and "delete KEY".
+// Log returns the Puts, Creates and Deletes so far, the failed ones too, as "put KEY", "create KEY" and "delete KEY".
 func (f *Faulty) Log() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,6 +96,22 @@ func (f *Faulty) Put(ctx context.Context, key string, body io.Reader, size int64
 		data = data[:len(data)/2]
 	}
 	return errors.Join(err, f.Bucket.Put(ctx, key, bytes.NewReader(data), int64(len(data))))
+}
+
+// Create implements storage.Creator. It counts as a Put.
+func (f *Faulty) Create(ctx context.Context, key string, data []byte) error {
+	when := f.change("create", key)
+	if when < 0 {
+		return storage.Create(ctx, f.Bucket, key, data)
+	}
+	err := fmt.Errorf("create %s/%s: %w", f.URL(), key, ErrInjected)
+	switch {
+	case when > 0 || f.Fault == Lost:
+		return err
+	case f.Fault == Torn:
+		data = data[:len(data)/2]
+	}
+	return errors.Join(err, storage.Create(ctx, f.Bucket, key, data))
 }
 
 // Delete implements storage.Bucket.

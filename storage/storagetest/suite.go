@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Bucket) {
 		{"canceled context", canceled},
 		{"reader survives replacement", readerSurvives},
 		{"concurrent use", concurrent},
+		{"create", create},
 		{"errors tell operation, place and key", errorText},
 	}
 	for _, tt := range tests {
