@@ -24,8 +24,9 @@ var ErrLocked = errors.New("the folder is in use by another coordinator")
 // ErrClosed says that the log was closed.
 var ErrClosed = errors.New("the log is closed")
 
-// Options change how a log is kept. The zero value is right for production.
+// Options change how a log is kept. The zero value is right for a group of one.
 type Options struct {
+	Group             *Group           // nil: a group of one, which nobody else can reach
 	Logger            *slog.Logger     // of raft's own messages, at debug level; default: none
 	Now               func() time.Time // the time of a command; default time.Now
 	SnapshotThreshold uint64           // commands after which the log is replaced by a snapshot; default 4096
@@ -35,8 +36,10 @@ type Options struct {
 // Log is a durable state. Its methods may be called from several goroutines.
 type Log struct {
 	raft    *raft.Raft
+	id      raft.ServerID
 	fsm     *fsm
 	now     func() time.Time
+	terms   terms
 	closers []closer // in the order of their opening
 }
 
@@ -45,19 +48,25 @@ type closer struct {
 	close func() error
 }
 
-// These are short, since one node has nobody to wait for.
 const (
-	electionTimeout = 50 * time.Millisecond
-	nodeID          = "coordinator"
-	segmentSize     = 4 << 20 // bytes; a segment takes its room on disk at once
-	keptSnapshots   = 2
+	aloneTimeout  = 50 * time.Millisecond // of elections; short, since one node has nobody to wait for
+	nodeID        = "coordinator"         // of a group of one
+	segmentSize   = 4 << 20               // bytes; a segment takes its room on disk at once
+	keptSnapshots = 2
 )
 
-// Open opens the log in a folder, or begins one there. ctx bounds the opening only.
+// Open opens the log in a folder, or begins one there. ctx bounds the opening only. Alone it is ready then; in a group
+// it begins to look for the others, see AwaitLeadership.
 func Open(ctx context.Context, dir string, o Options) (_ *Log, err error) {
-	l := &Log{fsm: newFSM(), now: o.Now}
+	l := &Log{fsm: newFSM(), now: o.Now, id: nodeID}
 	if l.now == nil {
 		l.now = time.Now
+	}
+	if o.Group != nil {
+		if err := o.Group.Validate(); err != nil {
+			return nil, err
+		}
+		l.id = raft.ServerID(o.Group.ID)
 	}
 	defer func() {
 		if err != nil {
@@ -76,10 +85,11 @@ func Open(ctx context.Context, dir string, o Options) (_ *Log, err error) {
 	if err := l.start(dir, o); err != nil {
 		return nil, err
 	}
-	if err := l.ready(ctx); err != nil {
-		return nil, err
+	if o.Group != nil {
+		return l, nil
 	}
-	return l, nil
+	_, err = l.AwaitLeadership(ctx)
+	return l, err
 }
 
 func (l *Log) defers(what string, close func() error) {
@@ -101,31 +111,46 @@ func (l *Log) start(dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	transport, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 1, time.Second, logger)
+	transport, err := o.Group.transport(logger)
 	if err != nil {
 		return err
 	}
 	l.defers("transport", transport.Close)
 
-	c := config(o, logger)
-	if err := bootstrap(c, logs, snapshots, transport); err != nil {
+	notify := make(chan bool)
+	c := l.config(o, logger, notify)
+	if err := bootstrap(c, logs, snapshots, transport, o.Group.begin(transport)); err != nil {
 		return err
 	}
-	// The configuration in the log has the address of the first start. It does not matter: a node knows itself by its
-	// id, and there is no other to call.
+	// The configuration in the log has the addresses of the first start. Those that Group gives come first, and a
+	// node knows itself by its id.
 	l.raft, err = raft.NewRaft(c, l.fsm, logs, logs, snapshots, transport)
 	if err != nil {
 		return err
 	}
-	l.defers("raft", func() error { return l.raft.Shutdown().Error() })
+	ended := make(chan struct{})
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		l.terms.watch(notify, ended)
+	}()
+	l.defers("raft", func() error {
+		err := l.raft.Shutdown().Error()
+		close(ended)
+		<-watching
+		return err
+	})
 	return nil
 }
 
-func config(o Options, logger hclog.Logger) *raft.Config {
+func (l *Log) config(o Options, logger hclog.Logger, notify chan<- bool) *raft.Config {
 	c := raft.DefaultConfig()
-	c.LocalID = nodeID
+	c.LocalID = l.id
 	c.Logger = logger
-	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = electionTimeout, electionTimeout, electionTimeout
+	c.NotifyCh = notify
+	c.ShutdownOnRemove = false // the notice of a lost leadership would be a matter of luck
+	timeout := o.Group.timeout()
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = timeout, timeout, timeout
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = 4096, 30*time.Second, 256
 	if o.SnapshotThreshold > 0 {
 		c.SnapshotThreshold = o.SnapshotThreshold
@@ -137,8 +162,8 @@ func config(o Options, logger hclog.Logger) *raft.Config {
 	return c
 }
 
-// bootstrap makes the group of one node when the folder is new.
-func bootstrap(c *raft.Config, logs *wal.WAL, snapshots raft.SnapshotStore, t raft.Transport) error {
+// bootstrap makes the group when the folder is new and servers are given.
+func bootstrap(c *raft.Config, logs *wal.WAL, snapshots raft.SnapshotStore, t raft.Transport, servers []raft.Server) error {
 	last, err := logs.LastIndex()
 	if err != nil {
 		return err
@@ -147,32 +172,17 @@ func bootstrap(c *raft.Config, logs *wal.WAL, snapshots raft.SnapshotStore, t ra
 	if err != nil {
 		return err
 	}
-	if last > 0 || len(metas) > 0 {
+	if last > 0 || len(metas) > 0 || len(servers) == 0 {
 		return nil
 	}
 	// A process that was killed in here may have left a term without a log, which raft takes for a group to join.
 	if err := logs.SetUint64([]byte("CurrentTerm"), 0); err != nil {
 		return err
 	}
-	return raft.BootstrapCluster(c, logs, logs, snapshots, t, raft.Configuration{
-		Servers: []raft.Server{{ID: nodeID, Address: t.LocalAddr()}},
-	})
+	return raft.BootstrapCluster(c, logs, logs, snapshots, t, raft.Configuration{Servers: servers})
 }
 
-// ready waits until the node leads itself and has applied all of the log.
-func (l *Log) ready(ctx context.Context) error {
-	select {
-	case <-l.raft.LeaderCh():
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if err := l.raft.Barrier(0).Error(); err != nil {
-		return err
-	}
-	return l.fsm.damage()
-}
-
-// Apply makes a command durable and applies it. The error of a refused command is cluster's; the state is then as
+// Apply makes a command durable and applies it; only the leader can (ErrNotLeader). The error of a refused command is cluster's; the state is then as
 // before. ctx is looked at first: a command that was handed to the log is waited for.
 func (l *Log) Apply(ctx context.Context, c cluster.Command) error {
 	if err := context.Cause(ctx); err != nil {
@@ -184,10 +194,7 @@ func (l *Log) Apply(ctx context.Context, c cluster.Command) error {
 	}
 	f := l.raft.Apply(data, 0)
 	if err := f.Error(); err != nil {
-		if errors.Is(err, raft.ErrRaftShutdown) {
-			return ErrClosed
-		}
-		return fmt.Errorf("write to the coordinator's log: %w", err)
+		return told("write to the coordinator's log", err)
 	}
 	if err, ok := f.Response().(error); ok {
 		return err

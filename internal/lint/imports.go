@@ -12,7 +12,7 @@ import (
 var layers = [][]string{
 	{"internal/random/...", "internal/version", "internal/metrics", "internal/config/nearest"},
 	{"internal/kernel/...", "internal/config", "coordinator/job", "storage"},
-	{"coordinator/wire", "storage/dir", "storage/mem", "storage/s3", "storage/safetensors", "storage/storagetest"},
+	{"coordinator/wire", "coordinator/peer", "storage/dir", "storage/mem", "storage/s3", "storage/safetensors", "storage/storagetest"},
 	{
 		"internal/teststore", "storage/location", "storage/dataset", "storage/checkpoint",
 		"allreduce/...", "augment/...", "loss/...", "worker/nn/...", "worker/optim", "coordinator/cluster",
