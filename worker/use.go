@@ -72,6 +72,16 @@ func (u *use) stream(cmd *cobra.Command, m *student.Model, set *images.Set, take
 	return skipped, err
 }
 
+// collect is the features of a set of images, and how many images were left out.
+func (u *use) collect(cmd *cobra.Command, m *student.Model, set *images.Set) (f student.Features, skipped int, err error) {
+	f = student.Features{Width: m.Network.Features(), Outputs: m.Config.Outputs}
+	skipped, err = u.stream(cmd, m, set, func(r student.Result) error {
+		f.Add(r)
+		return nil
+	})
+	return f, skipped, err
+}
+
 // openImages finds images that a user names. Those that are not there are wrong use.
 func openImages(cmd *cobra.Command, args []string) (*images.Set, error) {
 	set, err := images.Open(cmd.Context(), args, cmd.InOrStdin())

@@ -168,3 +168,9 @@ func TestExtractRefuses(t *testing.T) {
 		}
 	}
 }
+
+// fails is the error of a command.
+func fails(cmd *cobra.Command, args ...string) error {
+	_, _, err := perform(cmd, nil, args...)
+	return err
+}

@@ -18,6 +18,9 @@ type ProbeConfig struct {
 	Tolerance float64
 	// Iterations of L-BFGS at most.
 	Iterations int
+	// Balanced weights an image by n / (K n_c), for n images of K classes, n_c of its own: rare classes count as much as
+	// frequent ones (scikit-learn's class_weight="balanced").
+	Balanced bool
 }
 
 // DefaultProbeConfig is what reports use: scikit-learn's C and tolerance, and as many iterations as these need.

@@ -129,7 +129,8 @@ func (p *point) steepest() float64 {
 type objective struct {
 	features []float32 // [len(targets), width], standardised
 	width    int
-	targets  []int // of the images, indices into the probe's classes
+	targets  []int     // of the images, indices into the probe's classes
+	weights  []float64 // of an image, by class
 	classes  int
 	penalty  float64 // 1 / (C n)
 	metric   metric
@@ -147,11 +148,27 @@ func newObjective(images Features, p *LinearProbe, c ProbeConfig, threads int) *
 	for i, l := range images.Labels {
 		o.targets[i], _ = slices.BinarySearch(p.Classes, l)
 	}
+	o.weights = classWeights(o.targets, o.classes, c.Balanced)
 	o.metric = newMetric(o.features, len(o.targets), o.width, o.classes, o.penalty, threads)
 	for i := range o.stripes {
 		o.stripes[i].gradient = make([]float64, o.parameters())
 	}
 	return o
+}
+
+// classWeights are 1, or those of ProbeConfig.Balanced; every class has images.
+func classWeights(targets []int, classes int, balanced bool) []float64 {
+	counts := make([]int, classes)
+	for _, t := range targets {
+		counts[t]++
+	}
+	weights := make([]float64, classes)
+	for c, n := range counts {
+		if weights[c] = 1; balanced {
+			weights[c] = float64(len(targets)) / float64(classes*n)
+		}
+	}
+	return weights
 }
 
 func (o *objective) parameters() int { return o.classes * (o.width + 1) }
@@ -212,18 +229,19 @@ func (o *objective) block(sum *point, intercepts []float64, first, count int, s 
 			top = max(top, s.odds[c])
 		}
 		target := o.targets[first+i]
-		sum.loss += top - s.odds[target]
-		total := 0.0
+		weight := o.weights[target]
+		total, loss := 0.0, top-s.odds[target]
 		for c, v := range s.odds {
 			s.odds[c] = math.Exp(v - top)
 			total += s.odds[c]
 		}
-		sum.loss += math.Log(total)
+		sum.loss += float64(weight * (loss + math.Log(total)))
 		for c, v := range s.odds {
 			g := v / total
 			if c == target {
 				g--
 			}
+			g *= weight
 			sum.gradient[weights+c] += g
 			row[c] = float32(g)
 		}
