@@ -69,6 +69,11 @@ bench-torch: ## the training step against PyTorch's, in one run (10 minutes; get
 	@dpkg -s $(TORCH) >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $(TORCH); }
 	$(GO) run -ldflags '$(LDFLAGS)' ./internal/bench $(ARGS)
 
+.PHONY: bench-ring
+bench-ring: ## the all-reduce against gloo's and a plain TCP ring, in one run (15 minutes; gets PyTorch, needs root; ARGS='--only REGEXP')
+	@dpkg -s python3-torch iproute2 >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q python3-torch iproute2; }
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(CACHE)/ringbench ./internal/ringbench && $(CACHE)/ringbench $(ARGS)
+
 .PHONY: data
 data: build ## pack the Fashion-MNIST subset anew from the full set
 	deploy/examples/make-data

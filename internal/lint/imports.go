@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"worker/student/...", "coordinator/local"},
 	{"worker/carry"},
 	{"internal/testcluster"},
-	{"internal/bench"},
+	{"internal/bench", "internal/ringbench"},
 	{"internal/lint", "internal/sweep", "coordinator", "worker", "deploy/..."},
 }
 
@@ -110,7 +110,7 @@ var dependencies = []struct {
 	only    []string
 }{
 	{"github.com/spf13/viper", []string{"internal/config"}},
-	{"github.com/nats-io", []string{"allreduce/natslink", "coordinator/control", "worker/agent", "internal/testcluster"}},
+	{"github.com/nats-io", []string{"allreduce/natslink", "coordinator/control", "worker/agent", "internal/testcluster", "internal/ringbench"}},
 	{"github.com/hashicorp", []string{"coordinator/raftlog"}},
 	{"github.com/minio", []string{"storage/s3", "internal/teststore"}},
 	{"github.com/vbauerster/mpb", []string{"coordinator/...", "worker"}},

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pupil/coordinator/control"
+	"pupil/internal/config"
+)
+
+const rankName = "rank"
+
+// rankCommand is one rank of ours, or a server. It takes orders on standard input, and answers on standard output.
+func rankCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: rankName, Hidden: true, Args: config.Args(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+}
+
+// summer is a rank's end of a way to sum. Vectors are []int32 or []int16.
+type summer interface {
+	sum(ctx context.Context, v any) error
+	io.Closer
+}
+
+// rank is the state of one process.
+type rank struct {
+	number, size int
+	listener     *tcpRing // that waits to be opened
+	summer       summer
+	broker       *control.Broker
+	vectors      map[string]any // by format and length
+}
+
+// serve follows orders until there are no more.
+func serve(ctx context.Context, in io.Reader, out io.Writer) (err error) {
+	r := &rank{vectors: map[string]any{}}
+	defer func() { err = errors.Join(err, r.close()) }()
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var o order
+		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+			return fmt.Errorf("order %q: %w", lines.Text(), err)
+		}
+		a, err := r.follow(ctx, o)
+		if err != nil {
+			a.Error = err.Error()
+		}
+		line, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		if _, err := out.Write(append(line, '\n')); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+func (r *rank) close() error {
+	var err error
+	if r.summer != nil {
+		err = r.summer.Close()
+	}
+	if r.broker != nil {
+		r.broker.Close()
+	}
+	return err
+}
+
+func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
+	switch o.Do {
+	case "serve":
+		if r.broker, err = control.StartBroker(control.BrokerOptions{Host: o.Host}); err != nil {
+			return a, err
+		}
+		a.Address = r.broker.URL()
+		a.User, a.Password = r.broker.Worker()
+	case "cpu":
+		a.CPU, err = cpuSeconds()
+	case "listen":
+		if plain(o.Way) {
+			if r.listener, err = listenTCP(o.Host); err == nil {
+				a.Address = r.listener.address()
+			}
+		}
+	case "open":
+		r.number, r.size = o.Rank, o.Size
+		if plain(o.Way) {
+			r.summer, err = r.listener, r.listener.open(ctx, o)
+		} else {
+			r.summer, err = openRing(ctx, o)
+		}
+	case "check":
+		err = r.check(ctx, o)
+	case "run":
+		return r.run(ctx, o)
+	case "latency":
+		return r.latency(ctx, o)
+	default:
+		err = fmt.Errorf("unknown order %q", o.Do)
+	}
+	return a, err
+}
+
+// plain says which ways are the TCP ring. A rank of ours that is to be gloo's, in the tests, is it as well.
+func plain(way string) bool { return way == wayTCP || way == wayGloo }
+
+// vector is the one of a format and length, made once.
+func (r *rank) vector(o order) any {
+	key := fmt.Sprint(o.Format, o.Elements)
+	if r.vectors[key] == nil {
+		clear(r.vectors) // one is in use at a time
+		if o.Format == int16s {
+			r.vectors[key] = make([]int16, o.Elements)
+		} else {
+			r.vectors[key] = make([]int32, o.Elements)
+		}
+	}
+	return r.vectors[key]
+}
+
+// check sums values whose sum is known, and leaves zeros.
+func (r *rank) check(ctx context.Context, o order) error {
+	v := r.vector(o)
+	switch v := v.(type) {
+	case []int32:
+		return check(ctx, r, v)
+	case []int16:
+		return check(ctx, r, v)
+	}
+	return fmt.Errorf("vectors of %T", v)
+}
+
+func check[T int16 | int32](ctx context.Context, r *rank, v []T) error {
+	for i := range v {
+		v[i] = T((r.number + 1) * (i%13 - 6))
+	}
+	if err := r.summer.sum(ctx, v); err != nil {
+		return err
+	}
+	all := r.size * (r.size + 1) / 2
+	for i, x := range v {
+		if want := T(all * (i%13 - 6)); x != want {
+			return fmt.Errorf("element %d of the sum is %d; it must be %d", i, x, want)
+		}
+	}
+	clear(v)
+	return nil
+}
+
+// together returns when all ranks have come.
+func (r *rank) together(ctx context.Context) error { return r.summer.sum(ctx, make([]int32, 1)) }
+
+func (r *rank) run(ctx context.Context, o order) (a answer, err error) {
+	v := r.vector(o)
+	if err := r.together(ctx); err != nil {
+		return a, err
+	}
+	cpu, err := cpuSeconds()
+	if err != nil {
+		return a, err
+	}
+	begin := time.Now()
+	for range o.Times {
+		if err := r.summer.sum(ctx, v); err != nil {
+			return a, err
+		}
+	}
+	a.Wall = time.Since(begin).Seconds()
+	after, err := cpuSeconds()
+	a.CPU = after - cpu
+	return a, err
+}
+
+// latency times single sums. The ranks leave each at about the same time, and so come to the next.
+func (r *rank) latency(ctx context.Context, o order) (a answer, err error) {
+	v := r.vector(o)
+	if err := r.together(ctx); err != nil {
+		return a, err
+	}
+	for range o.Times {
+		begin := time.Now()
+		if err := r.summer.sum(ctx, v); err != nil {
+			return a, err
+		}
+		a.Each = append(a.Each, time.Since(begin).Seconds())
+	}
+	return a, nil
+}
+
+// cpuSeconds is the CPU time of this process, user's and system's.
+func cpuSeconds() (float64, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, fmt.Errorf("CPU time of this process: %w", err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds(), nil
+}

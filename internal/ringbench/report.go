@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"pupil/internal/version"
+)
+
+// cost is what a sum took, in seconds.
+type cost struct {
+	Wall float64 `json:"wall"`          // at the slowest rank
+	CPU  float64 `json:"cpu"`           // of all ranks and the server together
+	P50  float64 `json:"p50,omitempty"` // of single sums, at the slowest rank
+	P99  float64 `json:"p99,omitempty"`
+}
+
+// pairOf is a run of ours and one of gloo's, close to each other.
+type pairOf struct {
+	Ours cost `json:"ours"`
+	Peer cost `json:"peer"`
+}
+
+// result is a case's line, and what is behind it.
+type result struct {
+	Name    string  `json:"name"`
+	Ours    float64 `json:"ours"` // median, seconds
+	Peer    float64 `json:"peer"` // median, seconds
+	Ratio   float64 `json:"ratio"`
+	Lowest  float64 `json:"lowest"`
+	Highest float64 `json:"highest"`
+
+	About     string   `json:"about"`
+	Ranks     int      `json:"ranks"`
+	Megabytes int      `json:"megabytes,omitempty"`
+	Way       string   `json:"way"`
+	Bus       sides    `json:"bus_mb_per_second"` // 2(N-1)/N of the vector's 4-byte elements by time
+	CPU       sides    `json:"cpu_ms_per_mb"`     // of all ranks and the server, by 10^6 bytes of one vector
+	Pairs     []pairOf `json:"pairs"`
+}
+
+type sides struct {
+	Ours float64 `json:"ours"`
+	Peer float64 `json:"peer"`
+}
+
+func newResult(c benchmark) result {
+	return result{Name: c.name(), About: c.about(), Ranks: c.ranks, Megabytes: c.megabytes, Way: c.way}
+}
+
+// of is the figure that is compared.
+func (r *result) of(c cost) float64 {
+	if r.Megabytes == 0 {
+		return c.P99
+	}
+	return c.Wall
+}
+
+// summarise computes medians, and the ratios of the pairs.
+func (r *result) summarise() {
+	var ours, theirs, ratios, cpu, peerCPU []float64
+	for _, p := range r.Pairs {
+		x, y := r.of(p.Ours), r.of(p.Peer)
+		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, y/x)
+		cpu, peerCPU = append(cpu, p.Ours.CPU), append(peerCPU, p.Peer.CPU)
+	}
+	r.Ours, r.Peer, r.Ratio = median(ours), median(theirs), median(ratios)
+	r.Lowest, r.Highest = slices.Min(ratios), slices.Max(ratios)
+	if r.Megabytes > 0 {
+		bus := 2 * float64(r.Ranks-1) / float64(r.Ranks) * float64(r.Megabytes)
+		r.Bus = sides{bus / r.Ours, bus / r.Peer}
+		r.CPU = sides{1e3 * median(cpu) / float64(r.Megabytes), 1e3 * median(peerCPU) / float64(r.Megabytes)}
+	}
+}
+
+// line is name, ours, peer, ratio, lowest and highest ratio.
+func (r *result) line() string {
+	return fmt.Sprintf("%s\t%.5f s\t%.5f s\t%.2f\t%.2f\t%.2f", r.Name, r.Ours, r.Peer, r.Ratio, r.Lowest, r.Highest)
+}
+
+// words tell what the line does not.
+func (r *result) words() string {
+	if r.Megabytes == 0 {
+		var ours, theirs []float64
+		for _, p := range r.Pairs {
+			ours, theirs = append(ours, p.Ours.P50), append(theirs, p.Peer.P50)
+		}
+		return fmt.Sprintf("%s: %d pairs, medians of single sums %.2f ms, gloo %.2f ms", r.Name, len(r.Pairs),
+			1e3*median(ours), 1e3*median(theirs))
+	}
+	return fmt.Sprintf("%s: %d pairs, bus bandwidth %.0f MB/s, gloo %.0f MB/s; CPU %.2f ms a MB, gloo %.2f", r.Name,
+		len(r.Pairs), r.Bus.Ours, r.Bus.Peer, r.CPU.Ours, r.CPU.Peer)
+}
+
+// report is what --json writes.
+type report struct {
+	Date    time.Time `json:"date"`
+	Command string    `json:"command"`
+	CPU     string    `json:"cpu"`
+	Cores   int       `json:"cores"`
+	Version string    `json:"version"`
+	Go      string    `json:"go"`
+	Torch   string    `json:"torch"`
+	Results []result  `json:"results"`
+}
+
+func newReport(command string) *report {
+	return &report{
+		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: cpuModel(), Cores: runtime.NumCPU(),
+		Version: version.Line(), Go: runtime.Version(),
+	}
+}
+
+// write replaces a file; without a name it does nothing.
+func (r *report) write(name string) error {
+	if name == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(data, '\n'), 0o644)
+}
+
+// cpuModel is the name of the processor, if the system tells it.
+func cpuModel() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimLeft(strings.TrimSpace(rest), ": \t")
+		}
+	}
+	return runtime.GOARCH
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"pupil/allreduce"
+	"pupil/allreduce/natslink"
+	"pupil/coordinator/wire"
+)
+
+// ring is our all-reduce as workers use it: each sum is committed, in a step of its own.
+type ring struct {
+	ring  *allreduce.Ring
+	step  uint64
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+	close func() error
+}
+
+// deadline is far above what any sum takes.
+const deadline = time.Minute
+
+func openRing(ctx context.Context, o order) (summer, error) {
+	if o.Way != wayBroker {
+		return nil, fmt.Errorf("there is no way %q", o.Way)
+	}
+	nc, err := nats.Connect(o.Broker, nats.UserInfo(o.User, o.Password), nats.CustomInboxPrefix(wire.InboxPrefix),
+		nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	c := allreduce.Config{Job: "bench", Generation: 1, Rank: o.Rank, Size: o.Size, Deadline: deadline}
+	link, err := natslink.New(ctx, nc, natslink.Config{
+		Prefix: wire.RingPrefix(c.Job), Generation: c.Generation, Rank: c.Rank, Size: c.Size,
+	})
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	closeLink := func() error {
+		err := link.Close()
+		nc.Close()
+		return err
+	}
+	r, err := allreduce.New(link, c)
+	if err != nil {
+		return nil, errors.Join(err, closeLink())
+	}
+	s := &ring{ring: r, close: closeLink}
+	running, stop := context.WithCancel(ctx)
+	s.stop = stop
+	s.ended.Go(func() { _ = r.Run(running) }) // a failure shows in the calls
+	return s, nil
+}
+
+func (s *ring) sum(ctx context.Context, v any) (err error) {
+	s.step++
+	switch v := v.(type) {
+	case []int32:
+		err = s.ring.ReduceInt32(ctx, s.step, 0, v)
+	case []int16:
+		err = s.ring.ReduceInt16(ctx, s.step, 0, v)
+	default:
+		err = fmt.Errorf("a vector of %T", v)
+	}
+	if err != nil {
+		return err
+	}
+	return s.ring.Commit(ctx, s.step)
+}
+
+func (s *ring) Close() error {
+	s.stop()
+	s.ended.Wait()
+	return s.close()
+}
