@@ -11,7 +11,7 @@ import (
 )
 
 // Command is something that has happened or was decided: Submit, Resume, Join, Lost, Leave, Planned, Committed,
-// Checkpointed, Ended, StopRequested, Concluded or Restarted.
+// Checkpointed, Ended, StopRequested, Concluded, Restarted or TookOver.
 type Command interface {
 	kind() string
 	// apply checks everything before it changes anything.
@@ -131,6 +131,8 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Concluded](e)
 	case Restarted{}.kind():
 		return body[Restarted](e)
+	case TookOver{}.kind():
+		return body[TookOver](e)
 	}
 	return nil, errors.New("unknown kind; it was written by a newer version")
 }

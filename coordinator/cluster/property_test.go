@@ -95,6 +95,9 @@ func (w *world) event() cluster.Command {
 	if w.r.IntN(8) == 0 {
 		return cluster.Restarted{}
 	}
+	if w.r.IntN(4) == 0 {
+		return cluster.TookOver{Coordinator: "c1"}
+	}
 	// A plan that nobody has decided.
 	return cluster.Planned{Run: run, Plan: cluster.Plan{Generation: w.state.Generation + uint64(w.r.IntN(2))}}
 }

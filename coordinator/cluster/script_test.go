@@ -177,6 +177,8 @@ func (s *script) command(l line) cluster.Command {
 		return cluster.StopRequested{Run: first, Reason: l.rest()}
 	case "restarted":
 		return cluster.Restarted{}
+	case "took_over":
+		return cluster.TookOver{Coordinator: first}
 	}
 	return nil
 }

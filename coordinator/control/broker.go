@@ -1,11 +1,10 @@
 package control
 
 import (
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -17,35 +16,36 @@ import (
 
 // BrokerOptions say how the embedded NATS server listens. The zero value is right for one machine.
 type BrokerOptions struct {
-	Host       string       // address to listen on; default 127.0.0.1
-	Port       int          // default: one that is free
-	MaxPayload int32        // largest message, in bytes; default 8 MiB
-	Logger     *slog.Logger // of the server's warnings and errors; nil: none
-	MaxPending int64        // bytes that may wait for a slow connection; default 1 GiB; see allreduce.Config
+	Credentials *Credentials // nil: drawn at each start
+	TLS         *tls.Config  // nil: plain TCP
+	Host        string       // address to listen on; default 127.0.0.1
+	Port        int          // default: one that is free
+	MaxPayload  int32        // largest message, in bytes; default 8 MiB
+	Logger      *slog.Logger // of the server's warnings and errors; nil: none
+	MaxPending  int64        // bytes that may wait for a slow connection; default 1 GiB; see allreduce.Config
 }
 
-// Broker is a NATS server within this process. Workers connect with credentials that are drawn at each start and that
-// let them use only their subjects.
+// Broker is a NATS server within this process. The workers' credentials let them use only their subjects.
 type Broker struct {
 	server *server.Server
-	users  map[string]string // passwords
+	users  Credentials
 }
 
 const (
-	userCoordinator = "coordinator" // may do everything among the workers' subjects
-	userWorker      = "worker"
-	userMonitor     = "monitor" // hears of connections that close
-	account         = "PUPIL"
-	systemAccount   = "SYSTEM"
-	startTimeout    = 10 * time.Second
-	writeDeadline   = 30 * time.Second
+	account       = "PUPIL"
+	systemAccount = "SYSTEM"
+	startTimeout  = 10 * time.Second
+	writeDeadline = 30 * time.Second
 )
 
 // StartBroker starts a server and waits until it takes connections.
 func StartBroker(o BrokerOptions) (*Broker, error) {
-	b := &Broker{users: make(map[string]string)}
-	for _, user := range []string{userCoordinator, userWorker, userMonitor} {
-		b.users[user] = randomName()
+	b := &Broker{users: NewCredentials()}
+	if o.Credentials != nil {
+		if err := o.Credentials.Validate(); err != nil {
+			return nil, fmt.Errorf("start broker: %w", err)
+		}
+		b.users = *o.Credentials
 	}
 	s, err := server.NewServer(b.options(o))
 	if err != nil {
@@ -88,12 +88,12 @@ func (b *Broker) options(o BrokerOptions) *server.Options {
 	}
 	return &server.Options{
 		ServerName: "pupil", Host: o.Host, Port: o.Port, NoSigs: true, NoLog: true,
-		MaxPayload: o.MaxPayload, MaxPending: o.MaxPending, WriteDeadline: writeDeadline,
+		MaxPayload: o.MaxPayload, MaxPending: o.MaxPending, WriteDeadline: writeDeadline, TLSConfig: o.TLS,
 		Accounts: []*server.Account{common, system}, SystemAccount: systemAccount,
 		Users: []*server.User{
-			{Username: userCoordinator, Password: b.users[userCoordinator], Account: common},
-			{Username: userWorker, Password: b.users[userWorker], Account: common, Permissions: worker},
-			{Username: userMonitor, Password: b.users[userMonitor], Account: system},
+			{Username: userCoordinator, Password: b.users.Coordinator, Account: common},
+			{Username: userWorker, Password: b.users.Worker, Account: common, Permissions: worker},
+			{Username: userMonitor, Password: b.users.Monitor, Account: system},
 		},
 	}
 }
@@ -101,8 +101,11 @@ func (b *Broker) options(o BrokerOptions) *server.Options {
 // URL is where workers connect to, without credentials.
 func (b *Broker) URL() string { return b.server.ClientURL() }
 
+// Port is where the server listens.
+func (b *Broker) Port() int { return b.server.Addr().(*net.TCPAddr).Port }
+
 // Worker returns the credentials of workers.
-func (b *Broker) Worker() (user, password string) { return userWorker, b.users[userWorker] }
+func (b *Broker) Worker() (user, password string) { return userWorker, b.users.Worker }
 
 // Close ends the server and all connections, and waits for that.
 func (b *Broker) Close() {
@@ -110,14 +113,9 @@ func (b *Broker) Close() {
 	b.server.WaitForShutdown()
 }
 
-// connect opens a connection within the process.
+// connect opens a connection within the process. It lives as long as the server.
 func (b *Broker) connect(user string, failed nats.ErrHandler) (*nats.Conn, error) {
-	nc, err := nats.Connect(b.URL(), nats.InProcessServer(b.server), nats.UserInfo(user, b.users[user]), nats.Name(user),
-		nats.ErrorHandler(failed), nats.NoReconnect())
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connect %s to the broker", user), err)
-	}
-	return nc, nil
+	return dial(b.URL(), b.users, user, failed, nats.InProcessServer(b.server), nats.NoReconnect())
 }
 
 // serverLog passes the server's troubles on, and keeps what it cannot start without.
@@ -143,11 +141,4 @@ func (l *serverLog) Tracef(string, ...any)             {}
 func (l *serverLog) Fatalf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	l.fatal.CompareAndSwap(nil, &text)
-}
-
-// randomName returns 128 random bits in hex.
-func randomName() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	return hex.EncodeToString(b[:])
 }

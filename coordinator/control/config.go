@@ -13,8 +13,9 @@ import (
 
 // Config is what a Service is made of. Begin with DefaultConfig.
 type Config struct {
-	Broker         *Broker           // required; the caller closes it after Run
+	Broker         Link              // required; the caller closes a *Broker after Run
 	Log            *raftlog.Log      // required; the caller closes it after Run
+	Leader         string            // name of this coordinator, whose workers outlive the service; "": see Leadership above
 	Version        string            // required: of this build; workers of another one are refused
 	Timeout        time.Duration     // a worker that is silent for so long is lost; default 3s; see Leases above
 	RingDeadline   time.Duration     // an all-reduce without progress for so long is an error; default 2m

@@ -18,6 +18,15 @@
 // that at once, also when the process was killed. The coordinator's own pauses, such as a laptop's sleep, are not held
 // against workers.
 //
+// While the service itself has no connection to the broker it does not count against workers either.
+//
+// # Leadership
+//
+// A coordinator alone, without Config.Leader, takes its workers with it: they are told to end when the service ends, and
+// a later one waits for new ones. In a group the service runs on the leader, for as long as that leads. The next one
+// finds the workers in the log and gives each a new lease; they have noticed nothing, since whoever leads listens to the
+// same subjects. A leader pushes all orders again; what a worker does already it does not begin again.
+//
 // # Orders
 //
 // A worker's order follows from the state (cluster.State.Order). It is pushed when it changes, and again when a

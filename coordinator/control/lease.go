@@ -94,16 +94,21 @@ func (s *Service) register(msg *nats.Msg, m wire.Register) {
 		s.refuse(msg, err.Error(), errors.Is(err, cluster.ErrRefused))
 		return
 	}
-	now := time.Now()
-	l := s.leases[m.Worker]
-	if l == nil || l.session != m.Session {
-		l = &lease{session: m.Session, subject: wire.PushSubject(m.Worker, m.Session), beatAt: now}
-		l.beat = wire.Heartbeat{Worker: m.Worker, Session: m.Session, Activity: wire.Idle}
-		s.leases[m.Worker] = l
+	if l := s.leases[m.Worker]; l == nil || l.session != m.Session {
+		s.lease(m.Worker, m.Session)
 		s.logger.Info("worker joined", "worker", m.Worker, "host", m.Host, "pid", m.PID, "threads", m.Threads)
 	}
-	l.renew(now, s.config.Timeout)
+	s.leases[m.Worker].renew(time.Now(), s.config.Timeout)
 	s.reply(msg, wire.Registered{Interval: s.config.interval(), Timeout: s.config.Timeout})
+}
+
+// lease begins a worker's lease.
+func (s *Service) lease(worker, session string) {
+	now := time.Now()
+	l := &lease{session: session, subject: wire.PushSubject(worker, session), beatAt: now}
+	l.beat = wire.Heartbeat{Worker: worker, Session: session, Activity: wire.Idle}
+	l.renew(now, s.config.Timeout)
+	s.leases[worker] = l
 }
 
 func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {

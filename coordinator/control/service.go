@@ -72,8 +72,9 @@ func New(c Config) (*Service, error) {
 	return s, nil
 }
 
-// Run serves until ctx ends, which is no error, or the log or the broker fails. It returns after all its goroutines
-// have ended. Workers that carry a run are told to let go of it. A service runs once.
+// Run serves until ctx ends, which is no error, or the log or the broker fails; a coordinator that leads no more gets
+// raftlog.ErrNotLeader. It returns after all its goroutines have ended. Without Config.Leader workers that carry a run
+// are told to let go of it. A service runs once.
 func (s *Service) Run(ctx context.Context) error {
 	if !s.started.CompareAndSwap(false, true) {
 		return errors.New("control: the service has run already")
@@ -89,8 +90,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer closeAll()
 
 	s.lastTick = time.Now()
-	// Whatever workers the log knows, they have not registered with this process. A failure is fatal, which the loop sees.
-	_ = s.apply(cluster.Restarted{})
+	s.begin()
 	s.settle()
 	ticker := time.NewTicker(s.config.interval() / 2)
 	defer ticker.Stop()
@@ -115,6 +115,20 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.farewell()
 	return s.fatal
+}
+
+// begin takes the state over. A failure is fatal, which the loop sees.
+func (s *Service) begin() {
+	if s.config.Leader == "" { // whatever workers the log knows, they have not registered with this process
+		_ = s.apply(cluster.Restarted{})
+		return
+	}
+	if s.apply(cluster.TookOver{Coordinator: s.config.Leader}) != nil {
+		return
+	}
+	for _, w := range s.state.Workers {
+		s.lease(w.ID, w.Session)
+	}
 }
 
 // connect subscribes to all that the loop takes.
@@ -198,8 +212,10 @@ func (s *Service) settle() {
 func (s *Service) tick(now time.Time) {
 	paused := now.Sub(s.lastTick) > s.config.Timeout/2
 	s.lastTick = now
-	if paused { // this process or machine stood still; the workers' heartbeats may still wait to be read
-		s.logger.Warn("the coordinator was held up; the workers' leases begin anew")
+	if cut := !s.nc.IsConnected(); paused || cut {
+		if paused { // this process or machine stood still; the workers' heartbeats may still wait to be read
+			s.logger.Warn("the coordinator was held up; the workers' leases begin anew")
+		}
 		for _, l := range s.leases {
 			l.renew(now, s.config.Timeout)
 		}
@@ -215,9 +231,12 @@ func (s *Service) tick(now time.Time) {
 	}
 }
 
-// farewell tells the workers that nobody looks after them any more.
+// farewell tells the workers that nobody looks after them any more, unless another coordinator will.
 func (s *Service) farewell() {
 	s.flushProgress()
+	if s.config.Leader != "" {
+		return
+	}
 	for _, l := range s.leases {
 		s.push(l.subject, wire.Abort{Reason: "it was ended"})
 	}

@@ -34,7 +34,7 @@ var randomness = []string{"math/rand", "math/rand/v2", "crypto/rand", "hash/maph
 
 // No result may depend on these.
 var randomFiles = []exception{
-	{"coordinator/control/broker.go", "a secret that nobody can guess"},
+	{"coordinator/control/credentials.go", "secrets that nobody can guess"},
 	{"coordinator/peer/handshake.go", "what makes each handshake another one"},
 	{"coordinator/peer/peer_test.go", "keys of certificates"},
 	{"storage/dir/put.go", "names of temporary files, which writers on other machines must not share"},

@@ -1,0 +1,219 @@
+package control_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/control"
+	"pupil/coordinator/raftlog"
+	"pupil/worker/agent"
+)
+
+// term is the service of one leader.
+type term struct {
+	*control.Service
+	end func()
+}
+
+// lead serves on a site's broker and log.
+func (s *site) lead(name string, link control.Link) term {
+	s.t.Helper()
+	c := control.DefaultConfig()
+	c.Broker, c.Log, c.Version, c.Leader = link, s.log, version, name
+	c.Logger = slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", name)
+	service, err := control.New(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- service.Run(ctx) }()
+	t := term{Service: service, end: func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.t.Error(err)
+		}
+	}}
+	s.service = service
+	return t
+}
+
+// TestLeaders lets a leader follow another one in mid-run, several times. The workers notice nothing: the run ends in its
+// first generation, with nobody lost.
+func TestLeaders(t *testing.T) {
+	t.Parallel()
+	credentials := control.NewCredentials()
+	s := &site{t: t}
+	var err error
+	if s.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &credentials}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.broker.Close)
+	if s.log, err = raftlog.Open(t.Context(), filepath.Join(t.TempDir(), "raft"), raftlog.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	link, err := control.NewRemote(s.broker.URL(), credentials, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := s.lead("c0", link)
+	s.submit("a", 2)
+	const steps = 20
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	workers := s.works(2, &trainer{steps: steps, after: func(a agent.Assignment, step int) error {
+		if step%5 == 0 && step < steps && a.Rank == 1 {
+			reached <- struct{}{}
+			<-goOn
+		}
+		return nil
+	}})
+	for i := 1; i <= 3; i++ {
+		<-reached
+		leader.end()
+		if i == 2 { // steps without a leader
+			goOn <- struct{}{}
+			leader = s.lead(fmt.Sprintf("c%d", i), link)
+			continue
+		}
+		leader = s.lead(fmt.Sprintf("c%d", i), link)
+		goOn <- struct{}{}
+	}
+	st := s.over(cluster.Finished)
+	leader.end()
+	for _, w := range workers {
+		w.end(nil)
+		_ = w.result(t) // nobody has to dismiss it
+	}
+	if st.Step != steps || st.Generation != 1 || st.Weights != weights(steps) {
+		t.Errorf("status %+v", st)
+	}
+	leads := 0
+	for _, e := range st.Events {
+		if strings.HasSuffix(e.Text, " leads") {
+			leads++
+		}
+		if strings.Contains(e.Text, "lost") {
+			t.Errorf("event %s", e.Text)
+		}
+	}
+	if leads != 4 {
+		t.Errorf("%d leaders in the events, want 4", leads)
+	}
+}
+
+func TestRemote(t *testing.T) {
+	users := control.NewCredentials()
+	for _, address := range []string{"", "http://h:1", "nats://", "nats://u:p@h:1", "nats://h:1,h2"} {
+		if _, err := control.NewRemote(address, users, nil); err == nil {
+			t.Errorf("%q is taken", address)
+		}
+	}
+	if _, err := control.NewRemote("nats://h:1", control.Credentials{Worker: "short"}, nil); err == nil {
+		t.Error("short passwords are taken")
+	}
+}
+
+// TestSecrets makes files of secrets: for their owner alone, once, the same for all that ask at the same time.
+func TestSecrets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	file, token := filepath.Join(dir, "broker.json"), filepath.Join(dir, "token")
+	if _, err := control.LoadCredentials(file, false); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("no file: error %v", err)
+	}
+	tokens := make(chan string)
+	for range 8 {
+		go func() {
+			s, err := control.LoadToken(token, true)
+			if err != nil {
+				t.Error(err)
+			}
+			tokens <- s
+		}()
+	}
+	first := <-tokens
+	for range 7 {
+		if other := <-tokens; other != first {
+			t.Errorf("tokens %s and %s", first, other)
+		}
+	}
+	a, err := control.LoadCredentials(file, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := control.LoadCredentials(file, true); err != nil || b != a {
+		t.Errorf("again: %v, error %v", b, err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("files %v, error %v", entries, err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has the mode %v, error %v", e.Name(), info.Mode(), err)
+		}
+	}
+	for name, text := range map[string]string{"short": "{\"worker\": \"x\"}", "broken": "{"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := control.LoadCredentials(path, true); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if _, err := control.LoadToken(path, true); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// TestBrokerRestart takes the broker away for longer than the workers' leases last, and gives it back at the same
+// address. The coordinator holds that against nobody.
+func TestBrokerRestart(t *testing.T) {
+	t.Parallel()
+	credentials := control.NewCredentials()
+	s := &site{t: t}
+	var err error
+	if s.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &credentials}); err != nil {
+		t.Fatal(err)
+	}
+	if s.log, err = raftlog.Open(t.Context(), filepath.Join(t.TempDir(), "raft"), raftlog.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	link, err := control.NewRemote(s.broker.URL(), credentials, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.lead("c0", link)
+	defer c.end()
+	s.work("w0", &trainer{})
+	joined := s.until("the worker", func(st control.Status) bool { return len(st.Workers) == 1 && st.Workers[0].Heard.After(time.Time{}) })
+	port := s.broker.Port()
+	s.broker.Close()
+	if s.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &credentials, Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.broker.Close)
+	s.until("a heartbeat after the restart", func(st control.Status) bool {
+		if len(st.Workers) == 0 {
+			t.Fatalf("the worker is gone: %+v", st.Events)
+		}
+		return st.Workers[0].Heard.Sub(joined.Workers[0].Heard) > 0 && st.Workers[0].Session == joined.Workers[0].Session
+	})
+}
