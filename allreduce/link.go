@@ -27,6 +27,13 @@ type Recycler interface {
 	Recycle(message []byte)
 }
 
+// Interrupter is a Link whose Send may be held up by a rank that stands still. Interrupt ends a Send that is under way, as
+// if its message were lost; it may be called from any goroutine. A ring that has ended waits for its last words for a
+// moment, and then interrupts.
+type Interrupter interface {
+	Interrupt()
+}
+
 // Limits of a link, in bytes.
 type Limits struct {
 	Message int // the largest message

@@ -161,6 +161,31 @@ func (l *loop) explain(err error) error {
 	return err
 }
 
+// lastWords is how long one message may take once the ring has ended.
+const lastWords = 100 * time.Millisecond
+
+// finish waits until all is sent. What a rank that stands still holds up is interrupted.
+func (r *Ring) finish(sent <-chan struct{}) {
+	l, ok := r.link.(Interrupter)
+	if !ok {
+		return
+	}
+	ticker := time.NewTicker(lastWords)
+	defer ticker.Stop()
+	for before := int64(-1); ; {
+		select {
+		case <-sent:
+			return
+		case <-ticker.C:
+			now := r.transmitted.Load()
+			if now == before {
+				l.Interrupt()
+			}
+			before = now
+		}
+	}
+}
+
 // outbox is a queue of messages between the loop, which never waits, and the sender. The protocol bounds its length.
 type outbox struct {
 	mu     sync.Mutex

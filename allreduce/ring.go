@@ -38,6 +38,8 @@ type Ring struct {
 	corrupt atomic.Int64
 	started atomic.Bool
 
+	transmitted atomic.Int64 // messages that were handed to the link
+
 	once   sync.Once
 	failed chan struct{} // closed when cause is set
 	cause  error         // why all calls fail
@@ -245,10 +247,12 @@ func (r *Ring) Run(ctx context.Context) error {
 	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	group.Go(func() { r.receive(receiving) })
-	group.Go(r.transmit)
+	sent := make(chan struct{})
+	group.Go(func() { defer close(sent); r.transmit() })
 	err := newLoop(r).run(ctx)
 	stop()
 	r.outbox.close()
+	r.finish(sent)
 	group.Wait()
 	for len(r.inbox) > 0 {
 		f := <-r.inbox
@@ -314,6 +318,7 @@ func (r *Ring) transmit() {
 		begin := r.clock.now()
 		err := r.link.Send(s.To, s.Frame.Encode())
 		s.Frame.Release()
+		r.transmitted.Add(1)
 		r.meter.Sent(r.clock.now() - begin)
 		if err != nil {
 			r.note(fmt.Errorf("send to rank %d: %w", s.To, err))

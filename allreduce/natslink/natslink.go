@@ -176,6 +176,9 @@ func (l *Link) Receive(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// Subject is where a rank listens.
+func (l *Link) Subject(rank int) string { return l.subjects[rank] }
+
 // Limits are the server's largest payload when the link was made, and Config.PendingBytes.
 func (l *Link) Limits() allreduce.Limits { return l.limits }
 

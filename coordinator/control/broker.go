@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"pupil/coordinator/wire"
+	"pupil/internal/natsserver"
 )
 
 // BrokerOptions say how the embedded NATS server listens. The zero value is right for one machine.
@@ -34,7 +34,6 @@ type Broker struct {
 const (
 	account       = "PUPIL"
 	systemAccount = "SYSTEM"
-	startTimeout  = 10 * time.Second
 	writeDeadline = 30 * time.Second
 )
 
@@ -47,21 +46,9 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 		}
 		b.users = *o.Credentials
 	}
-	s, err := server.NewServer(b.options(o))
-	if err != nil {
+	var err error
+	if b.server, err = natsserver.Start(b.options(o), o.Logger); err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
-	}
-	b.server = s
-	log := &serverLog{to: o.Logger}
-	s.SetLogger(log, false, false)
-	s.Start()
-	if fatal := log.fatal.Load(); fatal != nil {
-		b.Close()
-		return nil, fmt.Errorf("start broker: %s", *fatal)
-	}
-	if !s.ReadyForConnections(startTimeout) {
-		b.Close()
-		return nil, fmt.Errorf("start broker: it takes no connections after %s", startTimeout)
 	}
 	return b, nil
 }
@@ -108,37 +95,9 @@ func (b *Broker) Port() int { return b.server.Addr().(*net.TCPAddr).Port }
 func (b *Broker) Worker() (user, password string) { return userWorker, b.users.Worker }
 
 // Close ends the server and all connections, and waits for that.
-func (b *Broker) Close() {
-	b.server.Shutdown()
-	b.server.WaitForShutdown()
-}
+func (b *Broker) Close() { natsserver.Stop(b.server) }
 
 // connect opens a connection within the process. It lives as long as the server.
 func (b *Broker) connect(user string, failed nats.ErrHandler) (*nats.Conn, error) {
 	return dial(b.URL(), b.users, user, failed, nats.InProcessServer(b.server), nats.NoReconnect())
-}
-
-// serverLog passes the server's troubles on, and keeps what it cannot start without.
-type serverLog struct {
-	to    *slog.Logger // nil: nobody
-	fatal atomic.Pointer[string]
-}
-
-var _ server.Logger = (*serverLog)(nil)
-
-func (l *serverLog) warn(format string, args []any) {
-	if l.to != nil {
-		l.to.Warn("broker", "message", fmt.Sprintf(format, args...))
-	}
-}
-
-func (l *serverLog) Errorf(format string, args ...any) { l.warn(format, args) }
-func (l *serverLog) Warnf(format string, args ...any)  { l.warn(format, args) }
-func (l *serverLog) Noticef(string, ...any)            {}
-func (l *serverLog) Debugf(string, ...any)             {}
-func (l *serverLog) Tracef(string, ...any)             {}
-
-func (l *serverLog) Fatalf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	l.fatal.CompareAndSwap(nil, &text)
 }

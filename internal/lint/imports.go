@@ -10,9 +10,12 @@ import (
 // layers are the packages of the tree from the ground up. A package imports packages of lower layers, and of its own
 // entry. The first entry that fits counts. Tests may import what they like, but for what other rules say.
 var layers = [][]string{
-	{"internal/random/...", "internal/version", "internal/metrics", "internal/config/nearest"},
+	{"internal/random/...", "internal/version", "internal/metrics", "internal/config/nearest", "internal/natsserver"},
 	{"internal/kernel/...", "internal/config", "coordinator/job", "storage"},
-	{"coordinator/wire", "coordinator/peer", "storage/dir", "storage/mem", "storage/s3", "storage/safetensors", "storage/storagetest"},
+	{
+		"coordinator/wire", "coordinator/authority", "coordinator/peer", "storage/dir", "storage/mem", "storage/s3",
+		"storage/safetensors", "storage/storagetest",
+	},
 	{
 		"internal/teststore", "storage/location", "storage/dataset", "storage/checkpoint",
 		"allreduce/...", "augment/...", "loss/...", "worker/nn/...", "worker/optim", "coordinator/cluster",
@@ -110,7 +113,10 @@ var dependencies = []struct {
 	only    []string
 }{
 	{"github.com/spf13/viper", []string{"internal/config"}},
-	{"github.com/nats-io", []string{"allreduce/natslink", "coordinator/control", "worker/agent", "internal/testcluster", "internal/ringbench"}},
+	{"github.com/nats-io", []string{
+		"allreduce/natslink", "allreduce/meshlink", "coordinator/control", "worker/agent", "internal/natsserver",
+		"internal/testcluster", "internal/ringbench",
+	}},
 	{"github.com/hashicorp", []string{"coordinator/raftlog"}},
 	{"github.com/minio", []string{"storage/s3", "internal/teststore"}},
 	{"github.com/vbauerster/mpb", []string{"coordinator/...", "worker"}},

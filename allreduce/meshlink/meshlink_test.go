@@ -1,0 +1,111 @@
+package meshlink_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pupil/allreduce"
+	"pupil/allreduce/linktest"
+	"pupil/allreduce/meshlink"
+	"pupil/coordinator/authority"
+)
+
+func listen(t testing.TB) *meshlink.Server {
+	t.Helper()
+	s, err := meshlink.Listen(meshlink.ServerConfig{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// issue makes the configurations of all ranks, as a coordinator does.
+func issue(t testing.TB, servers []*meshlink.Server, generation uint64, timeout time.Duration) []meshlink.Config {
+	t.Helper()
+	a, err := authority.New(generation, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var peers []meshlink.Peer
+	for rank, s := range servers {
+		peers = append(peers, meshlink.Peer{Address: s.Addr(), Name: a.Name(rank)})
+	}
+	configs := make([]meshlink.Config, len(servers))
+	for rank, s := range servers {
+		certificate, err := a.Issue(rank, s.PublicKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		configs[rank] = meshlink.Config{
+			Prefix: "pupil.ring.test", Generation: generation, Rank: rank, Peers: peers, Authority: a.Certificate(),
+			Certificate: certificate, Password: a.Password(), Timeout: timeout,
+		}
+	}
+	return configs
+}
+
+// join opens all links at the same time.
+func join(t testing.TB, servers []*meshlink.Server, configs []meshlink.Config) ([]*meshlink.Link, []error) {
+	t.Helper()
+	links, errs := make([]*meshlink.Link, len(configs)), make([]error, len(configs))
+	done := make(chan int)
+	for rank := range configs {
+		go func() {
+			links[rank], errs[rank] = meshlink.New(t.Context(), servers[rank], configs[rank])
+			done <- rank
+		}()
+	}
+	for range configs {
+		rank := <-done
+		if l := links[rank]; l != nil {
+			t.Cleanup(func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	return links, errs
+}
+
+// open connects ranks that have a server each.
+func open(t testing.TB, size int) []allreduce.Link {
+	links, _ := openWith(t, size, time.Minute)
+	return links
+}
+
+func openWith(t testing.TB, size int, timeout time.Duration) ([]allreduce.Link, []*meshlink.Server) {
+	t.Helper()
+	var servers []*meshlink.Server
+	for range size {
+		servers = append(servers, listen(t))
+	}
+	joined, errs := join(t, servers, issue(t, servers, 3, timeout))
+	links := make([]allreduce.Link, size)
+	for rank, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+		links[rank] = joined[rank]
+	}
+	return links, servers
+}
+
+func TestLink(t *testing.T) { linktest.Run(t, open) }
+
+// BenchmarkReduceInt32 is that of natslink, over a server for each rank.
+func BenchmarkReduceInt32(b *testing.B) {
+	for _, size := range []int{2, 4} {
+		for _, megabytes := range []int{1, 4, 14} {
+			b.Run(fmt.Sprintf("N=%d/%dMB", size, megabytes), func(b *testing.B) {
+				linktest.Benchmark(b, open(b, size), megabytes)
+			})
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package meshlink
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"pupil/internal/natsserver"
+)
+
+// ServerConfig says where a worker's server listens.
+type ServerConfig struct {
+	Listen     string       // host:port; port 0: one that is free
+	MaxPayload int32        // largest message, in bytes; 0: 8 MiB
+	MaxPending int64        // bytes that may wait for the owner; 0: 1 GiB; see natslink
+	Logger     *slog.Logger // of warnings and errors; nil: none
+}
+
+// Server is a worker's own NATS server. It serves the links of one generation after the other.
+type Server struct {
+	server  *server.Server
+	address string
+	owner   *nats.Conn // within the process
+	key     ed25519.PrivateKey
+	secret  string // the owner's password
+
+	mu    sync.Mutex
+	rings map[string]*admission // by the name of this server in them
+}
+
+// admission is what a ring lets in.
+type admission struct {
+	tls      *tls.Config
+	password string
+	subject  string
+}
+
+const (
+	ownerName     = "owner"        // no DNS name of a ring
+	handshakeTime = 10             // seconds, for TLS and for the password
+	writeDeadline = time.Minute    // of the server: for its owner, who may be held up
+	maxPayload    = int32(8 << 20) // defaults
+	maxPending    = int64(1 << 30)
+)
+
+// Listen starts a server.
+func Listen(c ServerConfig) (*Server, error) {
+	host, text, err := net.SplitHostPort(c.Listen)
+	port, e := strconv.ParseUint(text, 10, 16)
+	if err != nil || e != nil {
+		return nil, fmt.Errorf("listen for the ring at %q: it must be HOST:PORT, with port 0 for one that is free", c.Listen)
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key for the ring: %w", err)
+	}
+	s := &Server{key: key, secret: randomName(), rings: map[string]*admission{}}
+	if s.server, err = natsserver.Start(s.options(c, host, int(port)), c.Logger); err != nil {
+		return nil, fmt.Errorf("listen for the ring at %s: %w", c.Listen, err)
+	}
+	s.address = s.server.Addr().String()
+	s.owner, err = nats.Connect("", nats.InProcessServer(s.server), nats.UserInfo(ownerName, s.secret), nats.Name(ownerName),
+		nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // which Receive tells
+	if err != nil {
+		natsserver.Stop(s.server)
+		return nil, fmt.Errorf("connect to this worker's own server: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) options(c ServerConfig, host string, port int) *server.Options {
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	if c.MaxPayload == 0 {
+		c.MaxPayload = maxPayload
+	}
+	if c.MaxPending == 0 {
+		c.MaxPending = maxPending
+	}
+	return &server.Options{
+		ServerName: "pupil-ring", Host: host, Port: port, NoSigs: true, NoLog: true, NoSystemAccount: true,
+		MaxPayload: c.MaxPayload, MaxPending: c.MaxPending, WriteDeadline: writeDeadline,
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, GetConfigForClient: s.hello,
+		},
+		TLSHandshakeFirst: true, TLSTimeout: handshakeTime, AuthTimeout: 2 * handshakeTime,
+		CustomClientAuthentication: s,
+	}
+}
+
+// hello finds the ring that a client wants to speak to.
+func (s *Server) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.rings[h.ServerName]; a != nil {
+		return a.tls, nil
+	}
+	return nil, fmt.Errorf("no ring %q is open here", h.ServerName)
+}
+
+var _ server.Authentication = (*Server)(nil)
+
+// Check implements server.Authentication.
+func (s *Server) Check(c server.ClientAuthentication) bool {
+	o, state := c.GetOpts(), c.GetTLSConnectionState()
+	if o.Username == ownerName {
+		ok := equal(o.Password, s.secret)
+		if ok {
+			c.RegisterUser(&server.User{Username: ownerName})
+		}
+		return ok
+	}
+	s.mu.Lock()
+	a := s.rings[o.Username]
+	s.mu.Unlock()
+	// The certificate was checked by the ring that TLS was told of: it must be this one.
+	if a == nil || state == nil || state.ServerName != o.Username || !equal(o.Password, a.password) {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: o.Username, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{a.subject}},
+		Subscribe: &server.SubjectPermission{Deny: []string{">"}},
+	}})
+	return true
+}
+
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// admit lets a ring's other ranks in.
+func (s *Server) admit(name string, a *admission) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rings[name] != nil {
+		return fmt.Errorf("the ring %s is open already", name)
+	}
+	s.rings[name] = a
+	return nil
+}
+
+// dismiss lets nobody of a ring in any more.
+func (s *Server) dismiss(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.rings, name)
+}
+
+// Addr is where the server listens, host:port.
+func (s *Server) Addr() string { return s.address }
+
+// PublicKey is the key that certificates for this server are issued to.
+func (s *Server) PublicKey() ed25519.PublicKey {
+	return s.key.Public().(ed25519.PublicKey) // of this type, by its documentation
+}
+
+// Close ends the server and all connections to it, and waits for that. Links end with allreduce.ErrLinkClosed.
+func (s *Server) Close() error {
+	s.owner.Close()
+	natsserver.Stop(s.server)
+	return nil
+}
+
+// randomName returns 128 random bits in hex.
+func randomName() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}
+
+var errClosed = errors.New("the link is closing")

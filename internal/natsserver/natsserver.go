@@ -1,0 +1,68 @@
+// Package natsserver starts a NATS server within this process: a coordinator's broker, or a worker's own server for the
+// data of the ring.
+package natsserver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// startTimeout bounds the wait until the server takes connections.
+const startTimeout = 10 * time.Second
+
+// Start starts a server and waits until it takes connections. Its warnings and errors go to log, which may be nil. What
+// it cannot start without, such as a port that is in use, is an error. The caller ends it with Stop.
+func Start(o *server.Options, log *slog.Logger) (*server.Server, error) {
+	s, err := server.NewServer(o)
+	if err != nil {
+		return nil, err
+	}
+	l := &serverLog{to: log}
+	s.SetLogger(l, false, false)
+	s.Start()
+	if fatal := l.fatal.Load(); fatal != nil {
+		Stop(s)
+		return nil, errors.New(*fatal)
+	}
+	if !s.ReadyForConnections(startTimeout) {
+		Stop(s)
+		return nil, fmt.Errorf("it takes no connections after %s", startTimeout)
+	}
+	return s, nil
+}
+
+// Stop ends a server and all its connections, and waits for that.
+func Stop(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// serverLog passes the server's troubles on, and keeps what it cannot start without.
+type serverLog struct {
+	to    *slog.Logger // nil: nobody
+	fatal atomic.Pointer[string]
+}
+
+var _ server.Logger = (*serverLog)(nil)
+
+func (l *serverLog) warn(format string, args []any) {
+	if l.to != nil {
+		l.to.Warn("NATS server", "message", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *serverLog) Errorf(format string, args ...any) { l.warn(format, args) }
+func (l *serverLog) Warnf(format string, args ...any)  { l.warn(format, args) }
+func (l *serverLog) Noticef(string, ...any)            {}
+func (l *serverLog) Debugf(string, ...any)             {}
+func (l *serverLog) Tracef(string, ...any)             {}
+
+func (l *serverLog) Fatalf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.fatal.CompareAndSwap(nil, &text)
+}
