@@ -15,6 +15,7 @@ import (
 	"golang.org/x/image/webp"
 
 	fast "pupil/augment/jpeg"
+	"pupil/augment/netpbm"
 )
 
 // MaxPixels is the largest image that Decode takes, as width times height.
@@ -46,9 +47,10 @@ var formats = []format{
 	{"BMP", []string{"BM"}, bmp.DecodeConfig, bmp.Decode},
 	{"TIFF", []string{"II*\x00", "MM\x00*"}, tiff.DecodeConfig, tiff.Decode},
 	{"WebP", []string{"RIFF????WEBPVP8"}, webp.DecodeConfig, webp.Decode},
+	{"PNM", []string{"P2", "P3", "P5", "P6"}, netpbm.DecodeConfig, netpbm.Decode},
 }
 
-// Decode returns an encoded image with 1 (grey) or 3 (RGB) channels. It reads PNG, JPEG, BMP, TIFF, WebP and the first
+// Decode returns an encoded image with 1 (grey) or 3 (RGB) channels. It reads PNG, JPEG, BMP, TIFF, WebP, PGM, PPM and the first
 // frame of a GIF, of any depth and colour model that Go's decoders read; 16 bits become 8, transparent pixels are
 // blended over mid-grey (128), RGB becomes grey by its luma. The EXIF orientation of a JPEG, PNG, WebP or TIFF is
 // applied: the image stands upright.
@@ -101,6 +103,28 @@ func (f format) read(data []byte, channels int, under background) (*Image, error
 	return under.convert(m, c.Width, c.Height, channels, f.name == "WebP").upright(turn), nil
 }
 
+// Describe returns the format's name and the size of an image as it is stored, without decoding its pixels. The checks of
+// Decode's are made; pixels can be broken all the same.
+func Describe(data []byte) (name string, width, height int, err error) {
+	f, err := sniff(data)
+	if err != nil {
+		return "", 0, 0, fmt.Errorf("describe image: %w", err)
+	}
+	defer func() {
+		if r := recover(); r != nil { // as in DecodeOver
+			err = fmt.Errorf("describe %s image: the decoder panicked: %v", f.name, r)
+		}
+	}()
+	c, err := f.config(bytes.NewReader(data))
+	if err == nil {
+		err = checkSize(c.Width, c.Height, len(data))
+	}
+	if err != nil {
+		return "", 0, 0, fmt.Errorf("describe %s image: %w", f.name, truncated(err))
+	}
+	return f.name, c.Width, c.Height, nil
+}
+
 // truncated says in words what the decoders mean by an unexpected end.
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -135,7 +159,7 @@ func sniff(data []byte) (format, error) {
 	if len(data) == 0 {
 		return format{}, errors.New("the file is empty")
 	}
-	return format{}, fmt.Errorf("unknown format: it starts with % x; PNG, JPEG, GIF, BMP, TIFF and WebP are read",
+	return format{}, fmt.Errorf("unknown format: it starts with % x; PNG, JPEG, GIF, BMP, TIFF, WebP, PGM and PPM are read",
 		data[:min(len(data), 8)])
 }
 

@@ -223,7 +223,7 @@ func TestFailureIsNotKept(t *testing.T) {
 func TestInspect(t *testing.T) {
 	b := mem.New()
 	m := packed(t, b, 12, 5)
-	s, err := openDataset(t, b).Inspect(t.Context())
+	s, err := openDataset(t, b).Inspect(t.Context(), dataset.InspectOptions{Decode: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestInspect(t *testing.T) {
 	if err := b.Delete(t.Context(), "shard-00002.json"); err != nil {
 		t.Fatal(err)
 	}
-	s, err = openDataset(t, b).Inspect(t.Context())
+	s, err = openDataset(t, b).Inspect(t.Context(), dataset.InspectOptions{Decode: true})
 	if err != nil || s.Count != 5 || s.Shards != 1 || len(s.Damaged) != 2 ||
 		!strings.Contains(s.Damaged[0].Error(), "shard-00001.tar") ||
 		!strings.Contains(s.Damaged[1].Error(), "shard-00002.json") {

@@ -124,7 +124,7 @@ func TestIndexRefuses(t *testing.T) {
 // TestInspectComparesTarAndIndex gives a dataset whose index does not fit its tar file, though every hash is right.
 func TestInspectComparesTarAndIndex(t *testing.T) {
 	d := openDataset(t, withIndex(t, index(`{"name":"b","offset":512,"size":512,"label":-1}`)))
-	s, err := d.Inspect(t.Context())
+	s, err := d.Inspect(t.Context(), dataset.InspectOptions{})
 	if err != nil || len(s.Damaged) != 1 || !strings.Contains(s.Damaged[0].Error(), "s.tar") {
 		t.Errorf("Inspect = %+v, %v", s, err)
 	}

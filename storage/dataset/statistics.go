@@ -1,77 +1,62 @@
 package dataset
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"image"
-	"image/draw"
-	_ "image/gif"  // decoders by format
-	_ "image/jpeg" //
-	_ "image/png"  //
 	"math"
 
-	_ "golang.org/x/image/bmp"  //
-	_ "golang.org/x/image/tiff" //
-	_ "golang.org/x/image/webp" //
+	"pupil/augment"
 )
 
-// maxPixels bounds the images that are packed: a few bytes can announce a picture that fills any memory.
-const maxPixels = 1 << 26
-
-// decode decodes an image of one of the formats that the package imports.
-func decode(data []byte) (image.Image, error) {
-	config, _, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	if config.Width < 1 || config.Height < 1 {
-		return nil, errors.New("the image has no pixels")
-	}
-	if config.Width > maxPixels/config.Height {
-		return nil, fmt.Errorf("%d x %d pixels, the limit is %d in all", config.Width, config.Height, maxPixels)
-	}
-	m, _, err := image.Decode(bytes.NewReader(data))
-	return m, err
-}
-
-// statistics sums pixels by channel, as 8-bit values and in integers, so that the result is exact and does not depend
-// on the order of the images. What is transparent counts as black.
+// statistics sums pixels by channel, as the 8-bit values that training sees and in integers, so that the result is exact and
+// does not depend on the order of the images.
 type statistics struct {
-	coloured bool
-	pixels   uint64
-	sum      [3]uint64
-	squares  [3]uint64
-	scratch  *image.RGBA
+	Coloured bool      `json:"coloured"`
+	Pixels   uint64    `json:"pixels"`
+	Sum      [3]uint64 `json:"sum"`
+	Squares  [3]uint64 `json:"squares"`
 }
 
-func (s *statistics) add(m image.Image) {
-	bounds := m.Bounds()
-	if s.scratch == nil || s.scratch.Rect != bounds {
-		s.scratch = image.NewRGBA(bounds)
+// addEncoded decodes an image, over black where it is transparent, and adds its pixels.
+func (s *statistics) addEncoded(encoded []byte) error {
+	m, err := augment.DecodeOver(encoded, 3, [3]uint8{})
+	if err != nil {
+		return err
 	}
-	draw.Draw(s.scratch, bounds, m, bounds.Min, draw.Src)
-	for p := s.scratch.Pix; len(p) > 0; p = p[4:] {
-		s.coloured = s.coloured || p[0] != p[1] || p[1] != p[2]
+	if len(m.Pix) != 3*m.Width*m.Height {
+		return fmt.Errorf("%d x %d pixels have %d values", m.Width, m.Height, len(m.Pix))
+	}
+	for p := m.Pix; len(p) > 0; p = p[3:] {
+		s.Coloured = s.Coloured || p[0] != p[1] || p[1] != p[2]
 		for i, v := range [3]uint64{uint64(p[0]), uint64(p[1]), uint64(p[2])} {
-			s.sum[i] += v
-			s.squares[i] += v * v
+			s.Sum[i] += v
+			s.Squares[i] += v * v
 		}
 	}
-	s.pixels += uint64(bounds.Dx()) * uint64(bounds.Dy())
+	s.Pixels += uint64(m.Width) * uint64(m.Height)
+	return nil
+}
+
+// merge adds the sums of other images.
+func (s *statistics) merge(o statistics) {
+	s.Coloured = s.Coloured || o.Coloured
+	s.Pixels += o.Pixels
+	for i := range s.Sum {
+		s.Sum[i] += o.Sum[i]
+		s.Squares[i] += o.Squares[i]
+	}
 }
 
 // result returns the channels, and by channel mean = S/n and std = sqrt(Q/n - mean^2) of the pixels / 255. A constant
 // channel gets the deviation 1/255, one grey level, because views are divided by it.
 func (s *statistics) result() (channels int, mean, std []float64) {
 	channels = 1
-	if s.coloured {
+	if s.Coloured {
 		channels = 3
 	}
 	for i := range channels {
-		n := float64(s.pixels)
-		m := float64(s.sum[i]) / n / 255
-		q := float64(s.squares[i]) / n / (255 * 255)
+		n := float64(s.Pixels)
+		m := float64(s.Sum[i]) / n / 255
+		q := float64(s.Squares[i]) / n / (255 * 255)
 		variance := q - float64(m*m)
 		mean = append(mean, m)
 		std = append(std, math.Sqrt(max(variance, 1.0/(255*255))))

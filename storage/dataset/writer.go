@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
 
 	"pupil/storage"
 )
@@ -70,25 +69,55 @@ func (w *Writer) begin() {
 	w.index = index{Version: version, Entries: []entry{}}
 }
 
-// Add appends an encoded image (PNG, JPEG, GIF, BMP, TIFF or WebP). Its entry is CLASS/name for a label, and name for
-// the label -1. ErrImage leaves the dataset as if Add had not been called, so that a caller can leave out a broken
-// image and go on. After any other error the Writer is of no use.
+// Add appends an encoded image of a format that augment.Decode reads. Its entry is CLASS/name for a label, and name for the
+// label -1. ErrImage leaves the dataset as if Add had not been called, so that a caller can leave out a broken image and go
+// on. After any other error the Writer is of no use.
 func (w *Writer) Add(ctx context.Context, name string, label int, encoded []byte) error {
 	if err := w.usable(ctx); err != nil {
 		return err
 	}
-	entry, m, err := w.check(name, label, encoded)
+	var s statistics
+	if err := s.addEncoded(encoded); err != nil {
+		return fmt.Errorf("%w %s: %w", ErrImage, name, err)
+	}
+	return w.add(ctx, name, label, encoded, s, func() error { return nil })
+}
+
+// add appends an image that was decoded, with its own statistics. stored is called after a shard was.
+func (w *Writer) add(ctx context.Context, name string, label int, encoded []byte, s statistics, stored func() error) error {
+	if err := w.usable(ctx); err != nil {
+		return err
+	}
+	entry, err := w.entryName(name, label)
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", ErrImage, name, err)
 	}
 	if w.err = w.append(entry, label, encoded); w.err != nil {
 		return w.err
 	}
-	w.stats.add(m)
+	w.stats.merge(s)
 	if len(w.index.Entries) == w.size {
-		w.err = w.flush(ctx)
+		if w.err = w.flush(ctx); w.err == nil {
+			w.err = stored()
+		}
 	}
 	return w.err
+}
+
+// restore brings the Writer to the end of a shard that is stored already: the next, made of some of images.
+func (w *Writer) restore(p page, images []Image) {
+	refused := map[string]bool{}
+	for _, r := range p.Refused {
+		refused[r.Origin] = true
+	}
+	for _, m := range images {
+		if entry, err := w.entryName(m.Name, m.Label); err == nil && !refused[m.Origin] {
+			w.names[entry] = true
+		}
+	}
+	w.manifest.Shards = append(w.manifest.Shards, p.Shard)
+	w.manifest.Count += p.Shard.Count
+	w.stats = p.Statistics
 }
 
 // usable returns the error of an earlier call, or of a bucket that holds a dataset.
@@ -109,25 +138,21 @@ func (w *Writer) usable(ctx context.Context) error {
 	return errors.Join(w.err, r.Close())
 }
 
-// check returns the name of an image's entry and the decoded image.
-func (w *Writer) check(name string, label int, encoded []byte) (string, image.Image, error) {
+// entryName returns the name of an image's entry.
+func (w *Writer) entryName(name string, label int) (string, error) {
 	if label < -1 || label >= len(w.manifest.Classes) {
-		return "", nil, fmt.Errorf("label %d, but there are %d classes", label, len(w.manifest.Classes))
+		return "", fmt.Errorf("label %d, but there are %d classes", label, len(w.manifest.Classes))
 	}
 	if label >= 0 {
 		name = w.manifest.Classes[label] + "/" + name
 	}
 	if err := storage.ValidateKey(name); err != nil {
-		return "", nil, err
+		return "", err
 	}
 	if w.names[name] {
-		return "", nil, fmt.Errorf("%q is in the dataset already", name)
+		return "", fmt.Errorf("%q is in the dataset already", name)
 	}
-	m, err := decode(encoded)
-	if err != nil {
-		return "", nil, fmt.Errorf("decode image: %w", err)
-	}
-	return name, m, nil
+	return name, nil
 }
 
 // append writes an entry to the shard: without time and owner. A name that ustar cannot hold gets a PAX record.

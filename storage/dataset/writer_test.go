@@ -169,7 +169,7 @@ func TestAddRefuses(t *testing.T) {
 			{"../x.png", 0, good, "not allowed"},
 			{"", 0, good, "not allowed"},
 			{"0.png", 0, good, "already"},
-			{"huge.png", 0, hugePNG(t), "limit"},
+			{"huge.png", 0, hugePNG(t), "too large"},
 		} {
 			if err := w.Add(t.Context(), fmt.Sprintf("%d.png", i), 0, good); err != nil {
 				t.Fatal(err)
@@ -221,7 +221,7 @@ func TestLongAndForeignNames(t *testing.T) {
 			t.Errorf("sample %d is %+v, %d bytes, %v", i, s, len(data), err)
 		}
 	}
-	if s, err := d.Inspect(t.Context()); err != nil || len(s.Damaged) != 0 {
+	if s, err := d.Inspect(t.Context(), dataset.InspectOptions{}); err != nil || len(s.Damaged) != 0 {
 		t.Errorf("Inspect = %+v, %v", s, err)
 	}
 }
@@ -304,7 +304,7 @@ func TestCrashWhilePacking(t *testing.T) {
 				}
 				continue
 			}
-			if s, err := d.Inspect(t.Context()); err != nil || s.Count != 5 || len(s.Damaged) != 0 {
+			if s, err := d.Inspect(t.Context(), dataset.InspectOptions{}); err != nil || s.Count != 5 || len(s.Damaged) != 0 {
 				t.Errorf("%s at %d: %+v, %v", fault, k, s, err)
 			}
 		}
