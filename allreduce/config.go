@@ -18,8 +18,14 @@ const HeaderSize = frame.HeaderSize
 // Defaults of Config.
 const (
 	DefaultDeadline   = 10 * time.Second
-	DefaultChunkBytes = 256 << 10
-	DefaultWindow     = 4
+	DefaultChunkBytes = 512 << 10
+)
+
+// The default of Config.Window keeps what waits at a rank near defaultInFlight, within these bounds.
+const (
+	defaultInFlight = 32 << 20
+	leastWindow     = 2
+	mostWindow      = 8
 )
 
 // Bounds of Config.
@@ -41,12 +47,13 @@ type Config struct {
 	// to Deadline/32; on a network that is too slow for that, up to Deadline/16. 0: DefaultDeadline.
 	Deadline time.Duration
 
-	// ChunkBytes is the largest payload of a message, a multiple of 8. 256 KB to 1 MB are fast over NATS.
+	// ChunkBytes is the largest payload of a message, a multiple of 8. 512 KB to 1 MB are fast over NATS.
 	// 0: DefaultChunkBytes.
 	ChunkBytes int
 
 	// Window is how many chunks of its own a rank has under way, over all its buckets; each bucket may always have one.
-	// So at most 2*Size*(Window+buckets)*(ChunkBytes+HeaderSize) bytes wait at a rank. 0: DefaultWindow.
+	// So at most 2*Size*(Window+buckets)*(ChunkBytes+HeaderSize) bytes wait at a rank. 0: so many that without the buckets
+	// 32 MB can wait, 2 to 8.
 	Window int
 }
 
@@ -59,7 +66,8 @@ func (c Config) withDefaults() Config {
 		c.ChunkBytes = DefaultChunkBytes
 	}
 	if c.Window == 0 {
-		c.Window = DefaultWindow
+		waiting := 2 * max(c.Size, 1) * max(c.ChunkBytes, 1)
+		c.Window = min(max(defaultInFlight/waiting, leastWindow), mostWindow)
 	}
 	return c
 }

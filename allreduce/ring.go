@@ -96,20 +96,20 @@ const inboxLength = 16
 // When ctx ends, the ring is aborted, since the other ranks can no longer get their sums.
 func (r *Ring) ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error {
 	return r.reduce(ctx, step, bucket, frame.Int32, len(v),
-		func(dst []byte) { frame.PutInt32(dst, v) }, func(src []byte) { frame.GetInt32(v, src) })
+		func(dst []byte) { frame.Put(dst, v) }, func(src []byte) { frame.Get(v, src) })
 }
 
 // ReduceInt16 is ReduceInt32 for sums of 16 bits, in half the bytes. A sum that does not fit, of all ranks or of those
 // that it has passed, is ErrOverflow on all ranks; Scaler.Limit rules that out.
 func (r *Ring) ReduceInt16(ctx context.Context, step uint64, bucket uint32, v []int16) error {
 	return r.reduce(ctx, step, bucket, frame.Int16, len(v),
-		func(dst []byte) { frame.PutInt16(dst, v) }, func(src []byte) { frame.GetInt16(v, src) })
+		func(dst []byte) { frame.Put(dst, v) }, func(src []byte) { frame.Get(v, src) })
 }
 
 // ReduceInt64 is ReduceInt32 for int64, modulo 2^64.
 func (r *Ring) ReduceInt64(ctx context.Context, step uint64, bucket uint32, v []int64) error {
 	return r.reduce(ctx, step, bucket, frame.Int64, len(v),
-		func(dst []byte) { frame.PutInt64(dst, v) }, func(src []byte) { frame.GetInt64(v, src) })
+		func(dst []byte) { frame.Put(dst, v) }, func(src []byte) { frame.Get(v, src) })
 }
 
 // reduce sums a vector of n elements, which put writes and get reads.

@@ -299,8 +299,8 @@ func TestConfig(t *testing.T) {
 		}},
 		{narrow, allreduce.Config{Size: 4, Rank: 4}, []string{"rank is 4; of 4 ranks it must be 0 to 3"}},
 		{narrow, allreduce.Config{Size: 4}, []string{
-			"chunks of 262144 bytes need messages of 262208; the link takes 4096",
-			"4 ranks with 4 chunks of 262144 bytes under way can put 8390656 bytes at a rank; the link holds 100000",
+			"chunks of 524288 bytes need messages of 524352; the link takes 4096",
+			"4 ranks with 8 chunks of 524288 bytes under way can put 33558528 bytes at a rank; the link holds 100000",
 		}},
 		{narrow, allreduce.Config{Size: 4, ChunkBytes: 4032, Window: 4}, []string{
 			"can put 131072 bytes at a rank; the link holds 100000",

@@ -19,7 +19,7 @@ func TestShareSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, all := links(4)
 		all[0] = slowLink{Link: all[0], perKB: 50 * time.Millisecond}
-		g := linktest.Start(t, all, allreduce.Config{Generation: 1, Deadline: time.Second, ChunkBytes: 1024})
+		g := linktest.Start(t, all, allreduce.Config{Generation: 1, Deadline: time.Second, ChunkBytes: 1024, Window: 4})
 		state := bytes.Repeat([]byte("state"), 30_000)
 		begin := time.Now()
 		for rank, err := range g.Each(func(rank int, r *allreduce.Ring) error {

@@ -43,7 +43,7 @@ func TestLimits(t *testing.T) {
 	}
 	_, err := allreduce.New(l, allreduce.Config{Size: 4})
 	for _, want := range []string{
-		"messages of 262208; the link takes 100000", "8390656 bytes at a rank; the link holds 5000000",
+		"messages of 524352; the link takes 100000", "33558528 bytes at a rank; the link holds 5000000",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)

@@ -229,13 +229,13 @@ func toFixed16(dst []int16, after, src, before []float32, scale, unit float64, l
 	return saturated + toFixed16Generic(dst[n:], after[n:], src[n:], before[n:], scale, unit, limit)
 }
 
-func addFixed16(dst, src []int16) {
+func addFixed16(dst, src []int16) (overflow bool) {
 	n := 0
 	if chosen != generic {
 		n = len(src) &^ 15
-		addFixed16AVX2(dst[:n], src[:n])
+		overflow = addFixed16AVX2(dst[:n], src[:n]) != 0
 	}
-	addFixed16Generic(dst[n:], src[n:])
+	return addFixed16Generic(dst[n:], src[n:]) || overflow
 }
 
 func fromFixed16(dst []float32, src []int16, scale float64) {

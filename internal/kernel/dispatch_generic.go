@@ -113,8 +113,8 @@ func toFixed16(dst []int16, after, src, before []float32, scale, unit float64, l
 	return toFixed16Generic(dst, after, src, before, scale, unit, limit)
 }
 
-func addFixed16(dst, src []int16) {
-	addFixed16Generic(dst, src)
+func addFixed16(dst, src []int16) (overflow bool) {
+	return addFixed16Generic(dst, src)
 }
 
 func fromFixed16(dst []float32, src []int16, scale float64) {

@@ -59,10 +59,10 @@ func ToFixed16(dst []int16, after, src, before []float32, exponent int, limit in
 	return toFixed16(dst[:len(src)], after[:len(src)], src, before[:len(src)], scale, unit, limit)
 }
 
-// AddFixed16 computes dst += src. A sum beyond 16 bits wraps around: limits must leave room for the number of terms.
-func AddFixed16(dst, src []int16) {
+// AddFixed16 computes dst += src. A sum beyond 16 bits wraps around, and overflow tells of it.
+func AddFixed16(dst, src []int16) (overflow bool) {
 	checkLen("AddFixed16", "dst", len(dst), len(src))
-	addFixed16(dst[:len(src)], src)
+	return addFixed16(dst[:len(src)], src)
 }
 
 // FromFixed16 overwrites dst by src * 2^exponent, rounded once. dst has the length of src.

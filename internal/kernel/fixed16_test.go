@@ -54,6 +54,43 @@ func TestToFixed16(t *testing.T) {
 	}
 }
 
+// TestAddFixed16 holds that an overflow is found at any place, in either direction, and that there is none elsewhere.
+func TestAddFixed16(t *testing.T) {
+	each(t, func(t *testing.T) {
+		s := random.New(random.PurposeTest, 45)
+		for n := range 70 {
+			a := newArena(t)
+			x, y := output[int16](a, n), output[int16](a, n)
+			fill := func() (want []int16) {
+				for i := range x {
+					x[i], y[i] = int16(s.Uint32()), int16(s.Uint32())
+					if sum := int(x[i]) + int(y[i]); sum != int(int16(sum)) {
+						y[i] = -1 - x[i] // at the border
+					}
+					want = append(want, x[i]+y[i])
+				}
+				return want
+			}
+			if want := fill(); kernel.AddFixed16(x, y) {
+				t.Errorf("%d values: an overflow without one", n)
+			} else {
+				same(t, "sums", x, want)
+			}
+			for _, pair := range [][2]int16{{32767, 1}, {-32768, -1}, {-32768, -32768}, {20000, 20000}} {
+				if n == 0 {
+					continue
+				}
+				want, at := fill(), s.IntN(n)
+				x[at], y[at], want[at] = pair[0], pair[1], pair[0]+pair[1]
+				if !kernel.AddFixed16(x, y) {
+					t.Errorf("%d values: the overflow at %d was not found", n, at)
+				}
+				same(t, "sums", x, want)
+			}
+		}
+	})
+}
+
 // TestFixed16LosesNothing holds that integer and feedback make up the value, exactly where nothing saturates, that both
 // may stand in one place, and that sums come back as what they stand for.
 func TestFixed16LosesNothing(t *testing.T) {

@@ -60,12 +60,17 @@ func toFixed16Generic(dst []int16, after, src, before []float32, scale, unit flo
 	return saturated
 }
 
-// addFixed16Generic computes dst += src.
-func addFixed16Generic(dst, src []int16) {
+// addFixed16Generic computes dst += src, and tells of sums beyond 16 bits. A sum overflows when both terms have one sign and
+// it has the other (Warren, Hacker's Delight, section 2-13).
+func addFixed16Generic(dst, src []int16) (overflow bool) {
 	dst = dst[:len(src)]
+	var over int16
 	for i, v := range src {
-		dst[i] += v
+		sum := dst[i] + v
+		over |= (dst[i] ^ sum) & (v ^ sum)
+		dst[i] = sum
 	}
+	return over < 0
 }
 
 // fromFixed16Generic computes dst = src * scale, rounded once.

@@ -124,10 +124,10 @@ func fromFixed32AVX2(dst []float32, src []int32, scale float64)
 //go:noescape
 func toFixed16AVX2(dst []int16, after []float32, src []float32, before []float32, scale float64, unit float64, limit int32) (saturated int)
 
-// addFixed16AVX2 is addFixed16Generic for a multiple of 16 values.
+// addFixed16AVX2 is addFixed16Generic for a multiple of 16 values; overflow is 0 or not.
 //
 //go:noescape
-func addFixed16AVX2(dst []int16, src []int16)
+func addFixed16AVX2(dst []int16, src []int16) (overflow uint64)
 
 // fromFixed16AVX2 is fromFixed16Generic for a multiple of four values.
 //

@@ -15738,25 +15738,38 @@ end:
 	VZEROUPPER
 	RET
 
-// func addFixed16AVX2(dst []int16, src []int16)
+// func addFixed16AVX2(dst []int16, src []int16) (overflow uint64)
 // Requires: AVX, AVX2
-TEXT ·addFixed16AVX2(SB), NOSPLIT, $0-48
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ src_len+32(FP), DX
-	SUBQ $0x00000010, DX
-	JLT  end
+TEXT ·addFixed16AVX2(SB), NOSPLIT, $0-56
+	VPXOR Y0, Y0, Y0
+	MOVQ  dst_base+0(FP), AX
+	MOVQ  src_base+24(FP), CX
+	MOVQ  src_len+32(FP), DX
+	SUBQ  $0x00000010, DX
+	JLT   end
 
 loop:
-	VMOVDQU (CX), Y0
-	VPADDW  (AX), Y0, Y0
-	VMOVDQU Y0, (AX)
+	VMOVDQU (CX), Y1
+	VPADDW  (AX), Y1, Y2
+
+	// A sum that saturates is another one.
+	VPADDSW (AX), Y1, Y1
+	VMOVDQU Y2, (AX)
+	VPXOR   Y2, Y1, Y1
+	VPOR    Y1, Y0, Y0
 	ADDQ    $0x00000020, AX
 	ADDQ    $0x00000020, CX
 	SUBQ    $0x00000010, DX
 	JGE     loop
 
 end:
+	// All of it in one word.
+	VEXTRACTI128 $0x01, Y0, X1
+	VPOR         X1, X0, X1
+	VPSHUFD      $0xee, X1, X0
+	VPOR         X1, X0, X0
+	VMOVQ        X0, AX
+	MOVQ         AX, overflow+48(FP)
 	VZEROUPPER
 	RET
 

@@ -1,6 +1,10 @@
 package frame
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"pupil/internal/kernel"
+)
 
 // Add adds the little-endian integers of src to those of dst, element by element, modulo 2^16, 2^32 or 2^64:
 // dst[i] += src[i]. Both have the same length, a multiple of the element's size. overflow tells that a sum of int16 is
@@ -8,10 +12,17 @@ import "encoding/binary"
 func Add(t DType, dst, src []byte) (overflow bool) {
 	switch t {
 	case Int16:
+		if a, b, ok := both[int16](dst, src); ok {
+			return kernel.AddFixed16(a, b)
+		}
 		return add16(dst, src)
 	case Int64:
 		add64(dst, src)
 	default:
+		if a, b, ok := both[int32](dst, src); ok {
+			kernel.AddFixed32(a, b)
+			return false
+		}
 		add32(dst, src)
 	}
 	return false
@@ -74,47 +85,5 @@ func add32(dst, src []byte) {
 	for len(src) >= 4 && len(dst) >= 4 {
 		le.PutUint32(dst, le.Uint32(dst)+le.Uint32(src))
 		dst, src = dst[4:], src[4:]
-	}
-}
-
-// PutInt16 writes v to dst, which has 2 bytes for each element.
-func PutInt16(dst []byte, v []int16) {
-	for i, x := range v {
-		binary.LittleEndian.PutUint16(dst[i*2:], uint16(x))
-	}
-}
-
-// GetInt16 reads v from src, which has 2 bytes for each element.
-func GetInt16(v []int16, src []byte) {
-	for i := range v {
-		v[i] = int16(binary.LittleEndian.Uint16(src[i*2:]))
-	}
-}
-
-// PutInt32 writes v to dst, which has 4 bytes for each element.
-func PutInt32(dst []byte, v []int32) {
-	for i, x := range v {
-		binary.LittleEndian.PutUint32(dst[i*4:], uint32(x))
-	}
-}
-
-// GetInt32 reads v from src, which has 4 bytes for each element.
-func GetInt32(v []int32, src []byte) {
-	for i := range v {
-		v[i] = int32(binary.LittleEndian.Uint32(src[i*4:]))
-	}
-}
-
-// PutInt64 writes v to dst, which has 8 bytes for each element.
-func PutInt64(dst []byte, v []int64) {
-	for i, x := range v {
-		binary.LittleEndian.PutUint64(dst[i*8:], uint64(x))
-	}
-}
-
-// GetInt64 reads v from src, which has 8 bytes for each element.
-func GetInt64(v []int64, src []byte) {
-	for i := range v {
-		v[i] = int64(binary.LittleEndian.Uint64(src[i*8:]))
 	}
 }

@@ -150,11 +150,11 @@ func TestAdd(t *testing.T) {
 				}
 			}
 			x, y := guarded(n*4, offset), guarded(n*4, 8-offset)
-			frame.PutInt32(x, a)
-			frame.PutInt32(y, b)
+			frame.Put(x, a)
+			frame.Put(y, b)
 			frame.Add(frame.Int32, x, y)
 			got := make([]int32, n)
-			frame.GetInt32(got, x)
+			frame.Get(got, x)
 			for i := range n {
 				if got[i] != a[i]+b[i] {
 					t.Fatalf("int32, length %d, offset %d: %d + %d gave %d", n, offset, a[i], b[i], got[i])
@@ -162,11 +162,11 @@ func TestAdd(t *testing.T) {
 			}
 			checkGuard(t, x)
 			x, y = guarded(n*8, offset), guarded(n*8, 8-offset)
-			frame.PutInt64(x, c)
-			frame.PutInt64(y, d)
+			frame.Put(x, c)
+			frame.Put(y, d)
 			frame.Add(frame.Int64, x, y)
 			got64 := make([]int64, n)
-			frame.GetInt64(got64, x)
+			frame.Get(got64, x)
 			for i := range n {
 				if got64[i] != c[i]+d[i] {
 					t.Fatalf("int64, length %d, offset %d: %d + %d gave %d", n, offset, c[i], d[i], got64[i])
@@ -209,11 +209,11 @@ func checkInt16(t *testing.T, a, b []int16, offset int, want bool) {
 	t.Helper()
 	n := len(a)
 	x, y := guarded(n*2, offset), guarded(n*2, 8-offset)
-	frame.PutInt16(x, a)
-	frame.PutInt16(y, b)
+	frame.Put(x, a)
+	frame.Put(y, b)
 	overflow := frame.Add(frame.Int16, x, y)
 	got := make([]int16, n)
-	frame.GetInt16(got, x)
+	frame.Get(got, x)
 	for i := range n {
 		if got[i] != a[i]+b[i] {
 			t.Fatalf("length %d, offset %d: %d + %d gave %d", n, offset, a[i], b[i], got[i])

@@ -19,7 +19,7 @@ func three(t *testing.T) *machine.Machine {
 		Job: 1, Generation: 5, Rank: 1, Size: 3, Deadline: time.Second, ChunkBytes: 8, Window: 1, EarlyBytes: 1000,
 	})
 	data := make([]byte, 16)
-	frame.PutInt32(data, []int32{1, 1, 1, 1})
+	frame.Put(data, []int32{1, 1, 1, 1})
 	if err := m.Start(0, 7, 0, frame.Int32, &frame.Buffer{Bytes: data}); err != nil {
 		t.Fatal(err)
 	}

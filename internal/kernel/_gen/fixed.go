@@ -166,13 +166,30 @@ func toFixed16() {
 }
 
 func addFixed16() {
-	begin("addFixed16", "(dst, src []int16)", "addFixed16AVX2 is addFixed16Generic for a multiple of 16 values.")
+	begin("addFixed16", "(dst, src []int16) (overflow uint64)",
+		"addFixed16AVX2 is addFixed16Generic for a multiple of 16 values; overflow is 0 or not.")
+	over := YMM()
+	VPXOR(over, over, over)
 	whole(16, []string{"dst", "src"}, []int{2, 2}, func(at []Mem) {
-		x := YMM()
+		x, sum := YMM(), YMM()
 		VMOVDQU(at[1], x)
-		VPADDW(at[0], x, x)
-		VMOVDQU(x, at[0])
+		VPADDW(at[0], x, sum)
+		Comment("A sum that saturates is another one.")
+		VPADDSW(at[0], x, x)
+		VMOVDQU(sum, at[0])
+		VPXOR(sum, x, x)
+		VPOR(x, over, over)
 	})
+	Comment("All of it in one word.")
+	high := XMM()
+	VEXTRACTI128(U8(1), over, high)
+	VPOR(high, over.AsX(), high)
+	other := XMM()
+	VPSHUFD(U8(0xee), high, other)
+	VPOR(high, other, other)
+	n := GP64()
+	VMOVQ(other, n)
+	Store(n, ReturnIndex(0))
 	end()
 }
 
