@@ -20,5 +20,7 @@ func main() {
 			"YAML file named by --config or PUPIL_CONFIG.",
 	}
 	root.AddCommand(runCommand(), validateCommand(), viewsCommand(), dataCommand())
+	root.AddCommand(serveCommand(), brokerCommand(), submitCommand(), listCommand(), statusCommand(), watchCommand(),
+		cancelCommand(), eventsCommand(), membersCommand())
 	os.Exit(config.Execute(context.Background(), root, nil))
 }

@@ -59,6 +59,11 @@ func (s *Service) Stop(ctx context.Context, reason string) error {
 	})
 }
 
+// Cancel asks a run to stop, as Stop does.
+func (s *Service) Cancel(ctx context.Context, run, reason string) error {
+	return s.call(ctx, func() error { return s.apply(cluster.StopRequested{Run: run, Reason: wire.Clip(reason)}) })
+}
+
 // WorkerLost tells what a worker's parent process has seen: the process is gone. It is faster than a lease. A worker
 // that has left is no matter; one that never came counts against a run that waits for workers.
 func (s *Service) WorkerLost(ctx context.Context, worker, reason string) error {

@@ -40,6 +40,7 @@ type loop struct {
 	until    time.Time         // when to decide again although nothing has changed; zero: never
 	leases   map[string]*lease // by worker
 	lastTick time.Time
+	heard    time.Time // when there was a connection to the broker
 	progress progress
 	fatal    error
 }
@@ -59,6 +60,9 @@ type call struct {
 
 // room is the number of messages that may wait for the loop. A worker sends few, but the log may be slow for a while.
 const room = 1 << 14
+
+// patience is how many timeouts the service waits for a broker that is gone, before another coordinator may try.
+const patience = 4
 
 // New returns a service that waits for Run.
 func New(c Config) (*Service, error) {
@@ -89,7 +93,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer closeAll()
 
-	s.lastTick = time.Now()
+	s.lastTick, s.heard = time.Now(), time.Now()
 	s.begin()
 	s.settle()
 	ticker := time.NewTicker(s.config.interval() / 2)
@@ -212,7 +216,14 @@ func (s *Service) settle() {
 func (s *Service) tick(now time.Time) {
 	paused := now.Sub(s.lastTick) > s.config.Timeout/2
 	s.lastTick = now
-	if cut := !s.nc.IsConnected(); paused || cut {
+	cut := !s.nc.IsConnected()
+	if !cut {
+		s.heard = now
+	} else if now.Sub(s.heard) > patience*s.config.Timeout {
+		s.fatal = errors.Join(s.fatal, fmt.Errorf("the broker at %s has not been there for %s", s.config.Broker.URL(),
+			patience*s.config.Timeout))
+	}
+	if paused || cut {
 		if paused { // this process or machine stood still; the workers' heartbeats may still wait to be read
 			s.logger.Warn("the coordinator was held up; the workers' leases begin anew")
 		}

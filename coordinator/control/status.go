@@ -24,6 +24,8 @@ type Status struct {
 	Workers     []WorkerStatus
 	Queue       []string // runs that wait for their turn
 	Events      []cluster.Event
+	State       *cluster.State          // all of it; not to be changed
+	Reports     map[string]*wire.Report // the newest of each run's newest generation, as far as there is one
 }
 
 // WorkerStatus is a live worker.
@@ -48,7 +50,7 @@ func (s *Service) Watch(ctx context.Context) <-chan Status { return s.watch.add(
 func (s *Service) publish() { s.watch.set(s.status()) }
 
 func (s *Service) status() Status {
-	st := Status{Events: slices.Clone(s.state.Events)}
+	st := Status{Events: slices.Clone(s.state.Events), State: s.state, Reports: make(map[string]*wire.Report)}
 	r := current(s.state)
 	if r != nil {
 		st.Run, st.Phase, st.Reason, st.Step = r.Run, r.Phase, r.Reason, r.Position
@@ -58,6 +60,7 @@ func (s *Service) status() Status {
 		}
 		if p := s.progress.report; p != nil && p.Run == r.Run && p.Generation == st.Generation {
 			st.Report, st.Step, st.Total = p, p.Step, p.Total
+			st.Reports[r.Run] = p
 		}
 		if r.Phase == cluster.Finished || r.Phase == cluster.Stopped {
 			st.Step = max(st.Step, r.EndedStep)

@@ -1,0 +1,20 @@
+// Package api is what the command and the coordinators say to each other over HTTP: the types of the JSON, and a client
+// that finds the leader among several coordinators.
+//
+//	GET    /v1/status                 a Status
+//	GET    /v1/runs                   a list of Run
+//	POST   /v1/runs                   a Submission; answers the Run
+//	GET    /v1/runs/{run}             a Detail
+//	POST   /v1/runs/{run}/cancel      a Reason; answers the Run
+//	GET    /v1/watch                  lines of Status: now and after each change
+//	GET    /v1/events?after=N&follow=true    lines of Event, those with a sequence above N; with follow also those to come
+//	GET    /v1/members                a list of Member
+//	POST   /v1/members                a Member to take in; answers the list
+//	DELETE /v1/members/{id}           takes a member out; answers the list
+//	GET    /v1/broker                 a Broker: where workers connect to
+//	GET    /healthz                   200 while the process lives, for anybody
+//
+// All but /healthz need the header "Authorization: Bearer TOKEN". Any coordinator answers any request: one that does not
+// lead passes it on. Without a leader the answer is 503, and the client tries again. What is not well has a body
+// {"error": "...", "code": "..."}. Fields may be added to /v1; none is taken away or changes its meaning.
+package api

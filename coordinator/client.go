@@ -1,0 +1,91 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"pupil/coordinator/api"
+	"pupil/coordinator/control"
+	"pupil/coordinator/peer"
+	"pupil/internal/config"
+)
+
+// clientFlags say how a command reaches a cluster.
+type clientFlags struct {
+	addresses                   []string
+	token, tokenFile, authority string
+	patience                    time.Duration
+	json                        bool
+}
+
+func (f *clientFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.addresses, "coordinator", []string{"http://127.0.0.1:7070"},
+		"address of a coordinator, http(s)://host:port; several, separated by commas, are tried in turn")
+	flags.StringVar(&f.token, "token", "", "the cluster's token; better in PUPIL_TOKEN, since other users can see flags")
+	flags.StringVar(&f.tokenFile, "token-file", defaultSecret("token"), "file of the cluster's token")
+	flags.StringVar(&f.authority, "tls-ca", "", "certificate of the authority that has signed the coordinators', PEM (default: the system's)")
+	flags.DurationVar(&f.patience, "patience", 15*time.Second, "so long a request is tried while no coordinator answers or leads")
+	flags.BoolVar(&f.json, "json", false, "print JSON on standard output; everything else goes to standard error")
+}
+
+func (f *clientFlags) open() (*api.Client, error) {
+	token := f.token
+	if token == "" {
+		var err error
+		if token, err = control.LoadToken(f.tokenFile, false); err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				return nil, config.Usagef("%w; copy it from where a coordinator runs, or give it as PUPIL_TOKEN", err)
+			}
+			return nil, config.Usage(err)
+		}
+	}
+	c := api.Config{Addresses: f.addresses, Token: token, Patience: f.patience}
+	if f.authority != "" {
+		pool, err := peer.LoadAuthority(f.authority)
+		if err != nil {
+			return nil, config.Usagef("--tls-ca: %w", err)
+		}
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	}
+	client, err := api.NewClient(c)
+	return client, config.Usage(err)
+}
+
+// use runs f with a client.
+func (f *clientFlags) use(do func(*api.Client) error) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return classify(do(c))
+}
+
+// classify makes what the coordinator calls wrong a wrong use.
+func classify(err error) error {
+	var said *api.Error
+	if errors.As(err, &said) && (said.Code == api.Invalid || said.Code == api.NotFound || said.Code == api.Unauthorized) {
+		return config.Usage(err)
+	}
+	return err
+}
+
+// newTable is a table without lines around it.
+func newTable(w io.Writer, header ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.Style().Options.DrawBorder = false
+	t.Style().Options.SeparateColumns = false
+	if len(header) > 0 {
+		t.AppendHeader(table.Row(header))
+	}
+	return t
+}

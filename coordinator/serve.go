@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"pupil/coordinator/control"
+	"pupil/coordinator/peer"
+	"pupil/coordinator/raftlog"
+	"pupil/coordinator/serve"
+	"pupil/internal/config"
+	"pupil/internal/version"
+	"pupil/storage/location"
+)
+
+type serveFlags struct {
+	peers, tokenFile, token    string
+	expect                     int
+	nats, natsListen, natsFile string
+	tls                        tlsFlags
+}
+
+func serveCommand() *cobra.Command {
+	c := serve.DefaultConfig()
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve a cluster: take jobs in and give them to the workers that join",
+		Long: "Serve runs one coordinator of a cluster until it is interrupted. Alone it brings its own broker. Three or five\n" +
+			"coordinators survive the death of one or two: give each its --id and all the same --peers, token and --nats, a\n" +
+			"broker that runs by itself (coordinator broker), so that training goes on whatever happens to coordinators.\n\n" +
+			"At SIGTERM the leader hands over to another coordinator. Jobs, their progress and the members are in --data, and\n" +
+			"are there again after any kill.\n\n" +
+			"Whoever knows the token may do anything here. It is drawn at the first start and kept in --token-file, where the\n" +
+			"commands of the same user find it; other hosts need a copy.",
+		Example: "  coordinator serve\n" +
+			"  coordinator serve --id a --peers a=10.0.0.1:7071,b=10.0.0.2:7071,c=10.0.0.3:7071 --raft 10.0.0.1:7071 \\\n" +
+			"    --listen 10.0.0.1:7070 --nats nats://10.0.0.9:4222 --storage s3://bucket/runs \\\n" +
+			"    --tls-cert a.pem --tls-key a.key --tls-ca ca.pem\n" +
+			"  coordinator serve --id d --join --raft 10.0.0.4:7071 ...   # then: coordinator members add d=10.0.0.4:7071",
+		Args: config.Args(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, c, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&c.ID, "id", hostName(), "name of this coordinator, unique in the cluster; it never changes")
+	flags.StringVar(&c.Folder, "data", "", "folder of this coordinator's durable state (default: coordinator-ID)")
+	flags.StringVar(&c.Listen, "listen", c.Listen, "address for commands and workers, host:port")
+	flags.StringVar(&c.Raft, "raft", c.Raft, "address for other coordinators, host:port")
+	flags.StringVar(&c.Advertise, "advertise", "", "address by which other coordinators reach --raft (default: the same)")
+	flags.StringVar(&f.peers, "peers", "", "coordinators that a new cluster begins with: id=host:port,... or srv://NAME of a DNS SRV record")
+	flags.IntVar(&f.expect, "expect", 3, "with srv://: the number of coordinators to wait for")
+	flags.BoolVar(&c.Join, "join", false, "wait until coordinator members add takes this coordinator into an existing cluster")
+	flags.StringVar(&f.token, "token", "", "the cluster's token; better in PUPIL_TOKEN, since other users can see flags")
+	flags.StringVar(&f.tokenFile, "token-file", defaultSecret("token"), "file of the cluster's token; drawn when there is none")
+	flags.StringVar(&f.nats, "nats", "", "broker that runs by itself, nats://host:port,... (default: one within this process)")
+	flags.StringVar(&f.natsListen, "nats-listen", "127.0.0.1:4222", "address of the broker within this process")
+	flags.StringVar(&f.natsFile, "nats-credentials", "", "file of the broker's credentials (default: "+defaultSecret("broker.json")+
+		" with --nats, else in --data)")
+	flags.StringVar(&c.Storage, "storage", "", "URL or folder below which each run has its folder, unless it says where (default: runs in --data)")
+	flags.DurationVar(&c.Timeout, "worker-timeout", c.Timeout, "a worker that is silent for so long is lost")
+	flags.DurationVar(&c.Election, "election-timeout", 0, "a leader that is silent for so long is replaced (default 500ms)")
+	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
+	f.tls.add(cmd)
+	return cmd
+}
+
+func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
+	logger, err := config.Logger(cmd)
+	if err != nil {
+		return config.Usage(err)
+	}
+	c.Logger, c.Version = logger, version.String()
+	if c.Folder == "" {
+		c.Folder = "coordinator-" + c.ID
+	}
+	if c.TLS, err = f.tls.load(); err != nil {
+		return config.Usage(err)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if c.Peers, err = parsePeers(ctx, f.peers, f.expect); err != nil {
+		return config.Usage(err)
+	}
+	if c.Token = f.token; c.Token == "" {
+		if c.Token, err = control.LoadToken(f.tokenFile, true); err != nil {
+			return config.Usage(err)
+		}
+	}
+	if c.Storage == "" {
+		c.Storage = filepath.Join(c.Folder, "runs")
+	}
+	if c.Storage, err = location.FromPath(c.Storage); err != nil {
+		return config.Usagef("--storage: %w", err)
+	}
+	if f.nats == "" && (len(c.Peers) > 1 || c.Join) {
+		return config.Usagef("a cluster of several coordinators needs a broker that does not end with one of them: " +
+			"start it with coordinator broker, and say where it is with --nats")
+	}
+	var end func()
+	if c.Broker, end, err = openBroker(c, f); err != nil {
+		return config.Usage(err)
+	}
+	defer end()
+	if err := c.Validate(); err != nil {
+		return config.Usage(err)
+	}
+	return serve.Run(ctx, c)
+}
+
+// openBroker is the way to the broker: that of another process, or one that begins here.
+func openBroker(c serve.Config, f serveFlags) (control.Link, func(), error) {
+	file := f.natsFile
+	if f.nats != "" {
+		if file == "" {
+			file = defaultSecret("broker.json")
+		}
+		users, err := control.LoadCredentials(file, false)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w; the broker has written it, copy it from there or name it with --nats-credentials", err)
+		}
+		r, err := control.NewRemote(f.nats, users, f.tls.client(c.TLS))
+		return r, func() {}, err
+	}
+	if file == "" {
+		file = filepath.Join(c.Folder, "broker.json")
+	}
+	users, err := control.LoadCredentials(file, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := startBroker(f.natsListen, users, c.TLS, c.Insecure, control.BrokerOptions{Logger: c.Logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, b.Close, nil
+}
+
+// startBroker starts a NATS server at an address.
+func startBroker(listen string, users control.Credentials, tls *tls.Config, insecure bool, o control.BrokerOptions,
+) (*control.Broker, error) {
+	host, text, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("the broker listens on %q; write it as host:port", listen)
+	}
+	if o.Port, err = strconv.Atoi(text); err != nil {
+		return nil, fmt.Errorf("the broker listens on %q; the port must be a number", listen)
+	}
+	ip := net.ParseIP(host)
+	if tls == nil && !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("the broker would listen on %s without TLS, which other machines could read along; give certificates, "+
+			"or say --insecure on a network that you trust", listen)
+	}
+	o.Host, o.Credentials = host, &users
+	if o.TLS = tls; tls != nil {
+		o.TLS = tls.Clone()
+		o.TLS.ClientAuth = 0 // clients show their password
+	}
+	return control.StartBroker(o)
+}
+
+// parsePeers reads id=host:port,... or waits for the targets of an SRV record.
+func parsePeers(ctx context.Context, text string, expect int) ([]raftlog.Peer, error) {
+	if name, ok := strings.CutPrefix(text, "srv://"); ok {
+		return raftlog.LookUpPeers(ctx, net.DefaultResolver, name, expect)
+	}
+	var peers []raftlog.Peer
+	for _, part := range strings.Split(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		id, address, ok := strings.Cut(part, "=")
+		if !ok {
+			return nil, fmt.Errorf("--peers: %q; write id=host:port", part)
+		}
+		peers = append(peers, raftlog.Peer{ID: id, Address: address})
+	}
+	return peers, nil
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "coordinator"
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
+
+// defaultSecret is a file among the user's own settings, which all programs of this user find.
+func defaultSecret(name string) string {
+	folder, err := os.UserConfigDir()
+	if err != nil {
+		return filepath.Join(".pupil", name)
+	}
+	return filepath.Join(folder, "pupil", name)
+}
+
+// tlsFlags name the files of certificates.
+type tlsFlags struct{ certificate, key, authority string }
+
+func (t *tlsFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&t.certificate, "tls-cert", "", "certificate of this host, PEM")
+	f.StringVar(&t.key, "tls-key", "", "its key, PEM")
+	f.StringVar(&t.authority, "tls-ca", "", "certificate of the authority that has signed the certificates of all, PEM")
+}
+
+func (t *tlsFlags) load() (*tls.Config, error) {
+	return peer.LoadTLS(t.certificate, t.key, t.authority)
+}
+
+// client is what the same files say for a connection to others; nil without files.
+func (t *tlsFlags) client(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return &tls.Config{MinVersion: c.MinVersion, RootCAs: c.RootCAs, Certificates: c.Certificates}
+}

@@ -1,0 +1,79 @@
+package serve
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"pupil/coordinator/control"
+	"pupil/coordinator/raftlog"
+)
+
+// Config says how a coordinator stands in its cluster. Begin with DefaultConfig.
+type Config struct {
+	ID        string         // unique among the coordinators; required
+	Folder    string         // of its durable state; required
+	Listen    string         // host:port of the HTTP API
+	Raft      string         // host:port for other coordinators
+	Advertise string         // host:port that others reach Raft by; "": Raft, when it names a host
+	Peers     []raftlog.Peer // coordinators that a new cluster begins with; none: a cluster of this one
+	Join      bool           // begin as one that a member of an existing cluster will add
+	Token     string         // of the cluster; required
+	TLS       *tls.Config    // of both ports; nil: plain
+	Insecure  bool           // let a plain port listen beyond this machine
+	Broker    control.Link   // required
+	Storage   string         // URL below which runs have their folders, unless they say where
+	Version   string         // of this build; required
+	Timeout   time.Duration  // a worker that is silent for so long is lost
+	Election  time.Duration  // see raftlog.Group.Timeout; 0: its default
+	Logger    *slog.Logger   // nil: no logs
+
+	ready func(Addresses) // for tests and the log; may be nil
+}
+
+// DefaultConfig listens on this machine only.
+func DefaultConfig() Config {
+	return Config{Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: control.DefaultConfig().Timeout}
+}
+
+// Validate lists all that is wrong.
+func (c Config) Validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, x := range []struct{ name, value string }{
+		{"id", c.ID}, {"folder", c.Folder}, {"token", c.Token}, {"version", c.Version}, {"storage", c.Storage},
+	} {
+		if x.value == "" {
+			refuse("%s is missing", x.name)
+		}
+	}
+	if c.Broker == nil {
+		refuse("broker is missing")
+	}
+	for _, x := range []struct{ name, value string }{{"API", c.Listen}, {"port for coordinators", c.Raft}} {
+		host, _, err := net.SplitHostPort(x.value)
+		switch {
+		case err != nil:
+			refuse("the %s listens on %q; write it as host:port", x.name, x.value)
+		case c.TLS == nil && !c.Insecure && !loopback(host):
+			refuse("the %s would listen on %s without TLS, which other machines could read along; give certificates, or say "+
+				"--insecure on a network that you trust", x.name, x.value)
+		}
+	}
+	if c.Join && len(c.Peers) > 0 {
+		refuse("a coordinator either begins with its peers or joins those that are there")
+	}
+	if len(c.Peers) > 0 {
+		errs = append(errs, raftlog.CheckPeers(c.Peers))
+	}
+	return errors.Join(errs...)
+}
+
+// loopback says whether a host is this machine alone.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

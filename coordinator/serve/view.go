@@ -1,0 +1,139 @@
+package serve
+
+import (
+	"net/http"
+	"time"
+
+	"pupil/coordinator/api"
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/control"
+)
+
+// view is a status as the API shows it.
+func (s *server) view(st control.Status) *api.Status {
+	v := &api.Status{Leader: s.config.ID, Time: time.Now().UTC(), Runs: []api.Run{}, Workers: []api.Worker{}}
+	for _, w := range st.Workers {
+		v.Workers = append(v.Workers, worker(w))
+	}
+	for i := range st.State.Runs {
+		v.Runs = append(v.Runs, run(st, &st.State.Runs[i], v.Workers))
+	}
+	return v
+}
+
+func worker(w control.WorkerStatus) api.Worker {
+	v := api.Worker{
+		ID: w.ID, Host: w.Host, PID: w.PID, Threads: w.Threads, Kernel: w.Kernel, Rank: w.Rank, Lanes: w.Lanes,
+		Activity: string(w.Activity), Step: w.Step, Compute: w.Times.Compute, Wait: w.Times.Wait, Send: w.Times.Send,
+		Joined: w.Joined, Heard: w.Heard.UTC(),
+	}
+	if v.Lanes == nil {
+		v.Lanes = []int{}
+	}
+	if w.Rank >= 0 {
+		v.Run = w.Run
+	}
+	return v
+}
+
+// run is a run as the API shows it.
+func run(st control.Status, r *cluster.Run, workers []api.Worker) api.Run {
+	v := api.Run{
+		Run: r.Run, Job: r.Spec.Name, Phase: r.Phase, Reason: r.Reason, Digest: r.Digest, Storage: r.Storage,
+		MinWorkers: r.MinWorkers, Submitted: r.Submitted, Since: r.Since, Committed: r.Committed, Step: r.Position,
+		Total: r.Spec.Steps, Checkpoints: append([]int{}, r.Checkpoints...), Weights: r.Weights, Workers: []api.Worker{},
+	}
+	if r.Plan != nil {
+		v.Generation = r.Plan.Generation
+	}
+	if r.Phase == cluster.Finished || r.Phase == cluster.Stopped {
+		v.Step = max(v.Step, r.EndedStep)
+	}
+	if p := st.Reports[r.Run]; p != nil {
+		v.Loss, v.MutualInformation, v.StepSeconds, v.Total = p.Loss, p.MutualInformation, p.Seconds, p.Total
+		if !r.Phase.Over() {
+			v.Step = max(v.Step, p.Step)
+		}
+		if p.Seconds > 0 && !r.Phase.Over() {
+			v.ImagesPerSecond = float64(p.Images) / p.Seconds
+			v.ETASeconds = float64(max(0, p.Total-p.Step)) * p.Seconds
+		}
+	}
+	if v.Phase == cluster.Running || v.Phase == cluster.Stopping {
+		for _, m := range r.Plan.Members {
+			for _, w := range workers {
+				if w.ID == m.Worker && w.Run == r.Run {
+					v.Workers = append(v.Workers, w)
+				}
+			}
+		}
+		v.Slow = slow(v.Workers)
+	}
+	return v
+}
+
+func (s *server) status(_ *http.Request, leader *control.Service) (any, error) {
+	st := leader.Status()
+	if st.State == nil {
+		return nil, errNoLeader
+	}
+	return s.view(st), nil
+}
+
+func (s *server) runs(r *http.Request, leader *control.Service) (any, error) {
+	v, err := s.status(r, leader)
+	if err != nil {
+		return nil, err
+	}
+	return v.(*api.Status).Runs, nil
+}
+
+func (s *server) run(r *http.Request, leader *control.Service) (any, error) {
+	return s.detail(r.PathValue("run"), leader)
+}
+
+func (s *server) detail(name string, leader *control.Service) (*api.Detail, error) {
+	st := leader.Status()
+	if st.State == nil {
+		return nil, errNoLeader
+	}
+	for _, v := range s.view(st).Runs {
+		if v.Run == name {
+			return &api.Detail{Run: v, Spec: st.State.Run(name).Spec}, nil
+		}
+	}
+	return nil, refuse(api.NotFound, "there is no run "+name+"; coordinator list shows those that are there")
+}
+
+func (s *server) broker(*http.Request, *control.Service) (any, error) {
+	b := api.Broker{URL: s.config.Broker.URL()}
+	b.User, b.Password = s.config.Broker.Worker()
+	return b, nil
+}
+
+// slow names the worker that the others wait for: one that computes or sends for longer than all others by a third of
+// the step.
+func slow(workers []api.Worker) *api.Slow {
+	const share = 1. / 3
+	if len(workers) < 2 {
+		return nil
+	}
+	busy := func(w api.Worker) float64 { return w.Compute + w.Send }
+	slowest, second := 0, -1
+	for i := 1; i < len(workers); i++ {
+		if busy(workers[i]) > busy(workers[slowest]) {
+			slowest, second = i, slowest
+		} else if second < 0 || busy(workers[i]) > busy(workers[second]) {
+			second = i
+		}
+	}
+	w, next := workers[slowest], workers[second]
+	if busy(w)-busy(next) <= share*(busy(w)+w.Wait) {
+		return nil
+	}
+	cause := "compute"
+	if w.Send-next.Send > w.Compute-next.Compute {
+		cause = "send"
+	}
+	return &api.Slow{Worker: w.ID, Rank: w.Rank, Cause: cause}
+}
