@@ -17,6 +17,7 @@ import (
 
 	"pupil/coordinator/job"
 	"pupil/coordinator/local"
+	"pupil/coordinator/wire"
 	"pupil/internal/config"
 	"pupil/internal/version"
 )
@@ -24,6 +25,7 @@ import (
 type runFlags struct {
 	workers, threads int
 	storage, worker  string
+	dataPlane        string
 	set              []string
 	json, resume     bool
 }
@@ -40,6 +42,7 @@ func runCommand() *cobra.Command {
 			"Exit codes: 0 the job is done, 1 it failed or was stopped, 2 wrong use.",
 		Example: "  coordinator run deploy/examples/fashion.yaml --workers 2\n" +
 			"  coordinator run job.yaml --workers 4 --set steps=40 --set seed=3 --json\n" +
+			"  coordinator run job.yaml --workers 4 --data-plane mesh\n" +
 			"  coordinator run job.yaml --workers 3 --storage runs/one --resume",
 		Args: config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runJob(cmd, args[0], f) },
@@ -52,6 +55,7 @@ func runCommand() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON on standard output; everything else goes to standard error")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --storage, or with the newest one of this job below runs/")
 	flags.StringVar(&f.worker, "worker-binary", "", "the worker's executable (default: worker, beside this one)")
+	flags.StringVar(&f.dataPlane, "data-plane", string(wire.BrokerPlane), "which way the workers' sums go: broker (all through the coordinator's NATS server)\nor mesh (straight to a NATS server in each worker)")
 	return cmd
 }
 
@@ -62,6 +66,9 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	if f.threads < 0 {
 		return config.Usagef("--threads is %d; it must not be negative", f.threads)
+	}
+	if err := wire.DataPlane(f.dataPlane).Validate(); err != nil {
+		return config.Usagef("--data-plane: %v", err)
 	}
 	if f.threads == 0 {
 		f.threads = max(1, runtime.NumCPU()/f.workers)
@@ -90,6 +97,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	ctx, stop := interrupts(cmd.Context())
 	summary, err := local.Run(ctx, local.Config{
 		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
+		DataPlane:    wire.DataPlane(f.dataPlane),
 		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {

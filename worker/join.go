@@ -25,8 +25,9 @@ func joinCommand() *cobra.Command {
 		Short: "Join a coordinator, carry lanes of its job until that ends, and leave",
 		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it. The broker's user\n" +
 			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.",
-		Example: "  worker join --nats-url nats://10.0.0.1:4222 --threads 4",
-		Args:    config.Args(0, "no arguments"),
+		Example: "  worker join --nats-url nats://10.0.0.1:4222 --threads 4\n" +
+			"  worker join --nats-url nats://10.0.0.1:4222 --ring-listen 0.0.0.0:4223",
+		Args: config.Args(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := config.Logger(cmd)
 			if err != nil {
@@ -45,6 +46,8 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.User, "nats-user", "", "user of the broker")
 	f.StringVar(&c.Password, "nats-password", "", "password of the broker")
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
+	f.StringVar(&c.RingListen, "ring-listen", "", "HOST:PORT to listen on for the other workers' ring data, for a coordinator whose data plane is mesh\n(port 0: one that is free)")
+	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
 	return cmd
 }

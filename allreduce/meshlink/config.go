@@ -6,9 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"time"
+
+	"pupil/internal/hostport"
 )
 
 // DefaultTimeout is the default of Config.Timeout.
@@ -43,7 +43,7 @@ func (c Config) check() error {
 	var errs []error
 	seen := map[string]bool{}
 	for rank, p := range c.Peers {
-		if err := CheckAddress(p.Address); err != nil {
+		if err := hostport.Check(p.Address); err != nil {
 			errs = append(errs, fmt.Errorf("rank %d: %w", rank, err))
 		}
 		if p.Name == "" || seen[p.Name] {
@@ -61,21 +61,6 @@ func (c Config) check() error {
 		errs = append(errs, fmt.Errorf("timeout is %s; it must not be negative", c.Timeout))
 	}
 	return errors.Join(errs...)
-}
-
-// CheckAddress says whether an address is one that others can connect to: host:port, with a host and a port that is not 0.
-func CheckAddress(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("address %q: %w; it must be HOST:PORT", address, err)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("address %q: the port must be 1 to 65535", address)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("address %q names no machine that others could connect to", address)
-	}
-	return nil
 }
 
 // tls makes this rank's side of all connections, as the one that dials and the one that is dialled.

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"pupil/internal/hostport"
 	"pupil/internal/natsserver"
 )
 
@@ -57,17 +58,17 @@ const (
 
 // Listen starts a server.
 func Listen(c ServerConfig) (*Server, error) {
-	host, text, err := net.SplitHostPort(c.Listen)
-	port, e := strconv.ParseUint(text, 10, 16)
-	if err != nil || e != nil {
-		return nil, fmt.Errorf("listen for the ring at %q: it must be HOST:PORT, with port 0 for one that is free", c.Listen)
+	if err := hostport.CheckListen(c.Listen); err != nil {
+		return nil, fmt.Errorf("listen for the ring: %w", err)
 	}
+	host, text, _ := net.SplitHostPort(c.Listen)
+	port, _ := strconv.Atoi(text)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for the ring: %w", err)
 	}
 	s := &Server{key: key, secret: randomName(), rings: map[string]*admission{}}
-	if s.server, err = natsserver.Start(s.options(c, host, int(port)), c.Logger); err != nil {
+	if s.server, err = natsserver.Start(s.options(c, host, port), c.Logger); err != nil {
 		return nil, fmt.Errorf("listen for the ring at %s: %w", c.Listen, err)
 	}
 	s.address = s.server.Addr().String()

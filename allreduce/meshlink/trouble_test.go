@@ -139,7 +139,7 @@ func TestPermissions(t *testing.T) {
 func TestListenRefused(t *testing.T) {
 	taken := listen(t)
 	for address, want := range map[string]string{
-		taken.Addr(): "address already in use", "nowhere": "must be HOST:PORT", "127.0.0.1:70000": "must be HOST:PORT",
+		taken.Addr(): "address already in use", "nowhere": "is not HOST:PORT", "127.0.0.1:70000": "is not HOST:PORT",
 	} {
 		s, err := meshlink.Listen(meshlink.ServerConfig{Listen: address})
 		contains(t, address, err, want, address)

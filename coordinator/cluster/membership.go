@@ -13,6 +13,9 @@ type Join struct {
 	PID     int    `json:"pid"`
 	Threads int    `json:"threads"`
 	Kernel  string `json:"kernel"`
+
+	RingAddress string `json:"ring_address"`
+	RingKey     string `json:"ring_key"`
 }
 
 func (Join) kind() string { return "join" }
@@ -31,6 +34,7 @@ func (c Join) apply(s *State, at time.Time) error {
 	}
 	s.Workers = slices.Insert(s.Workers, i, Worker{
 		ID: c.Worker, Session: c.Session, Host: c.Host, PID: c.PID, Threads: c.Threads, Kernel: c.Kernel, Joined: at,
+		RingAddress: c.RingAddress, RingKey: c.RingKey,
 	})
 	s.event(at, "", c.Worker, "joined from %s, process %d, %d threads, %s kernels", c.Host, c.PID, c.Threads, c.Kernel)
 	return nil

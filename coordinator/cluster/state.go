@@ -102,6 +102,9 @@ type Worker struct {
 	Generation uint64    `json:"generation"` // of that plan
 	Done       bool      `json:"done"`       // its part of the plan has ended; it leaves when the run is over
 	Joined     time.Time `json:"joined"`
+
+	RingAddress string `json:"ring_address"` // of its own server for the ring's data; "": it has none
+	RingKey     string `json:"ring_key"`     // that server's public key
 }
 
 // Event is something worth telling an operator.

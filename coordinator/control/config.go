@@ -21,6 +21,7 @@ type Config struct {
 	RingDeadline   time.Duration     // an all-reduce without progress for so long is an error; default 2m
 	CommitInterval time.Duration     // how often at most progress is written to the log; default 250ms
 	Decide         cluster.Config    // times of decisions
+	DataPlane      wire.DataPlane    // which way the ring's data goes; default wire.BrokerPlane
 	OnReport       func(wire.Report) // called for each report of the active run, in order; must return soon; may be nil
 	Logger         *slog.Logger      // nil: no logs
 }
@@ -29,7 +30,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Timeout: 3 * time.Second, RingDeadline: 2 * time.Minute, CommitInterval: 250 * time.Millisecond,
-		Decide: cluster.DefaultConfig(),
+		DataPlane: wire.BrokerPlane,
+		Decide:    cluster.DefaultConfig(),
 	}
 }
 
@@ -55,7 +57,7 @@ func (c Config) Validate() error {
 	if c.CommitInterval < 0 {
 		refuse("commit interval is %s; it must not be negative", c.CommitInterval)
 	}
-	errs = append(errs, c.Decide.Validate())
+	errs = append(errs, c.DataPlane.Validate(), c.Decide.Validate())
 	return errors.Join(errs...)
 }
 

@@ -87,8 +87,14 @@ func (s *Service) register(msg *nats.Msg, m wire.Register) {
 			m.Worker, m.Build, s.config.Version), false)
 		return
 	}
+	if s.config.DataPlane == wire.MeshPlane && m.RingAddress == "" {
+		s.refuse(msg, fmt.Sprintf("the ring's data goes between the workers (data plane mesh), and worker %s does not say where it "+
+			"listens for it; start it with --ring-listen HOST:PORT", m.Worker), false)
+		return
+	}
 	err := s.apply(cluster.Join{
 		Worker: m.Worker, Session: m.Session, Host: m.Host, PID: m.PID, Threads: m.Threads, Kernel: m.Kernel,
+		RingAddress: m.RingAddress, RingKey: m.RingKey,
 	})
 	if err != nil { // the process that has the id may be dead, and its lease about to run out
 		s.refuse(msg, err.Error(), errors.Is(err, cluster.ErrRefused))

@@ -24,7 +24,12 @@ func (s *Service) give(worker string, l *lease, o cluster.Order) {
 	}
 	if fresh || l.beat.Generation < o.Generation {
 		if r := s.state.Run(o.Run); r.Plan.Generation == o.Generation {
-			s.push(l.subject, plan(r, r.Plan.Rank(worker), s.config.RingDeadline))
+			p, err := s.plan(r, worker)
+			if err != nil {
+				s.giveUp(worker, l, err)
+				return
+			}
+			s.push(l.subject, p)
 		}
 	}
 	switch o.Instruction {

@@ -42,6 +42,7 @@ type loop struct {
 	lastTick time.Time
 	heard    time.Time // when there was a connection to the broker
 	progress progress
+	meshes   meshes
 	fatal    error
 }
 

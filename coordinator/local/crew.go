@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"pupil/coordinator/control"
+	"pupil/coordinator/wire"
 )
 
 // crew are the worker processes of a run.
@@ -31,6 +32,9 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 	for i := range e.config.Workers {
 		id := "worker-" + strconv.Itoa(i)
 		args := []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--id", id, "--threads", strconv.Itoa(e.config.Threads)}
+		if e.config.DataPlane == wire.MeshPlane {
+			args = append(args, "--ring-listen", "127.0.0.1:0")
+		}
 		if e.config.LogLevel != "" {
 			args = append(args, "--log-level", e.config.LogLevel)
 		}

@@ -3,6 +3,8 @@ package local
 import (
 	"strconv"
 	"strings"
+
+	"pupil/coordinator/wire"
 )
 
 // hint is the command that goes on with the run.
@@ -11,6 +13,9 @@ func (e *execution) hint() string {
 	words := []string{
 		quote(c.Program), "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--threads", strconv.Itoa(c.Threads),
 		"--storage", quote(e.place.where),
+	}
+	if c.DataPlane != "" && c.DataPlane != wire.BrokerPlane {
+		words = append(words, "--data-plane", string(c.DataPlane))
 	}
 	if c.WorkerBinary != "" {
 		words = append(words, "--worker-binary", quote(c.WorkerBinary))

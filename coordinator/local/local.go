@@ -3,6 +3,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,16 +24,17 @@ import (
 // Config says what to run, and how.
 type Config struct {
 	Spec         *job.Spec
-	Program      string   // as the user called it, for the hint on how to go on
-	LogLevel     string   // of the workers
-	JobFile      string   // as the user named it, for the hint on how to go on
-	Overrides    []string // KEY=VALUE of --set, for the hint as well; they are in Spec already
-	Storage      string   // folder or URL of the run; "": a new one below runs/
-	Resume       bool     // go on with the run in Storage, or with the newest one of the job
-	Workers      int      // processes; at least 1
-	Threads      int      // of each worker; at least 1
-	WorkerBinary string   // "": beside this executable
-	Version      string   // of this build
+	Program      string         // as the user called it, for the hint on how to go on
+	LogLevel     string         // of the workers
+	JobFile      string         // as the user named it, for the hint on how to go on
+	Overrides    []string       // KEY=VALUE of --set, for the hint as well; they are in Spec already
+	Storage      string         // folder or URL of the run; "": a new one below runs/
+	Resume       bool           // go on with the run in Storage, or with the newest one of the job
+	Workers      int            // processes; at least 1
+	Threads      int            // of each worker; at least 1
+	WorkerBinary string         // "": beside this executable
+	DataPlane    wire.DataPlane // "": wire.BrokerPlane
+	Version      string         // of this build
 	Display      Display
 	Logger       *slog.Logger
 }
@@ -137,6 +139,7 @@ func (e *execution) run(ctx context.Context, stop <-chan struct{}) (*Summary, er
 	c := control.DefaultConfig()
 	c.Timeout = silence
 	c.Broker, c.Log, c.Version, c.Logger = broker, log, e.config.Version, e.config.Logger
+	c.DataPlane = cmp.Or(e.config.DataPlane, wire.BrokerPlane)
 	c.OnReport = func(r wire.Report) {
 		e.pace.add(time.Now(), r)
 		e.config.Display.Progress(r)

@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the protocol's. Both sides must speak the same one.
-const Version = 1
+const Version = 2
 
 // MaxSize is the largest encoded message, in bytes.
 const MaxSize = 4 << 20

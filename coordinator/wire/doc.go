@@ -1,6 +1,6 @@
 // Package wire defines what a coordinator and its workers say to each other, and the NATS subjects that they say it on.
 //
-// A message is a JSON object {"version":1,"kind":"heartbeat","body":{...}}. Decode is strict: an unknown kind, an
+// A message is a JSON object {"version":2,"kind":"heartbeat","body":{...}}. Decode is strict: an unknown kind, an
 // unknown field, a value out of its bounds, trailing bytes or another version of the protocol is an error that says
 // which. What a decoded message holds can be used without further checks.
 //

@@ -1,10 +1,14 @@
 package wire
 
 import (
+	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"time"
+
+	"pupil/internal/hostport"
 )
 
 // Register asks the coordinator to take a worker process in.
@@ -16,6 +20,10 @@ type Register struct {
 	Threads int    `json:"threads"`
 	Build   string `json:"build"`  // version of the worker's build; the coordinator takes its own only
 	Kernel  string `json:"kernel"` // name of the kernels that compute; all members of a plan have the same
+	// Where others reach the worker's own server for the ring's data, host:port, and its Ed25519 public key in hex. Both are
+	// empty for a worker without one.
+	RingAddress string `json:"ring_address"`
+	RingKey     string `json:"ring_key"`
 }
 
 func (Register) kind() string { return "register" }
@@ -28,7 +36,21 @@ func (m Register) validate() error {
 		checkText("kernel", m.Kernel, 64),
 		checkRange("threads", m.Threads, 1, 1<<16),
 		checkRange("pid", m.PID, 0, math.MaxInt32),
+		m.checkRing(),
 	)
+}
+
+func (m Register) checkRing() error {
+	if m.RingAddress == "" && m.RingKey == "" {
+		return nil
+	}
+	if err := hostport.Check(m.RingAddress); err != nil {
+		return fmt.Errorf("ring_address: %w", err)
+	}
+	if key, err := hex.DecodeString(m.RingKey); err != nil || len(key) != ed25519.PublicKeySize {
+		return fmt.Errorf("ring_key %.80q is not an Ed25519 public key of %d bytes in hex", m.RingKey, ed25519.PublicKeySize)
+	}
+	return nil
 }
 
 // Registered takes a worker in. The worker sends a heartbeat every Interval; each side gives the other up when it has

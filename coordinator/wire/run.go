@@ -37,6 +37,7 @@ type Plan struct {
 	RestoreStep int           `json:"restore_step"` // the checkpoint to begin from; -1: from the beginning
 	RingPrefix  string        `json:"ring_prefix"`  // of the all-reduce's subjects
 	Deadline    time.Duration `json:"deadline_ns"`  // an all-reduce without progress for so long is an error
+	Mesh        *Mesh         `json:"mesh"`         // nil: the ring's data goes through the broker
 }
 
 func (Plan) kind() string { return "plan" }
@@ -65,7 +66,7 @@ func (m Plan) validate() error {
 		checkRange("lane_count", m.LaneCount, 1, MaxLanes),
 		checkText("digest", m.Digest, 128), checkText("storage", m.Storage, 4096),
 		checkText("ring_prefix", m.RingPrefix, 256),
-		CheckLanes(m.LaneCount, m.Members),
+		CheckLanes(m.LaneCount, m.Members), m.Mesh.validate(len(m.Members)),
 	)
 }
 

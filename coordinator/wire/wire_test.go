@@ -23,6 +23,16 @@ func plan() wire.Plan {
 	}
 }
 
+// meshed is a plan whose workers have servers of their own.
+func meshed() wire.Plan {
+	p := plan()
+	p.Mesh = &wire.Mesh{
+		Peers:     []wire.MeshPeer{{Address: "h0:1", Name: "r0.g3"}, {Address: "[::1]:2", Name: "r1.g3"}, {Address: "h2:1", Name: "r2.g3"}},
+		Authority: []byte{1}, Certificate: []byte{2, 3}, Password: "secret",
+	}
+	return p
+}
+
 func report() wire.Report {
 	return wire.Report{
 		Worker: "w0", Run: "faces", Generation: 3, Step: 7, Total: 10, Epoch: 1, Loss: -0.1, MutualInformation: 1e-300,
@@ -34,6 +44,10 @@ func report() wire.Report {
 func messages() []wire.Message {
 	return []wire.Message{
 		wire.Register{Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2"},
+		wire.Register{
+			Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2",
+			RingAddress: "10.0.0.3:4223", RingKey: strings.Repeat("0f", 32),
+		},
 		wire.Registered{Interval: time.Second, Timeout: 3 * time.Second},
 		wire.Refused{Reason: "no", Retry: true},
 		wire.Heartbeat{
@@ -43,6 +57,7 @@ func messages() []wire.Message {
 		wire.Ack{},
 		wire.Leave{Worker: "w0", Session: "s"},
 		plan(),
+		meshed(),
 		wire.Stop{Generation: 3, Reason: "asked to"},
 		wire.Abort{Generation: 3, Reason: "worker w1 was lost"},
 		wire.Dismiss{Generation: 3},
@@ -73,19 +88,19 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	leave := func(body string) string { return `{"version":1,"kind":"leave","body":` + body + `}` }
+	leave := func(body string) string { return `{"version":2,"kind":"leave","body":` + body + `}` }
 	for _, c := range []struct{ name, data, want string }{
 		{"nothing", ``, "unexpected end"},
 		{"no object", `7`, "cannot unmarshal"},
 		{"no version", `{"kind":"ack","body":{}}`, "another version of the protocol: 0"},
 		{
-			"later version", `{"version":2,"kind":"ack","body":{},"more":1}`,
-			"another version of the protocol: 2; this build speaks 1",
+			"later version", `{"version":3,"kind":"ack","body":{},"more":1}`,
+			"another version of the protocol: 3; this build speaks 2",
 		},
-		{"unknown kind", `{"version":1,"kind":"dance","body":{}}`, "decode dance: unknown kind"},
-		{"unknown envelope field", `{"version":1,"kind":"ack","body":{},"more":1}`, `unknown field "more"`},
+		{"unknown kind", `{"version":2,"kind":"dance","body":{}}`, "decode dance: unknown kind"},
+		{"unknown envelope field", `{"version":2,"kind":"ack","body":{},"more":1}`, `unknown field "more"`},
 		{"unknown field", leave(`{"worker":"w","session":"s","why":1}`), `decode leave: json: unknown field "why"`},
-		{"no body", `{"version":1,"kind":"leave"}`, "decode leave"},
+		{"no body", `{"version":2,"kind":"leave"}`, "decode leave"},
 		{"bytes behind", leave(`{"worker":"w","session":"s"}`) + "{}", "invalid character"},
 		{"empty name", leave(`{"worker":"","session":"s"}`), "worker name \"\" has 0 bytes"},
 		{"wildcard", leave(`{"worker":"w","session":"*"}`), `session name "*" contains '*'`},
@@ -104,6 +119,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestEncodeRefuses(t *testing.T) {
 	change := func(f func(*wire.Plan)) wire.Plan { p := plan(); f(&p); return p }
+	mesh := func(f func(*wire.Mesh)) wire.Plan { p := meshed(); f(p.Mesh); return p }
 	for _, c := range []struct {
 		m    wire.Message
 		want string
@@ -118,6 +134,15 @@ func TestEncodeRefuses(t *testing.T) {
 		{change(func(p *wire.Plan) { p.LaneCount = 2 }), "member w0 carries lane 2 of 2"},
 		{change(func(p *wire.Plan) { p.Members[2].Lanes = []int{1} }), "lane 1 is carried by w1 and by w2"},
 		{change(func(p *wire.Plan) { p.Members[2].ID = "w1" }), "member w1 is there twice"},
+		{change(func(p *wire.Plan) { p.Mesh = &wire.Mesh{} }), "0 addresses of 3 members"},
+		{mesh(func(m *wire.Mesh) { m.Peers[1].Address = "h1" }), `mesh: rank 1: address "h1" is not HOST:PORT`},
+		{mesh(func(m *wire.Mesh) { m.Peers[1].Name = "" }), "mesh: rank 1 has no name"},
+		{mesh(func(m *wire.Mesh) { m.Peers[1].Name = strings.Repeat("n", 300) }), "mesh: name of rank 1 has 300 bytes"},
+		{mesh(func(m *wire.Mesh) { m.Authority = nil }), "mesh: authority is missing"},
+		{mesh(func(m *wire.Mesh) { m.Certificate = make([]byte, 9000) }), "mesh: certificate has 9000 bytes"},
+		{mesh(func(m *wire.Mesh) { m.Password = "" }), "mesh: password is missing"},
+		{wire.Register{Worker: "w", Session: "s", Threads: 1, RingAddress: "h:1"}, `ring_key "" is not an Ed25519 public key`},
+		{wire.Register{Worker: "w", Session: "s", Threads: 1, RingKey: "00"}, `ring_address: address "" is not HOST:PORT`},
 		{wire.Registered{Interval: 2, Timeout: 1}, "interval"},
 		{wire.Refused{}, "reason is empty"},
 		{wire.Heartbeat{Worker: "w", Session: "s", Activity: "asleep"}, "unknown activity"},
@@ -199,8 +224,8 @@ func FuzzDecode(f *testing.F) {
 	for _, m := range messages() {
 		f.Add(encode(f, m))
 	}
-	f.Add([]byte(`{"version":1,"kind":"report","body":{"loss":1e999}}`))
-	f.Add([]byte(`{"version":1,"kind":"plan","body":{"members":[{"id":"a","lanes":[-1]}],"lane_count":99999999}}`))
+	f.Add([]byte(`{"version":2,"kind":"report","body":{"loss":1e999}}`))
+	f.Add([]byte(`{"version":2,"kind":"plan","body":{"members":[{"id":"a","lanes":[-1]}],"lane_count":99999999}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := wire.Decode(data)
 		if err != nil {
@@ -228,6 +253,6 @@ func Example() {
 		fmt.Println(abort.Generation, abort.Reason, err)
 	}
 	// Output:
-	// {"version":1,"kind":"abort","body":{"generation":4,"reason":"worker w2 was lost: its connection closed"}}
+	// {"version":2,"kind":"abort","body":{"generation":4,"reason":"worker w2 was lost: its connection closed"}}
 	// 4 worker w2 was lost: its connection closed <nil>
 }

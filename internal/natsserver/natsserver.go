@@ -34,6 +34,7 @@ func Start(o *server.Options, log *slog.Logger) (*server.Server, error) {
 		Stop(s)
 		return nil, fmt.Errorf("it takes no connections after %s", startTimeout)
 	}
+	l.started.Store(true)
 	return s, nil
 }
 
@@ -47,6 +48,8 @@ func Stop(s *server.Server) {
 type serverLog struct {
 	to    *slog.Logger // nil: nobody
 	fatal atomic.Pointer[string]
+
+	started atomic.Bool // before, warnings are about the options, which are this program's own
 }
 
 var _ server.Logger = (*serverLog)(nil)
@@ -61,10 +64,15 @@ func (l *serverLog) warn(format string, args []any) {
 }
 
 func (l *serverLog) Errorf(format string, args ...any) { l.warn(format, args) }
-func (l *serverLog) Warnf(format string, args ...any)  { l.warn(format, args) }
-func (l *serverLog) Noticef(string, ...any)            {}
-func (l *serverLog) Debugf(string, ...any)             {}
-func (l *serverLog) Tracef(string, ...any)             {}
+func (l *serverLog) Warnf(format string, args ...any) {
+	if l.started.Load() {
+		l.warn(format, args)
+	}
+}
+
+func (l *serverLog) Noticef(string, ...any) {}
+func (l *serverLog) Debugf(string, ...any)  {}
+func (l *serverLog) Tracef(string, ...any)  {}
 
 func (l *serverLog) Fatalf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)

@@ -59,6 +59,21 @@ func TestSameWeightsForAnyCluster(t *testing.T) {
 	}
 }
 
+// TestMesh: the weights do not depend on the way of the sums either.
+func TestMesh(t *testing.T) {
+	args := short(t, 4, "--workers", "3")
+	want := testcluster.Run(t, demo, args...)
+	got := testcluster.Run(t, demo, short(t, 4, "--workers", "3", "--data-plane", "mesh")...)
+	if got.WeightsSHA256 != want.WeightsSHA256 || got.Steps != 4 {
+		t.Errorf("over a mesh: %d steps, weights %.16s, want %.16s", got.Steps, got.WeightsSHA256, want.WeightsSHA256)
+	}
+	log, err := os.ReadFile(filepath.Join(got.Folder, "logs", "worker-1.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, string(log), `data_plane=mesh`)
+}
+
 // pooled is a loss of several terms over two heads: mutual information of standardised pooled features in permuted groups
 // through a projection, beside L2, KL and labels, with a ramp, an average of the weights and nested views.
 var pooled = []string{
@@ -261,6 +276,7 @@ func TestWrongUse(t *testing.T) {
 		"lanes":             {[]string{"--set", "lanes=7"}, 2, `batch.*7|lanes.*7`},
 		"workers":           {[]string{"--workers", "0"}, 2, `workers`},
 		"nothing to resume": {[]string{"--resume"}, 2, `no run to resume`},
+		"data plane":        {[]string{"--data-plane", "mash"}, 2, `--data-plane.*"mash".*broker or mesh`},
 		"unknown flag":      {[]string{"--wrokers", "2"}, 2, `wrokers`},
 		"missing data":      {[]string{"--set", "dataset.train=/nowhere"}, 1, `dataset.train`},
 	} {

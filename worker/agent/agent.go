@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"pupil/allreduce/meshlink"
 	"pupil/coordinator/wire"
 )
 
@@ -39,8 +40,12 @@ type Config struct {
 	Threads        int           // that the trainer uses, at least 1
 	Version        string        // of this build; the coordinator takes its own only
 	Kernel         string        // name of the kernels that compute
+	RingListen     string        // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
+	RingAdvertise  string        // host:port that they reach it by; "": where it listens
 	JoinTimeout    time.Duration // so long the worker tries to register; default 30s
 	Logger         *slog.Logger  // nil: no logs
+
+	server *meshlink.Server // at RingListen, while Run runs
 }
 
 // Validate lists all that is wrong.
@@ -51,6 +56,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s is missing", x.name))
 		}
 	}
+	errs = append(errs, c.checkRing())
 	if c.Threads < 1 {
 		errs = append(errs, fmt.Errorf("threads is %d; it must be at least 1", c.Threads))
 	}
@@ -84,6 +90,11 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
+	closeServer, err := c.listen()
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	defer closeServer()
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
 	a := &agent{
@@ -176,6 +187,7 @@ func (a *agent) register(ctx context.Context) error {
 		Worker: a.config.ID, Session: a.session, Host: host, PID: os.Getpid(),
 		Threads: a.config.Threads, Build: a.config.Version, Kernel: a.config.Kernel,
 	}
+	m.RingAddress, m.RingKey = a.ringServer()
 	r, err := request[wire.Registered](ctx, a.nc, wire.RegisterSubject, m, time.Second/2)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type coordinator struct {
 	nc     *nats.Conn
 	heard  chan *nats.Msg
 	push   string // the worker's subject
+	ring   string // where the worker listens for ring data
 }
 
 func newCoordinator(t *testing.T) *coordinator {
@@ -125,7 +126,7 @@ func (c *coordinator) registered(t agent.Trainer) <-chan error {
 func (c *coordinator) run(ctx context.Context, t agent.Trainer) <-chan error {
 	ended := make(chan error, 1)
 	config := agent.Config{
-		URL: c.server.ClientURL(), ID: "w.0", Threads: 2, Version: "v", Kernel: "generic",
+		URL: c.server.ClientURL(), ID: "w.0", Threads: 2, Version: "v", Kernel: "generic", RingListen: c.ring,
 		Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)),
 	}
 	done := make(chan struct{})

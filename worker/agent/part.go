@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"pupil/allreduce"
-	"pupil/allreduce/natslink"
 	"pupil/coordinator/wire"
 	"pupil/loss"
 )
@@ -73,7 +72,8 @@ func (p *part) train(t Trainer) (Outcome, error) {
 	}
 	m := p.plan
 	lanes := m.Members[m.Rank].Lanes
-	p.agent.logger.Info("training", "job", m.Run, "generation", m.Generation, "rank", m.Rank, "lanes", lanes)
+	p.agent.logger.Info("training", "job", m.Run, "generation", m.Generation, "rank", m.Rank, "lanes", lanes,
+		"data_plane", dataPlane(m))
 	return t.Train(p.ctx, Assignment{Plan: m, Lanes: lanes, Size: len(m.Members)}, p)
 }
 
@@ -87,13 +87,10 @@ func (p *part) openRing() error {
 	var link allreduce.Link
 	closeLink := func() error { return nil }
 	if c.Size > 1 {
-		l, err := natslink.New(p.ctx, p.agent.nc, natslink.Config{
-			Prefix: p.plan.RingPrefix, Generation: c.Generation, Rank: c.Rank, Size: c.Size,
-		})
-		if err != nil {
+		var err error
+		if link, closeLink, err = p.agent.link(p.ctx, p.plan); err != nil {
 			return err
 		}
-		link, closeLink = l, l.Close
 	}
 	ring, err := allreduce.New(link, c)
 	if err != nil {

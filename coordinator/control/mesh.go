@@ -1,0 +1,70 @@
+package control
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"pupil/coordinator/authority"
+	"pupil/coordinator/cluster"
+	"pupil/coordinator/wire"
+)
+
+// meshes holds what was issued for the newest generation, by rank. Nobody else has it: a coordinator that takes over issues
+// anew, and should some workers of a generation have heard the one and some the other, they do not connect, and the
+// generation ends.
+type meshes struct {
+	generation uint64
+	ranks      []*wire.Mesh
+}
+
+// plan is the message for a member of a run's plan. Without an error it can be sent.
+func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
+	rank := r.Plan.Rank(worker)
+	p := plan(r, rank, s.config.RingDeadline)
+	if s.config.DataPlane != wire.MeshPlane || len(p.Members) == 1 {
+		return p, nil
+	}
+	if s.meshes.generation != p.Generation {
+		ranks, err := s.issue(r.Plan)
+		if err != nil {
+			return p, err
+		}
+		s.meshes = meshes{p.Generation, ranks}
+	}
+	p.Mesh = s.meshes.ranks[rank]
+	return p, nil
+}
+
+// issue makes the credentials of a generation.
+func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
+	a, err := authority.New(p.Generation, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	peers := make([]wire.MeshPeer, len(p.Members))
+	ranks := make([]*wire.Mesh, len(p.Members))
+	for rank, m := range p.Members {
+		w := s.state.Worker(m.Worker)
+		if w == nil || w.RingAddress == "" {
+			return nil, fmt.Errorf("worker %s has no server for the ring's data", m.Worker)
+		}
+		key, err := hex.DecodeString(w.RingKey)
+		if err != nil {
+			return nil, fmt.Errorf("key of worker %s: %w", m.Worker, err)
+		}
+		certificate, err := a.Issue(rank, key)
+		if err != nil {
+			return nil, fmt.Errorf("worker %s: %w", m.Worker, err)
+		}
+		peers[rank] = wire.MeshPeer{Address: w.RingAddress, Name: a.Name(rank)}
+		ranks[rank] = &wire.Mesh{Peers: peers, Authority: a.Certificate(), Certificate: certificate, Password: a.Password()}
+	}
+	return ranks, nil
+}
+
+// giveUp ends a worker that cannot be given a plan.
+func (s *Service) giveUp(worker string, l *lease, err error) {
+	s.logger.Error("a plan that cannot be given", "worker", worker, "err", err)
+	_ = s.lose(worker, l.session, err.Error()) // refused only if it has gone already
+}

@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"pupil/internal/hostport"
+)
+
+// DataPlane says which way the ring's data goes.
+type DataPlane string
+
+// The data planes.
+const (
+	BrokerPlane DataPlane = "broker" // through the coordinator's NATS server
+	MeshPlane   DataPlane = "mesh"   // straight to a NATS server in each worker
+)
+
+// Validate says whether there is such a data plane.
+func (d DataPlane) Validate() error {
+	if d != BrokerPlane && d != MeshPlane {
+		return fmt.Errorf("data plane is %.20q; it must be %s or %s", string(d), BrokerPlane, MeshPlane)
+	}
+	return nil
+}
+
+// Mesh is what a worker needs to speak to the servers of the others. All of it is of one generation.
+type Mesh struct {
+	Peers       []MeshPeer `json:"peers"`       // by rank
+	Authority   []byte     `json:"authority"`   // certificate of who has issued the others, DER
+	Certificate []byte     `json:"certificate"` // of the worker, for its name and the key that it has registered; DER
+	Password    string     `json:"password"`    // which a worker asks of the others
+}
+
+// MeshPeer is the server of a rank.
+type MeshPeer struct {
+	Address string `json:"address"` // host:port
+	Name    string `json:"name"`    // in its certificate
+}
+
+// maxCertificate is the largest certificate, in bytes.
+const maxCertificate = 8 << 10
+
+// validate checks a mesh of so many members; nil is right.
+func (m *Mesh) validate(members int) error {
+	if m == nil {
+		return nil
+	}
+	if n := len(m.Peers); n != members {
+		return fmt.Errorf("mesh: %d addresses of %d members", n, members)
+	}
+	var errs []error
+	for rank, p := range m.Peers {
+		if err := hostport.Check(p.Address); err != nil {
+			errs = append(errs, fmt.Errorf("rank %d: %w", rank, err))
+		}
+		if p.Name == "" {
+			errs = append(errs, fmt.Errorf("rank %d has no name", rank))
+		}
+		errs = append(errs, checkText(fmt.Sprintf("name of rank %d", rank), p.Name, 253))
+	}
+	for _, x := range []struct {
+		what   string
+		length int
+		most   int
+	}{
+		{"authority", len(m.Authority), maxCertificate},
+		{"certificate", len(m.Certificate), maxCertificate},
+		{"password", len(m.Password), 128},
+	} {
+		if x.length == 0 {
+			errs = append(errs, fmt.Errorf("%s is missing", x.what))
+		} else if x.length > x.most {
+			errs = append(errs, fmt.Errorf("%s has %d bytes; at most %d can be sent", x.what, x.length, x.most))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	return nil
+}
