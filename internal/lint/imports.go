@@ -126,7 +126,8 @@ var dependencies = []struct {
 	{"golang.org/x/image", []string{"augment/..."}},
 	{"golang.org/x/term", []string{"coordinator/...", "worker"}},
 	{"golang.org/x/tools", []string{"internal/lint"}},
-	{"gonum.org", []string{"loss", "worker/student"}},
+	{"gonum.org/v1/plot", []string{"worker/student/report"}},
+	{"gonum.org/v1/gonum", []string{"loss", "worker/student"}},
 	{"gorgonia.org", []string{"worker/nn"}},
 	{"github.com/chewxy", []string{"worker/nn"}},
 }

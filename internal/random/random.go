@@ -20,6 +20,7 @@ const (
 	PurposeAugment                    // views: seed, epoch, sample, view, operation
 	PurposeTest                       // tests
 	PurposeChannels                   // the order of a head's channels: seed, head
+	PurposeClusters                   // first centres of k-means: seed, start
 )
 
 // Stream is a sequence of pseudo-random numbers. It is not safe for concurrent use; make one where it is needed, that

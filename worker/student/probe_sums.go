@@ -254,30 +254,37 @@ func (o *objective) block(sum *point, intercepts []float64, first, count int, s 
 	}
 }
 
-// accuracy counts the images whose largest logit is their label.
-func (p *LinearProbe) accuracy(test Features, threads int) float64 {
+// Visit calls visit for each image with the scores of the probe's classes, from several goroutines.
+func (p *LinearProbe) Visit(test Features, threads int, visit func(image int, scores []float64)) {
 	rounded := make([]float32, len(p.Weights))
 	for i, w := range p.Weights {
 		rounded[i] = float32(w)
 	}
 	features, classes := p.scale.apply(test), len(p.Classes)
-	var right [stripes]int
-	inStripes(len(test.Labels), threads, classes, test.Width, func(stripe, first, last int, s *scratch) {
+	inStripes(len(test.Labels), threads, classes, test.Width, func(_, first, last int, s *scratch) {
 		s.blocks(features, test.Width, rounded, first, last, func(first, count int) {
 			for i := range count {
 				for c, v := range s.logits[i*classes:][:classes] {
 					s.odds[c] = float64(v) + p.Intercepts[c]
 				}
-				best := slices.Index(s.odds, slices.Max(s.odds))
-				if best >= 0 && p.Classes[best] == test.Labels[first+i] {
-					right[stripe]++
-				}
+				visit(first+i, s.odds)
 			}
 		})
 	})
+}
+
+// accuracy is the share of images whose highest score is their label's.
+func (p *LinearProbe) accuracy(test Features, threads int) float64 {
+	hit := make([]bool, len(test.Labels))
+	p.Visit(test, threads, func(i int, scores []float64) {
+		best := slices.Index(scores, slices.Max(scores))
+		hit[i] = best >= 0 && p.Classes[best] == test.Labels[i]
+	})
 	hits := 0
-	for _, r := range right {
-		hits += r
+	for _, h := range hit {
+		if h {
+			hits++
+		}
 	}
 	return float64(hits) / float64(len(test.Labels))
 }

@@ -86,10 +86,19 @@ func (s *Set) add(p part) {
 		}
 		labels[i] = label
 	}
-	inner := p.all
-	p.all = func(ctx context.Context) iter.Seq2[Item, error] {
+	p.all = relabelled(p.all, labels)
+	if s.parts = append(s.parts, p); p.count < 0 || s.Count < 0 {
+		s.Count = -1
+	} else {
+		s.Count += p.count
+	}
+}
+
+// relabelled are images whose label l is labels[l].
+func relabelled(all func(context.Context) iter.Seq2[Item, error], labels []int) func(context.Context) iter.Seq2[Item, error] {
+	return func(ctx context.Context) iter.Seq2[Item, error] {
 		return func(yield func(Item, error) bool) {
-			for item, err := range inner(ctx) {
+			for item, err := range all(ctx) {
 				if item.Label >= 0 && item.Label < len(labels) {
 					item.Label = labels[item.Label]
 				}
@@ -99,11 +108,19 @@ func (s *Set) add(p part) {
 			}
 		}
 	}
-	if s.parts = append(s.parts, p); p.count < 0 || s.Count < 0 {
-		s.Count = -1
-	} else {
-		s.Count += p.count
+}
+
+// As is the set with labels that are indices of other classes, by name; -1 for a class that is not among them.
+func (s *Set) As(classes []string) *Set {
+	labels := make([]int, len(s.Classes))
+	for i, c := range s.Classes {
+		labels[i] = slices.Index(classes, c)
 	}
+	other := &Set{Classes: classes, Count: s.Count, parts: slices.Clone(s.parts)}
+	for i := range other.parts {
+		other.parts[i].all = relabelled(other.parts[i].all, labels)
+	}
+	return other
 }
 
 // All gives the images in order. An error is the last that it gives. A set with standard input can be read once.

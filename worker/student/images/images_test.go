@@ -102,6 +102,18 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+func TestAs(t *testing.T) {
+	s := images.FromItems([]string{"a", "b", "c"}, images.Of("1", 0, []byte("1")), images.Of("2", 2, []byte("2")), images.Of("3", 1, []byte("3")),
+		images.Of("4", -1, []byte("4")))
+	other := s.As([]string{"c", "a"})
+	if got := read(t, other); !slices.Equal(got, []string{"a: 1", "c: 2", "3", "4"}) || other.Count != 4 {
+		t.Errorf("got %q", got)
+	}
+	if got := read(t, s); !slices.Equal(got, []string{"a: 1", "c: 2", "b: 3", "4"}) {
+		t.Errorf("the set itself is now %q", got)
+	}
+}
+
 func TestDataset(t *testing.T) {
 	const folder = "../../../deploy/examples/fashion-mnist/test"
 	s := open(t, nil, folder)
