@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"pupil/coordinator/authority"
 )
 
 // peerScript is PyTorch's side, which describes the commands that it takes.
@@ -132,8 +134,36 @@ func (b *bench) open(ctx context.Context, w world, way string, ranks int) (*grou
 			b.torch = a.Torch
 		}
 	}
-	_, err = g.ask(at("open"))
+	open := at("open")
+	if way == wayMesh {
+		if open, err = certify(open, answers); err != nil {
+			return g, err
+		}
+	}
+	_, err = g.ask(open)
 	return g, err
+}
+
+// certify adds to each rank's order what the coordinator issues in a mesh.
+func certify(of func(rank int) order, answers []answer) (func(rank int) order, error) {
+	issuer, err := authority.New(1, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	var issued [][]byte
+	for rank, a := range answers {
+		c, err := issuer.Issue(rank, a.Key)
+		if err != nil {
+			return nil, err
+		}
+		names, issued = append(names, issuer.Name(rank)), append(issued, c)
+	}
+	return func(rank int) order {
+		o := of(rank)
+		o.Names, o.Issuer, o.Issued, o.Password = names, issuer.Certificate(), issued[rank], issuer.Password()
+		return o
+	}, nil
 }
 
 // alternate lets the ways of some cases of one size, and gloo, take turns in being first.

@@ -55,7 +55,10 @@ type order struct {
 	Broker   string   `json:"broker,omitempty"`
 	User     string   `json:"user,omitempty"`
 	Password string   `json:"password,omitempty"`
-	Folder   string   `json:"folder,omitempty"` // that all ranks share
+	Names    []string `json:"names,omitempty"`       // by rank, in the certificates
+	Issuer   []byte   `json:"issuer,omitempty"`      // its certificate
+	Issued   []byte   `json:"certificate,omitempty"` // the rank's
+	Folder   string   `json:"folder,omitempty"`      // that all ranks share
 	Format   string   `json:"format,omitempty"`
 	Elements int      `json:"elements,omitempty"`
 	Times    int      `json:"times,omitempty"`
@@ -68,6 +71,7 @@ type answer struct {
 	Address  string    `json:"address,omitempty"`
 	User     string    `json:"user,omitempty"`
 	Password string    `json:"password,omitempty"`
+	Key      []byte    `json:"key,omitempty"`
 	Wall     float64   `json:"wall,omitempty"` // seconds
 	CPU      float64   `json:"cpu,omitempty"`
 	Each     []float64 `json:"each,omitempty"` // seconds, by sum

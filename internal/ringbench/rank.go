@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"pupil/allreduce/meshlink"
 	"pupil/coordinator/control"
 	"pupil/internal/config"
 )
@@ -40,6 +42,7 @@ type rank struct {
 	listener     *tcpRing // that waits to be opened
 	summer       summer
 	broker       *control.Broker
+	server       *meshlink.Server
 	vectors      map[string]any // by format and length
 }
 
@@ -73,6 +76,9 @@ func (r *rank) close() error {
 	if r.summer != nil {
 		err = r.summer.Close()
 	}
+	if r.server != nil {
+		err = errors.Join(err, r.server.Close())
+	}
 	if r.broker != nil {
 		r.broker.Close()
 	}
@@ -94,13 +100,17 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 			if r.listener, err = listenTCP(o.Host); err == nil {
 				a.Address = r.listener.address()
 			}
+		} else if o.Way == wayMesh {
+			if r.server, err = meshlink.Listen(meshlink.ServerConfig{Listen: net.JoinHostPort(o.Host, "0")}); err == nil {
+				a.Address, a.Key = r.server.Addr(), r.server.PublicKey()
+			}
 		}
 	case "open":
 		r.number, r.size = o.Rank, o.Size
 		if plain(o.Way) {
 			r.summer, err = r.listener, r.listener.open(ctx, o)
 		} else {
-			r.summer, err = openRing(ctx, o)
+			r.summer, err = openRing(ctx, o, r.server)
 		}
 	case "check":
 		err = r.check(ctx, o)

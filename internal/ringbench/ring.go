@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"pupil/allreduce"
+	"pupil/allreduce/meshlink"
 	"pupil/allreduce/natslink"
 	"pupil/coordinator/wire"
 )
@@ -26,27 +27,16 @@ type ring struct {
 // deadline is far above what any sum takes.
 const deadline = time.Minute
 
-func openRing(ctx context.Context, o order) (summer, error) {
-	if o.Way != wayBroker {
-		return nil, fmt.Errorf("there is no way %q", o.Way)
-	}
-	nc, err := nats.Connect(o.Broker, nats.UserInfo(o.User, o.Password), nats.CustomInboxPrefix(wire.InboxPrefix),
-		nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		return nil, fmt.Errorf("connect to the broker: %w", err)
-	}
+// openRing opens a rank's end. server is its own, in a mesh.
+func openRing(ctx context.Context, o order, server *meshlink.Server) (summer, error) {
 	c := allreduce.Config{Job: "bench", Generation: 1, Rank: o.Rank, Size: o.Size, Deadline: deadline}
-	link, err := natslink.New(ctx, nc, natslink.Config{
-		Prefix: wire.RingPrefix(c.Job), Generation: c.Generation, Rank: c.Rank, Size: c.Size,
-	})
-	if err != nil {
-		nc.Close()
-		return nil, err
+	connect := connectBroker
+	if o.Way == wayMesh {
+		connect = connectMesh
 	}
-	closeLink := func() error {
-		err := link.Close()
-		nc.Close()
-		return err
+	link, closeLink, err := connect(ctx, o, c, server)
+	if err != nil {
+		return nil, err
 	}
 	r, err := allreduce.New(link, c)
 	if err != nil {
@@ -57,6 +47,44 @@ func openRing(ctx context.Context, o order) (summer, error) {
 	s.stop = stop
 	s.ended.Go(func() { _ = r.Run(running) }) // a failure shows in the calls
 	return s, nil
+}
+
+func connectBroker(ctx context.Context, o order, c allreduce.Config, _ *meshlink.Server) (allreduce.Link, func() error, error) {
+	if o.Way != wayBroker {
+		return nil, nil, fmt.Errorf("there is no way %q", o.Way)
+	}
+	nc, err := nats.Connect(o.Broker, nats.UserInfo(o.User, o.Password), nats.CustomInboxPrefix(wire.InboxPrefix),
+		nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	link, err := natslink.New(ctx, nc, natslink.Config{
+		Prefix: wire.RingPrefix(c.Job), Generation: c.Generation, Rank: c.Rank, Size: c.Size,
+	})
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return link, func() error {
+		err := link.Close()
+		nc.Close()
+		return err
+	}, nil
+}
+
+func connectMesh(ctx context.Context, o order, c allreduce.Config, server *meshlink.Server) (allreduce.Link, func() error, error) {
+	m := meshlink.Config{
+		Prefix: wire.RingPrefix(c.Job), Generation: c.Generation, Rank: c.Rank,
+		Authority: o.Issuer, Certificate: o.Issued, Password: o.Password,
+	}
+	for rank, address := range o.Peers {
+		m.Peers = append(m.Peers, meshlink.Peer{Address: address, Name: o.Names[rank]})
+	}
+	link, err := meshlink.New(ctx, server, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	return link, link.Close, nil
 }
 
 func (s *ring) sum(ctx context.Context, v any) (err error) {

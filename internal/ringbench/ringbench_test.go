@@ -58,6 +58,7 @@ func TestMeasure(t *testing.T) {
 	small := []benchmark{
 		{loopback, 2, 1, int32s, wayBroker},
 		{loopback, 2, 1, int16s, wayBroker},
+		{loopback, 2, 1, int16s, wayMesh},
 		{loopback, 2, 1, int32s, wayTCP},
 		{loopback, 2, 0, int32s, wayBroker},
 	}
@@ -82,7 +83,10 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%s: bandwidth %v, CPU %v", r.Name, r.Bus, r.CPU)
 		}
 	}
-	want := []string{"ring.loopback.n2.1mb.int32", "ring.loopback.n2.1mb.int16", "ring.loopback.n2.1mb.tcp", "ring.latency.256b.n2"}
+	want := []string{
+		"ring.loopback.n2.1mb.int32", "ring.loopback.n2.1mb.int16", "ring.loopback.n2.1mb.int16.mesh",
+		"ring.loopback.n2.1mb.tcp", "ring.latency.256b.n2",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("results %q, want %q", names, want)
 	}
@@ -127,7 +131,7 @@ func TestCases(t *testing.T) {
 	}
 	for _, name := range []string{
 		"ring.loopback.n4.14mb.int32", "ring.loopback.n4.14mb.int16", "ring.1gbit.n4.14mb.int32", "ring.1gbit.n4.14mb.int16",
-		"ring.loopback.n8.45mb.tcp", "ring.latency.256b.n4",
+		"ring.loopback.n8.45mb.tcp", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh", "ring.latency.256b.n4",
 	} {
 		if !seen[name] {
 			t.Errorf("there is no case %s", name)
@@ -195,7 +199,7 @@ func TestCheckFindsWrongSums(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	r := newResult(benchmark{gigabit, 4, 14, int32s, wayBroker})
+	r := newResult(benchmark{gigabit, 4, 14, int32s, wayMesh})
 	for _, x := range []float64{0.2, 0.1, 0.4} {
 		r.Pairs = append(r.Pairs, pairOf{cost{Wall: x, CPU: 0.7}, cost{Wall: 0.2, CPU: 0.14}})
 	}
