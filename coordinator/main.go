@@ -19,7 +19,7 @@ func main() {
 			"has reached. Each flag can also be given as an environment variable (PUPIL_WORKERS for --workers) or in a\n" +
 			"YAML file named by --config or PUPIL_CONFIG.",
 	}
-	root.AddCommand(runCommand(), validateCommand(), viewsCommand(), dataCommand())
+	root.AddCommand(runCommand(), validateCommand(), viewsCommand(), dataCommand(), checkpointsCommand())
 	root.AddCommand(serveCommand(), brokerCommand(), submitCommand(), listCommand(), statusCommand(), watchCommand(),
 		cancelCommand(), eventsCommand(), membersCommand())
 	os.Exit(config.Execute(context.Background(), root, nil))

@@ -2,8 +2,11 @@ package testcluster_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +84,7 @@ func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
 	if got.WeightsSHA256 != want.WeightsSHA256 {
 		t.Errorf("on the store: weights %.16s, in a folder %.16s", got.WeightsSHA256, want.WeightsSHA256)
 	}
+	commands(t, place, steps)
 	run, err := location.Open(t.Context(), place)
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +112,66 @@ func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
 	for name, data := range texts {
 		if bytes.Contains(data, []byte(teststore.SecretKey)) || bytes.Contains(data, []byte(teststore.AccessKey)) {
 			t.Errorf("%s shows a key", name)
+		}
+	}
+}
+
+// commands tries what a user does with a run and a dataset on a store.
+func commands(t *testing.T, place string, steps int) {
+	t.Helper()
+	data, raw, here := place+"-data", place+"-raw", t.TempDir()
+	// The run's URL has parameters: those of the others are put in front of them.
+	if run, parameters, ok := strings.Cut(place, "?"); ok {
+		data, raw = run+"-data?"+parameters, run+"-raw?"+parameters
+	}
+	bucket, err := location.Open(t.Context(), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		image := fmt.Appendf(nil, "P5 3 2 255 %06d", i)
+		if err := storage.WriteAll(t.Context(), bucket, fmt.Sprintf("%c/%d.pgm", 'a'+i%2, i), image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := storage.WriteAll(t.Context(), bucket, "a/broken.png", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{0, "finished", []string{"checkpoints", "list", place}},
+		{0, `"step": ` + strconv.Itoa(steps), []string{"checkpoints", "list", place, "--json"}},
+		{0, "is whole", []string{"checkpoints", "verify", place}},
+		{1, "not whole", []string{"checkpoints", "verify", place, "1"}},
+		{0, "would delete checkpoint of step", []string{"checkpoints", "prune", place, "--keep", "1", "--dry-run"}},
+		{0, "deleted checkpoint of step", []string{"checkpoints", "prune", place, "--keep", "1"}},
+		{0, "nothing to delete", []string{"checkpoints", "prune", place, "--keep", "1"}},
+		{0, "is in file:", []string{"checkpoints", "export", place, "latest", here}},
+		{2, "is no step", []string{"checkpoints", "export", place, "newest", here}},
+		{1, "--keep-going", []string{"data", "import", raw, data}},
+		{0, "1 images were left out", []string{"data", "import", raw, data, "--keep-going", "--shard-size", "2", "--refused", here + "/refused.jsonl"}},
+		{1, "holds a packed dataset already", []string{"data", "import", raw, data, "--keep-going"}},
+		{0, "5 of 5", []string{"data", "verify", data}},
+		{0, `"longer side up to 4": 5|up to 4 `, []string{"data", "inspect", data, "--sheet", here + "/sheet.png"}},
+		{2, "PUPIL_S3_ACCESS_KEY", []string{"run", demo, "--storage", "s3://key:hunter2@bucket/x"}},
+	} {
+		cmd := exec.CommandContext(t.Context(), testcluster.Build(t).Coordinator, c.args...)
+		cmd.Dir = testcluster.Root()
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code {
+			t.Errorf("%v: exit code %d, want %d", c.args, code, c.code)
+		}
+		expect(t, string(out), c.want)
+		if bytes.Contains(out, []byte("hunter2")) || bytes.Contains(out, []byte(teststore.SecretKey)) {
+			t.Errorf("%v shows a key: %s", c.args, out)
+		}
+	}
+	for _, name := range []string{"student.safetensors", "manifest.json", "refused.jsonl", "sheet.png"} {
+		if info, err := os.Stat(filepath.Join(here, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

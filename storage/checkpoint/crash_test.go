@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pupil/storage"
 	"pupil/storage/checkpoint"
@@ -133,6 +135,9 @@ func TestRetain(t *testing.T) {
 			save(t, b, step, float32(step))
 		}
 		damage(t, b, "checkpoints/00000005/params.safetensors", func(data []byte) []byte { return data[1:] })
+		if err := storage.WriteAll(t.Context(), b, "checkpoints/00000006/loser-0.safetensors", nil); err != nil {
+			t.Fatal(err)
+		}
 		for _, step := range []int{3, 7} { // unfinished saves before and after the newest
 			if err := storage.WriteAll(t.Context(), b, fmt.Sprintf("checkpoints/%08d/x.safetensors", step), nil); err != nil {
 				t.Fatal(err)
@@ -141,15 +146,29 @@ func TestRetain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := checkpoint.Retain(t.Context(), b, 2); err != nil {
-			t.Fatal(err)
+		before := keys(t, b)
+		if plan, err := checkpoint.Prune(t.Context(), b, checkpoint.Retention{Last: 2}, time.Now(), true); err != nil || len(plan) == 0 ||
+			!slices.Equal(keys(t, b), before) {
+			t.Errorf("a dry run: %v, %v; it left %q", plan, err, keys(t, b))
 		}
-		got := map[string]int{}
-		for _, key := range keys(t, b) {
-			got[key[:8]]++
-		}
-		if len(got) != 4 || got["00000004"] != 4 || got["00000005"] != 4 || got["00000006"] != 4 || got["00000007"] != 1 {
-			t.Errorf("files left by step: %v; want 4 and 6, the damaged 5, and what may be under way of 7", got)
+		for _, tt := range []struct {
+			after time.Duration
+			want  map[string]int
+		}{
+			{0, map[string]int{"00000003": 4, "00000004": 4, "00000005": 4, "00000006": 5, "00000007": 1}}, // of 3, 6 and 7 some may be under way
+			{2 * time.Hour, map[string]int{"00000004": 4, "00000005": 4, "00000006": 4}},
+		} {
+			retention := checkpoint.Retention{Last: 2, Grace: time.Hour}
+			if _, err := checkpoint.Prune(t.Context(), b, retention, time.Now().Add(tt.after), false); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]int{}
+			for _, key := range keys(t, b) {
+				got[key[:8]]++
+			}
+			if !maps.Equal(got, tt.want) {
+				t.Errorf("files left by step after %s: %v; want %v", tt.after, got, tt.want)
+			}
 		}
 		check(t, b, 4, 4)
 		check(t, b, 6, 6)
@@ -206,7 +225,8 @@ func TestCrashInRetain(t *testing.T) {
 					t.Errorf("step %d: %v", step, err)
 				}
 			}
-			if err := checkpoint.Retain(t.Context(), b, 2); err != nil {
+			later := time.Now().Add(2 * time.Hour)
+			if _, err := checkpoint.Prune(t.Context(), b, checkpoint.Retention{Last: 2, Grace: time.Hour}, later, false); err != nil {
 				t.Fatal(err)
 			}
 			if got := keys(t, b); len(got) != 8 {
@@ -244,7 +264,11 @@ func Example() {
 			fmt.Println(err)
 		}
 	}
-	if err := b.Delete(ctx, "checkpoints/00000200/params.safetensors"); err != nil { // an accident
+	objects, err := b.List(ctx, "checkpoints/00000200/params-")
+	if err != nil {
+		fmt.Println(err)
+	}
+	if err := b.Delete(ctx, objects[0].Key); err != nil { // an accident
 		fmt.Println(err)
 	}
 	m, passed, err := checkpoint.Latest(ctx, b)
@@ -252,5 +276,5 @@ func Example() {
 	fmt.Println(passed[0].Reason)
 	// Output:
 	// 100 <nil>
-	// checkpoint is damaged: get mem:/checkpoints/00000200/params.safetensors: object not found
+	// checkpoint is damaged: get mem:/checkpoints/00000200/params-a06ccadd01057a4c.safetensors: object not found
 }

@@ -1,14 +1,14 @@
 package checkpoint
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"pupil/storage"
 	"pupil/storage/safetensors"
@@ -71,6 +71,9 @@ func newestReason(steps []saved, passed []Fallback) string {
 	return ""
 }
 
+// parallel is how many parts are read or written at the same time.
+const parallel = 4
+
 // Load returns a checkpoint, with every part verified. A step without a finished checkpoint gives storage.ErrNotFound,
 // content that is not what was saved ErrDamaged.
 func Load(ctx context.Context, b storage.Bucket, step int) (*Manifest, map[string]*safetensors.File, error) {
@@ -78,17 +81,56 @@ func Load(ctx context.Context, b storage.Bucket, step int) (*Manifest, map[strin
 	if err != nil {
 		return nil, nil, fmt.Errorf("load checkpoint of step %d: %w", step, err)
 	}
-	parts := make(map[string]*safetensors.File, len(m.Parts))
-	for _, p := range m.Parts {
-		if parts[p.Name], err = loadPart(ctx, b, step, p); err != nil {
-			return nil, nil, fmt.Errorf("load checkpoint of step %d: %w", step, err)
-		}
+	files := make([]*safetensors.File, len(m.Parts))
+	err = m.each(ctx, func(ctx context.Context, i int) (err error) {
+		files[i], err = m.loadPart(ctx, b, m.Parts[i])
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("load checkpoint of step %d: %w", step, err)
+	}
+	parts := make(map[string]*safetensors.File, len(files))
+	for i, p := range m.Parts {
+		parts[p.Name] = files[i]
 	}
 	return m, parts, nil
 }
 
-func loadPart(ctx context.Context, b storage.Bucket, step int, p Part) (*safetensors.File, error) {
-	key := partKey(step, p.Name)
+// each calls do for every part, some at the same time, and returns the error of the first part in order that has one.
+func (m *Manifest) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
+	errs := make([]error, len(m.Parts))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range m.Parts {
+		g.Go(func() error {
+			errs[i] = do(ctx, i)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) loadPart(ctx context.Context, b storage.Bucket, p Part) (*safetensors.File, error) {
+	data, err := m.readPart(ctx, b, p)
+	if err != nil {
+		return nil, err
+	}
+	f, err := safetensors.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s/%s: %w", ErrDamaged, b.URL(), m.partKey(p), err)
+	}
+	return f, nil
+}
+
+// readPart returns the bytes of a part that has its size and hash.
+func (m *Manifest) readPart(ctx context.Context, b storage.Bucket, p Part) ([]byte, error) {
+	key := m.partKey(p)
 	data, err := storage.ReadSized(ctx, b, key, p.Size)
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrSize) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -99,29 +141,28 @@ func loadPart(ctx context.Context, b storage.Bucket, step int, p Part) (*safeten
 	if digest(data) != p.SHA256 {
 		return nil, wrongHash(b, key, digest(data), p)
 	}
-	f, err := safetensors.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s/%s: %w", ErrDamaged, b.URL(), key, err)
-	}
-	return f, nil
+	return data, nil
 }
 
-// verify reads a whole checkpoint without keeping it.
+// Verify reads a whole checkpoint without keeping it, and returns its manifest. Errors are those of Load.
+func Verify(ctx context.Context, b storage.Bucket, step int) (*Manifest, error) {
+	m, err := verify(ctx, b, step)
+	if err != nil {
+		return nil, fmt.Errorf("verify checkpoint of step %d: %w", step, err)
+	}
+	return m, nil
+}
+
 func verify(ctx context.Context, b storage.Bucket, step int) (*Manifest, error) {
 	m, err := readManifest(ctx, b, step)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range m.Parts {
-		if err := verifyPart(ctx, b, step, p); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, m.each(ctx, func(ctx context.Context, i int) error { return m.verifyPart(ctx, b, m.Parts[i]) })
 }
 
-func verifyPart(ctx context.Context, b storage.Bucket, step int, p Part) (err error) {
-	key := partKey(step, p.Name)
+func (m *Manifest) verifyPart(ctx context.Context, b storage.Bucket, p Part) (err error) {
+	key := m.partKey(p)
 	r, err := b.Get(ctx, key, 0, -1)
 	if errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -163,35 +204,4 @@ func readManifest(ctx context.Context, b storage.Bucket, step int) (*Manifest, e
 		return nil, fmt.Errorf("%w: %s/%s: %w", ErrDamaged, b.URL(), key, err)
 	}
 	return m, nil
-}
-
-// saved is what the bucket lists of a step.
-type saved struct {
-	step  int
-	files map[string]int64 // sizes by name
-}
-
-// list returns the steps that have files, newest first.
-func list(ctx context.Context, b storage.Bucket) ([]saved, error) {
-	objects, err := b.List(ctx, Folder+"/")
-	if err != nil {
-		return nil, err
-	}
-	files := map[int]map[string]int64{}
-	for _, o := range objects {
-		step, name, ok := splitKey(o.Key)
-		if !ok {
-			continue // not ours
-		}
-		if files[step] == nil {
-			files[step] = map[string]int64{}
-		}
-		files[step][name] = o.Size
-	}
-	out := make([]saved, 0, len(files))
-	for step := range files {
-		out = append(out, saved{step, files[step]})
-	}
-	slices.SortFunc(out, func(a, b saved) int { return cmp.Compare(b.step, a.step) })
-	return out, nil
 }

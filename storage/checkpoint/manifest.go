@@ -17,8 +17,14 @@ import (
 // Folder is the prefix of all keys of this package.
 const Folder = "checkpoints"
 
+// Layouts. Version 1 named a part's object by the part alone; since version 2 the object's name holds a piece of its hash, so
+// that two writers never write different bytes to one object, and metrics are in the manifest. Both are read.
 const (
-	version      = 1
+	oldest  = 1
+	version = 2
+)
+
+const (
 	manifestName = "manifest.json"
 	partSuffix   = ".safetensors"
 	maxManifest  = 1 << 28 // bytes
@@ -26,15 +32,17 @@ const (
 
 // Manifest describes a checkpoint.
 type Manifest struct {
-	Version     int             `json:"version"`      // of the layout; Save sets it
-	Step        int             `json:"step"`         // committed steps
-	Job         string          `json:"job"`          // digest of the job
-	Dataset     string          `json:"dataset"`      // digest of the training images
-	Teacher     string          `json:"teacher"`      // digest of the teacher; "" without one
-	Kernel      string          `json:"kernel"`       // kernels that computed the state
-	CodeVersion string          `json:"code_version"` // build that wrote it
-	Parts       []Part          `json:"parts"`        // sorted by name; Save sets it
-	Meta        json.RawMessage `json:"meta"`         // small state that is no tensor: JSON, kept in its compact form
+	Version     int    `json:"version"`      // of the layout; Save sets it
+	Step        int    `json:"step"`         // committed steps
+	Job         string `json:"job"`          // digest of the job
+	Dataset     string `json:"dataset"`      // digest of the training images
+	Teacher     string `json:"teacher"`      // digest of the teacher; "" without one
+	Kernel      string `json:"kernel"`       // kernels that computed the state
+	CodeVersion string `json:"code_version"` // build that wrote it
+	Parts       []Part `json:"parts"`        // sorted by name; Save sets it
+	// Metrics are what the run had measured at the step, for Retention. Values that are not finite are left out.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+	Meta    json.RawMessage    `json:"meta"` // small state that is no tensor: JSON, kept in its compact form
 }
 
 // Part is one file of a checkpoint.
@@ -77,8 +85,8 @@ func decodeManifest(data []byte, step int) (*Manifest, error) {
 	if err := json.Unmarshal(e.Manifest, &m); err != nil {
 		return nil, fmt.Errorf("the manifest is damaged: %w", err)
 	}
-	if m.Version != version {
-		return nil, fmt.Errorf("the manifest has layout version %d, this build reads version %d", m.Version, version)
+	if m.Version < oldest || m.Version > version {
+		return nil, fmt.Errorf("the manifest has layout version %d, this build reads versions %d to %d", m.Version, oldest, version)
 	}
 	if again, err := m.encode(); err != nil || !bytes.Equal(again, data) {
 		return nil, errors.New("the manifest was changed after it had been written")
@@ -117,7 +125,14 @@ func folder(step int) string { return fmt.Sprintf("%s/%08d/", Folder, step) }
 
 func manifestKey(step int) string { return folder(step) + manifestName }
 
-func partKey(step int, name string) string { return folder(step) + name + partSuffix }
+// partKey returns the key of a part.
+func (m Manifest) partKey(p Part) string {
+	if m.Version == oldest {
+		return folder(m.Step) + p.Name + partSuffix
+	}
+	const piece = 16 // digits of the hash
+	return folder(m.Step) + p.Name + "-" + p.SHA256[:piece] + partSuffix
+}
 
 // splitKey returns the step and the file's name of a key of this package.
 func splitKey(key string) (step int, name string, ok bool) {

@@ -6,148 +6,181 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"pupil/storage"
 	"pupil/storage/safetensors"
 )
 
+// ErrConflict says that another process has saved another state of the same step meanwhile. Test for it with errors.Is.
+var ErrConflict = errors.New("another process has saved another state of this step")
+
 // Save stores a checkpoint: the parts, by name, and at the end the manifest. m.Version and m.Parts are set here. When
 // it returns nil, Latest gives this checkpoint; when it does not, or the process dies meanwhile, what was there before.
 //
-// A step that has a checkpoint already is replaced. When that one has the same parts, as when a job was resumed and
-// came by again, it stays valid throughout; when it has others, it ends with the beginning of Save.
+// A step that has a checkpoint already is replaced. When that one has the same parts, as when a job was resumed and came by
+// again, it stays valid throughout; when it has others, it ends just before the new one begins. Of two processes that save
+// different states of a step at the same time one gets ErrConflict, and the checkpoint is the other's.
 func Save(ctx context.Context, b storage.Bucket, m Manifest, parts map[string]*safetensors.File) error {
-	if err := save(ctx, b, m, parts); err != nil {
-		return fmt.Errorf("save checkpoint of step %d: %w", m.Step, err)
+	d, err := NewDraft(m, parts)
+	if err != nil {
+		return err
 	}
-	return nil
+	old, err := d.Begin(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := d.Write(ctx, b, 0, 1); err != nil {
+		return err
+	}
+	return d.Commit(ctx, b, old)
 }
 
-func save(ctx context.Context, b storage.Bucket, m Manifest, parts map[string]*safetensors.File) error {
+// Draft is a checkpoint that is encoded and has its hashes, and is not stored yet. Processes that hold the same state make the
+// same Draft, and so can share the writing of its parts.
+type Draft struct {
+	manifest Manifest
+	encoded  []byte
+	parts    [][]byte // as the manifest lists them
+}
+
+// NewDraft encodes a checkpoint.
+func NewDraft(m Manifest, parts map[string]*safetensors.File) (*Draft, error) {
+	d, err := newDraft(m, parts)
+	if err != nil {
+		return nil, fmt.Errorf("save checkpoint of step %d: %w", m.Step, err)
+	}
+	return d, nil
+}
+
+func newDraft(m Manifest, parts map[string]*safetensors.File) (*Draft, error) {
 	if m.Step < 0 {
-		return errors.New("the step is negative")
+		return nil, errors.New("the step is negative")
 	}
 	if len(m.Meta) > 0 && !json.Valid(m.Meta) {
-		return errors.New("meta is not valid JSON")
+		return nil, errors.New("meta is not valid JSON")
 	}
+	m.Metrics = maps.Clone(m.Metrics)
+	maps.DeleteFunc(m.Metrics, func(_ string, v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+	d := &Draft{}
 	m.Version, m.Parts = version, []Part{}
-	data := make(map[string][]byte, len(parts))
 	for _, name := range slices.Sorted(maps.Keys(parts)) {
 		if err := checkPart(name); err != nil {
-			return err
+			return nil, err
 		}
-		encoded, err := parts[name].Encode()
+		data, err := parts[name].Encode()
 		if err != nil {
-			return fmt.Errorf("part %s: %w", name, err)
+			return nil, fmt.Errorf("part %s: %w", name, err)
 		}
-		data[name] = encoded
-		m.Parts = append(m.Parts, Part{name, int64(len(encoded)), digest(encoded)})
+		d.parts = append(d.parts, data)
+		m.Parts = append(m.Parts, Part{name, int64(len(data)), digest(data)})
 	}
-	manifest, err := m.encode()
-	if err != nil {
-		return err
-	}
-	if err := retire(ctx, b, m); err != nil {
-		return err
-	}
-	for _, p := range m.Parts {
-		if err := storage.WriteAll(ctx, b, partKey(m.Step, p.Name), data[p.Name]); err != nil {
-			return err
-		}
-	}
-	return storage.WriteAll(ctx, b, manifestKey(m.Step), manifest)
+	d.manifest = m
+	var err error
+	d.encoded, err = m.encode()
+	return d, err
 }
 
-// retire deletes the manifest of a checkpoint of the same step whose parts are not those that will be written: parts
-// of two checkpoints must never stand under one manifest.
-func retire(ctx context.Context, b storage.Bucket, m Manifest) error {
-	old, err := readManifest(ctx, b, m.Step)
+// Bytes is the size of all parts.
+func (d *Draft) Bytes() int64 {
+	var n int64
+	for _, p := range d.parts {
+		n += int64(len(p))
+	}
+	return n
+}
+
+// Before is what there was under a Draft's step when it began.
+type Before struct {
+	there bool
+	same  bool // with the same parts
+}
+
+// Begin looks at what there is of the step. The process that will call Commit calls it before any part is written.
+func (d *Draft) Begin(ctx context.Context, b storage.Bucket) (Before, error) {
+	old, err := readManifest(ctx, b, d.manifest.Step)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return nil
-	case err == nil && slices.Equal(old.Parts, m.Parts):
-		return nil
-	case err != nil && !errors.Is(err, ErrDamaged):
+		return Before{}, nil
+	case err == nil:
+		return Before{true, d.agrees(old)}, nil
+	case errors.Is(err, ErrDamaged):
+		return Before{there: true}, nil
+	}
+	return Before{}, d.wrap(err)
+}
+
+// agrees tells whether a manifest stands for the same objects.
+func (d *Draft) agrees(old *Manifest) bool {
+	return old.Version == d.manifest.Version && slices.Equal(old.Parts, d.manifest.Parts)
+}
+
+// Write stores the share of one of several processes, counted from 0: some of the parts, in parallel.
+func (d *Draft) Write(ctx context.Context, b storage.Bucket, process, processes int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, p := range d.manifest.Parts {
+		if i%processes == process {
+			g.Go(func() error { return storage.WriteAll(ctx, b, d.manifest.partKey(p), d.parts[i]) })
+		}
+	}
+	return d.wrap(g.Wait())
+}
+
+// Missing returns how many parts are not stored yet, by their names and sizes.
+func (d *Draft) Missing(ctx context.Context, b storage.Bucket) (int, error) {
+	objects, err := b.List(ctx, folder(d.manifest.Step))
+	if err != nil {
+		return 0, d.wrap(err)
+	}
+	have := make(map[string]int64, len(objects))
+	for _, o := range objects {
+		have[o.Key] = o.Size
+	}
+	missing := 0
+	for _, p := range d.manifest.Parts {
+		if size, ok := have[d.manifest.partKey(p)]; !ok || size != p.Size {
+			missing++
+		}
+	}
+	return missing, nil
+}
+
+// Commit stores the manifest, when all parts are stored. before is what Begin has returned.
+func (d *Draft) Commit(ctx context.Context, b storage.Bucket, before Before) error {
+	return d.wrap(d.commit(ctx, b, before))
+}
+
+func (d *Draft) commit(ctx context.Context, b storage.Bucket, before Before) error {
+	key := manifestKey(d.manifest.Step)
+	if before.same {
+		return storage.WriteAll(ctx, b, key, d.encoded)
+	}
+	if before.there {
+		if err := b.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	err := storage.Create(ctx, b, key, d.encoded)
+	if !errors.Is(err, storage.ErrExists) {
 		return err
 	}
-	return b.Delete(ctx, manifestKey(m.Step))
+	other, readErr := readManifest(ctx, b, d.manifest.Step)
+	switch {
+	case readErr == nil && d.agrees(other):
+		return nil
+	case readErr != nil && !errors.Is(readErr, ErrDamaged):
+		return readErr
+	}
+	return fmt.Errorf("%w: %w", ErrConflict, err)
 }
 
-// Retain deletes all checkpoints but the newest keep, the manifest of each first, and what unfinished saves before the
-// newest checkpoint left behind. The newest counts only when it is whole, every hash checked, so that one whole
-// checkpoint always stays; older ones count when the manifest is good and the parts have the right sizes. A damaged one
-// between those that stay is left for inspection. When none counts, nothing is deleted.
-func Retain(ctx context.Context, b storage.Bucket, keep int) error {
-	if keep < 1 {
-		return fmt.Errorf("retain checkpoints: keep is %d, want 1 or more", keep)
-	}
-	if err := retain(ctx, b, keep); err != nil {
-		return fmt.Errorf("retain checkpoints: %w", err)
-	}
-	return nil
-}
-
-func retain(ctx context.Context, b storage.Bucket, keep int) error {
-	saved, err := list(ctx, b)
+func (d *Draft) wrap(err error) error {
 	if err != nil {
-		return err
-	}
-	kept := 0
-	for _, s := range saved { // newest first
-		if _, finished := s.files[manifestName]; kept >= keep || kept > 0 && !finished {
-			if err := s.remove(ctx, b); err != nil {
-				return err
-			}
-			continue
-		}
-		good, err := s.complete(ctx, b, kept == 0)
-		if err != nil {
-			return err
-		}
-		if good {
-			kept++
-		}
-	}
-	return nil
-}
-
-// complete tells whether a saved step has a good manifest and parts of the right sizes, and, when hashes is set,
-// whether the parts have the right hashes.
-func (s saved) complete(ctx context.Context, b storage.Bucket, hashes bool) (bool, error) {
-	read := readManifest
-	if hashes {
-		read = verify
-	}
-	m, err := read(ctx, b, s.step)
-	if errors.Is(err, ErrDamaged) || errors.Is(err, storage.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for _, p := range m.Parts {
-		if size, ok := s.files[p.Name+partSuffix]; !ok || size != p.Size {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// remove deletes the files of a step, the manifest first.
-func (s saved) remove(ctx context.Context, b storage.Bucket) error {
-	if _, ok := s.files[manifestName]; ok {
-		if err := b.Delete(ctx, manifestKey(s.step)); err != nil {
-			return err
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.files)) {
-		if name == manifestName {
-			continue
-		}
-		if err := b.Delete(ctx, folder(s.step)+name); err != nil {
-			return err
-		}
+		return fmt.Errorf("save checkpoint of step %d: %w", d.manifest.Step, err)
 	}
 	return nil
 }
