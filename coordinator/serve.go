@@ -69,6 +69,8 @@ func serveCommand() *cobra.Command {
 	flags.StringVar(&c.Storage, "storage", "", "URL or folder below which each run has its folder, unless it says where (default: runs in --data)")
 	flags.DurationVar(&c.Timeout, "worker-timeout", c.Timeout, "a worker that is silent for so long is lost")
 	flags.DurationVar(&c.Election, "election-timeout", 0, "a leader that is silent for so long is replaced (default 500ms)")
+	flags.StringVar((*string)(&c.DataPlane), "data-plane", string(c.DataPlane),
+		"which way the workers' sums go: broker, or mesh (straight between the workers, with worker join --ring-listen)")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
 	f.tls.add(cmd)
 	return cmd

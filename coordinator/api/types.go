@@ -78,7 +78,15 @@ type Worker struct {
 // Detail is a run with its job and its ledger.
 type Detail struct {
 	Run
-	Spec *job.Spec `json:"spec"`
+	Spec  *job.Spec `json:"spec"`
+	Spans []Span    `json:"spans"` // the ledger; joined when there are many
+}
+
+// Span says that a generation has committed the steps From+1 to To.
+type Span struct {
+	Generation uint64 `json:"generation"`
+	From       int    `json:"from"`
+	To         int    `json:"to"`
 }
 
 // Event is something worth telling an operator.

@@ -10,6 +10,7 @@ import (
 
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
+	"pupil/coordinator/wire"
 )
 
 // Config says how a coordinator stands in its cluster. Begin with DefaultConfig.
@@ -29,6 +30,7 @@ type Config struct {
 	Version   string         // of this build; required
 	Timeout   time.Duration  // a worker that is silent for so long is lost
 	Election  time.Duration  // see raftlog.Group.Timeout; 0: its default
+	DataPlane wire.DataPlane // which way the workers' sums go
 	Logger    *slog.Logger   // nil: no logs
 
 	ready func(Addresses) // for tests and the log; may be nil
@@ -36,7 +38,8 @@ type Config struct {
 
 // DefaultConfig listens on this machine only.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: control.DefaultConfig().Timeout}
+	c := control.DefaultConfig()
+	return Config{Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: c.Timeout, DataPlane: c.DataPlane}
 }
 
 // Validate lists all that is wrong.
@@ -69,6 +72,7 @@ func (c Config) Validate() error {
 	if len(c.Peers) > 0 {
 		errs = append(errs, raftlog.CheckPeers(c.Peers))
 	}
+	errs = append(errs, c.DataPlane.Validate())
 	return errors.Join(errs...)
 }
 

@@ -144,7 +144,7 @@ func (s *server) lead(ctx context.Context) error {
 func (s *server) term(ctx context.Context, lost <-chan struct{}) error {
 	c := control.DefaultConfig()
 	c.Broker, c.Log, c.Version, c.Leader, c.Logger = s.config.Broker, s.log, s.config.Version, s.config.ID, s.config.Logger
-	c.Timeout = s.config.Timeout
+	c.Timeout, c.DataPlane = s.config.Timeout, s.config.DataPlane
 	service, err := control.New(c)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ var layers = [][]string{
 		"allreduce/...", "augment/...", "loss/...", "worker/nn/...", "worker/optim", "coordinator/cluster",
 	},
 	{"storage/dataset"},
-	{"worker/feed", "worker/inspect"},
+	{"worker/feed", "worker/inspect", "coordinator/audit"},
 	{"worker/train", "worker/export", "worker/agent", "coordinator/raftlog", "coordinator/api"},
 	{"worker/setup", "coordinator/control", "coordinator/dash"},
 	{"worker/student/...", "coordinator/local", "coordinator/serve"},
