@@ -26,6 +26,7 @@ const (
 	defaultInFlight = 32 << 20
 	leastWindow     = 2
 	mostWindow      = 8
+	manyRanks       = 64 // the default of Config.ChunkBytes falls beyond
 )
 
 // Bounds of Config.
@@ -48,7 +49,7 @@ type Config struct {
 	Deadline time.Duration
 
 	// ChunkBytes is the largest payload of a message, a multiple of 8. 512 KB to 1 MB are fast over NATS.
-	// 0: DefaultChunkBytes.
+	// 0: DefaultChunkBytes, and for more than 64 ranks less, so that what waits at a rank does not grow any more.
 	ChunkBytes int
 
 	// Window is how many chunks of its own a rank has under way, over all its buckets; each bucket may always have one.
@@ -64,6 +65,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ChunkBytes == 0 {
 		c.ChunkBytes = DefaultChunkBytes
+		if c.Size > manyRanks {
+			c.ChunkBytes = DefaultChunkBytes * manyRanks / c.Size &^ 7
+		}
 	}
 	if c.Window == 0 {
 		waiting := 2 * max(c.Size, 1) * max(c.ChunkBytes, 1)

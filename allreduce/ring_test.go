@@ -160,13 +160,14 @@ func TestLateRank(t *testing.T) {
 	})
 }
 
-// The largest ring: all 64 bits of the contributors.
-func TestLargest(t *testing.T) {
+// A ring of more ranks than a word has bits.
+func TestManyRanks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, all := links(allreduce.MaxSize)
+		const size = 70
+		_, all := links(size)
 		g := linktest.Start(t, all, allreduce.Config{Generation: 1, ChunkBytes: 512, Window: 1})
 		for rank, err := range g.Each(func(rank int, r *allreduce.Ring) error {
-			return linktest.Step(t.Context(), r, rank, allreduce.MaxSize, 3, []int{1000, 9})
+			return linktest.Step(t.Context(), r, rank, size, 3, []int{1000, 9})
 		}) {
 			if err != nil {
 				t.Errorf("rank %d: %v", rank, err)
@@ -293,9 +294,9 @@ func TestConfig(t *testing.T) {
 	}{
 		{narrow, allreduce.Config{Size: 4, ChunkBytes: 4032, Window: 3}, nil},
 		{nil, allreduce.Config{Size: 4}, []string{"4 ranks need a link"}},
-		{narrow, allreduce.Config{Size: 0}, []string{"size is 0; a ring has 1 to 64 ranks"}},
-		{narrow, allreduce.Config{Size: 65, Rank: -1, Deadline: time.Millisecond, ChunkBytes: 12, Window: -1}, []string{
-			"size is 65", "rank is -1", "deadline is 1ms; it must be 10ms to 1h0m0s", "chunk bytes is 12", "window is -1",
+		{narrow, allreduce.Config{Size: 0}, []string{"size is 0; a ring has 1 to 1024 ranks"}},
+		{narrow, allreduce.Config{Size: 1025, Rank: -1, Deadline: time.Millisecond, ChunkBytes: 12, Window: -1}, []string{
+			"size is 1025", "rank is -1", "deadline is 1ms; it must be 10ms to 1h0m0s", "chunk bytes is 12", "window is -1",
 		}},
 		{narrow, allreduce.Config{Size: 4, Rank: 4}, []string{"rank is 4; of 4 ranks it must be 0 to 3"}},
 		{narrow, allreduce.Config{Size: 4}, []string{

@@ -86,7 +86,7 @@ func TestConfig(t *testing.T) {
 		{natslink.Config{Prefix: "a.*", Size: 1}, `prefix is "a.*"`},
 		{natslink.Config{Prefix: "a b", Size: 1}, `prefix is "a b"`},
 		{natslink.Config{Prefix: "a.", Size: 1}, `prefix is "a."`},
-		{natslink.Config{Prefix: "a", Size: 65}, "size is 65"},
+		{natslink.Config{Prefix: "a", Size: 1025}, "size is 1025"},
 		{natslink.Config{Prefix: "a", Size: 2, Rank: 2}, "rank is 2"},
 		{natslink.Config{Prefix: "a", Size: 2, PendingBytes: -1}, "pending bytes is -1"},
 	} {

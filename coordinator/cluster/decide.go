@@ -187,7 +187,7 @@ func (s *State) free(r *Run) []string {
 }
 
 // maxMembers is the largest ring (allreduce.MaxSize); more workers wait for another run.
-const maxMembers = 64
+const maxMembers = 1024
 
 // kernels returns two of the workers whose kernels differ, or nil.
 func (s *State) kernels(ids []string) (a, b *Worker) {

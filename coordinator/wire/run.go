@@ -14,7 +14,7 @@ import (
 
 // Limits of a plan.
 const (
-	MaxMembers = 64 // of a ring, see package allreduce
+	MaxMembers = 1024 // of a ring, see package allreduce
 	MaxLanes   = 1 << 16
 )
 

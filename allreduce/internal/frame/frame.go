@@ -4,20 +4,19 @@
 //
 //	offset  size  field
 //	     0     4  magic "PUPR"
-//	     4     1  version, 2
+//	     4     1  version, 3
 //	     5     1  kind: 1 data, 2 need, 3 done, 4 query, 5 abort, 6 part, 7 alive
 //	     6     1  dtype: 1 int32, 2 int64, 3 int16, 4 byte, 0 for what carries no elements
-//	     7     1  N, the ranks of the generation, 1 to 64
+//	     7     1  attempt: 0, or that of the need that asked for the message, at most 255
 //	     8     8  generation
 //	    16     8  step
 //	    24     4  bucket
 //	    28     4  chunk
-//	    32     8  contributors: bit r is set when rank r's input is in the payload
+//	    32     8  contributors: the Trail of the ranks whose inputs are in the payload
 //	    40     4  total, the elements of the vector or the bytes of the state
 //	    44     4  count, what the payload holds: elements (data), entries (need), bytes (done, abort, part)
-//	    48     2  attempt: 0, or that of the need that asked for the message
-//	    50     1  origin, the rank that started the chunk
-//	    51     1  sender, the rank that sent this message
+//	    48     2  N, the ranks of the generation, 1 to 1024
+//	    50     2  sender, the rank that sent this message
 //	    52     4  job: CRC-32C of the job's name
 //	    56     4  CRC-32C of the payload
 //	    60     4  CRC-32C of bytes 0 to 59
@@ -33,12 +32,12 @@ import (
 // Sizes of a message.
 const (
 	HeaderSize = 64
-	MaxRanks   = 64 // bits of Header.Contributors
+	MaxRanks   = 1024
 )
 
 const (
 	magic   = 0x52505550 // "PUPR"
-	version = 2
+	version = 3
 )
 
 // Kind says what a message is for.
@@ -99,10 +98,9 @@ func (t DType) String() string {
 type Header struct {
 	Kind         Kind
 	DType        DType
-	Size         uint8 // N
-	Origin       uint8
-	Sender       uint8
-	Attempt      uint16
+	Attempt      uint8
+	Size         uint16 // N
+	Sender       uint16
 	Job          uint32
 	Bucket       uint32
 	Chunk        uint32
@@ -111,7 +109,7 @@ type Header struct {
 	PayloadCRC   uint32
 	Generation   uint64
 	Step         uint64
-	Contributors uint64
+	Contributors Trail
 }
 
 // Frame is a message. Buffer holds HeaderSize bytes for the header, written by Encode, and the payload.
@@ -161,16 +159,16 @@ func (f Frame) Encode() []byte {
 	_ = b[HeaderSize-1]
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], magic)
-	b[4], b[5], b[6], b[7] = version, byte(f.Kind), byte(f.DType), f.Size
+	b[4], b[5], b[6], b[7] = version, byte(f.Kind), byte(f.DType), f.Attempt
 	le.PutUint64(b[8:], f.Generation)
 	le.PutUint64(b[16:], f.Step)
 	le.PutUint32(b[24:], f.Bucket)
 	le.PutUint32(b[28:], f.Chunk)
-	le.PutUint64(b[32:], f.Contributors)
+	le.PutUint64(b[32:], uint64(f.Contributors))
 	le.PutUint32(b[40:], f.Total)
 	le.PutUint32(b[44:], f.Count)
-	le.PutUint16(b[48:], f.Attempt)
-	b[50], b[51] = f.Origin, f.Sender
+	le.PutUint16(b[48:], f.Size)
+	le.PutUint16(b[50:], f.Sender)
 	le.PutUint32(b[52:], f.Job)
 	le.PutUint32(b[56:], f.PayloadCRC)
 	le.PutUint32(b[60:], Checksum(b[:60]))
@@ -200,10 +198,10 @@ func Decode(msg []byte) (Frame, error) {
 		return Frame{}, fmt.Errorf("%w: %d, here %d; run the same build on every worker", ErrVersion, msg[4], version)
 	}
 	f := Frame{Buffer: msg, Header: Header{
-		Kind: Kind(msg[5]), DType: DType(msg[6]), Size: msg[7], Origin: msg[50], Sender: msg[51],
+		Kind: Kind(msg[5]), DType: DType(msg[6]), Attempt: msg[7],
 		Generation: le.Uint64(msg[8:]), Step: le.Uint64(msg[16:]),
-		Bucket: le.Uint32(msg[24:]), Chunk: le.Uint32(msg[28:]), Contributors: le.Uint64(msg[32:]),
-		Total: le.Uint32(msg[40:]), Count: le.Uint32(msg[44:]), Attempt: le.Uint16(msg[48:]),
+		Bucket: le.Uint32(msg[24:]), Chunk: le.Uint32(msg[28:]), Contributors: Trail(le.Uint64(msg[32:])),
+		Total: le.Uint32(msg[40:]), Count: le.Uint32(msg[44:]), Size: le.Uint16(msg[48:]), Sender: le.Uint16(msg[50:]),
 		Job: le.Uint32(msg[52:]), PayloadCRC: le.Uint32(msg[56:]),
 	}}
 	if err := f.check(); err != nil {
@@ -239,8 +237,8 @@ func (f Frame) check() error {
 	if f.Size < 1 || f.Size > MaxRanks {
 		return fmt.Errorf("%d ranks; there may be 1 to %d", f.Size, MaxRanks)
 	}
-	if f.Sender >= f.Size || f.Origin >= f.Size {
-		return fmt.Errorf("sender %d and origin %d of %d ranks", f.Sender, f.Origin, f.Size)
+	if f.Sender >= f.Size {
+		return fmt.Errorf("sender %d of %d ranks", f.Sender, f.Size)
 	}
 	return nil
 }

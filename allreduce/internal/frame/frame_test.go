@@ -14,7 +14,7 @@ import (
 
 func sample() frame.Frame {
 	f := frame.New(frame.Header{
-		Kind: frame.Data, DType: frame.Int64, Size: 64, Origin: 63, Sender: 62, Attempt: 0x1234, Job: 0xdeadbeef, Bucket: 7,
+		Kind: frame.Data, DType: frame.Int64, Size: 0x0201, Sender: 0x0102, Attempt: 0x34, Job: 0xdeadbeef, Bucket: 7,
 		Chunk: 9, Total: 1 << 31, Count: 3, Generation: 1<<63 + 5, Step: 1 << 40, Contributors: 1<<63 | 1,
 	}, 24)
 	copy(f.Payload(), "abcdefghijklmnopqrstuvwx")
@@ -26,9 +26,9 @@ func sample() frame.Frame {
 func TestBytes(t *testing.T) {
 	got := slices.Clone(sample().Encode())
 	want := []byte{
-		'P', 'U', 'P', 'R', 2, 1, 2, 64, 5, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 1, 0, 0,
+		'P', 'U', 'P', 'R', 3, 1, 2, 0x34, 5, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 1, 0, 0,
 		7, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0x80, 3, 0, 0, 0,
-		0x34, 0x12, 63, 62, 0xef, 0xbe, 0xad, 0xde,
+		1, 2, 2, 1, 0xef, 0xbe, 0xad, 0xde,
 	}
 	want = binary.LittleEndian.AppendUint32(want, frame.Checksum([]byte("abcdefghijklmnopqrstuvwx")))
 	want = binary.LittleEndian.AppendUint32(want, frame.Checksum(want))
@@ -87,9 +87,8 @@ func TestFields(t *testing.T) {
 		{func(f *frame.Frame) { f.Kind = frame.Need }, "the header says 12"},
 		{func(f *frame.Frame) { f.Kind = frame.Abort }, "the header says 3"},
 		{func(f *frame.Frame) { f.Size = 0 }, "0 ranks"},
-		{func(f *frame.Frame) { f.Size = 65 }, "65 ranks"},
-		{func(f *frame.Frame) { f.Sender = 64 }, "sender 64"},
-		{func(f *frame.Frame) { f.Origin = 64 }, "origin 64"},
+		{func(f *frame.Frame) { f.Size = 1025 }, "1025 ranks"},
+		{func(f *frame.Frame) { f.Sender = 0x0201 }, "sender 513 of 513"},
 	} {
 		f := sample()
 		test.change(&f)

@@ -7,10 +7,10 @@ import "time"
 // wait, see Machine.learn.
 type asker struct {
 	at      time.Duration
-	level   int    // questions since the last progress
-	attempt uint16 // the same, for the header
-	asked   bool   // ever
-	learned bool   // an answer to the last question came
+	level   int   // questions since the last progress
+	attempt uint8 // the same, for the header
+	asked   bool  // ever
+	learned bool  // an answer to the last question came
 }
 
 // firstWait bounds the time until the first question; it is shorter for deadlines under 64 times as much.
@@ -45,7 +45,7 @@ func (m *Machine) moved(b *bucket) {
 // learn changes the first wait by the first answer to a question. One that came twice shows that the question was too
 // early, as on a slow network: the wait is doubled, up to Deadline/16. One that brought what was missing shows a loss:
 // the wait is halved.
-func (m *Machine) learn(b *bucket, attempt uint16, twice bool) {
+func (m *Machine) learn(b *bucket, attempt uint8, twice bool) {
 	if attempt == 0 || b.ask.learned {
 		return
 	}

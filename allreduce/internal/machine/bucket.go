@@ -2,7 +2,6 @@ package machine
 
 import (
 	"fmt"
-	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -103,13 +102,6 @@ func (b *bucket) chunk(i int) []byte {
 	return b.data[i*size : min((i+1)*size, len(b.data))]
 }
 
-// arc is the set of n ranks from origin on.
-func arc(origin, n, size int) uint64 {
-	run := uint64(1)<<n - 1 // n of 64 gives all ones
-	all := uint64(1)<<size - 1
-	return (run<<origin | run>>(size-origin)) & all
-}
-
 // Start begins the sum of a vector over all ranks. data holds its elements in little-endian order; the
 // machine keeps it until the step is committed or the machine has failed, and writes to it until the completion comes,
 // when it holds the sums. A ring of one takes nil. The error is one of this call alone, unless Err
@@ -166,29 +158,27 @@ func (m *Machine) launch() {
 			b.own += m.c.Size
 			b.under++
 			m.circulating++
-			f := m.copyOf(b, i, 1)
+			f := m.copyOf(b, i, frame.Trail(0).Add(m.c.Rank))
 			m.pass(b, i, f)
 			f.Release()
 		}
 	}
 }
 
-// copyOf is a frame with a copy of the bucket's data of a chunk, as the sum over n ranks.
-func (m *Machine) copyOf(b *bucket, i, n int) frame.Frame {
+// copyOf is a frame with a copy of the bucket's data of a chunk, as the sum over some ranks.
+func (m *Machine) copyOf(b *bucket, i int, of frame.Trail) frame.Frame {
 	part := b.chunk(i)
-	f := m.c.Pool.New(m.dataHeader(b, i, n), len(part))
+	f := m.c.Pool.New(m.dataHeader(b, i, of), len(part))
 	copy(f.Payload(), part)
 	f.Seal()
 	return f
 }
 
-// dataHeader is the header of a chunk's sum over the first n ranks of its way.
-func (m *Machine) dataHeader(b *bucket, i, n int) frame.Header {
+// dataHeader is the header of a chunk's sum over some ranks.
+func (m *Machine) dataHeader(b *bucket, i int, of frame.Trail) frame.Header {
 	h := m.header(frame.Data)
-	origin := b.origin(i, m.c.Size)
 	size := b.dtype.Size()
-	h.DType, h.Bucket, h.Chunk, h.Origin = b.dtype, b.id, uint32(i), uint8(origin)
-	h.Contributors = arc(origin, n, m.c.Size)
+	h.DType, h.Bucket, h.Chunk, h.Contributors = b.dtype, b.id, uint32(i), of
 	h.Total, h.Count = uint32(len(b.data)/size), uint32(len(b.chunk(i))/size)
 	return h
 }
@@ -217,7 +207,7 @@ func (m *Machine) receiveData(f frame.Frame) {
 		return
 	}
 	i := int(f.Chunk)
-	whole := f.Contributors == m.everyone()
+	whole := f.Contributors == m.everyone[b.origin(i, m.c.Size)]
 	if b.state[i] == total || b.state[i] == contributed && !whole {
 		m.stats.Duplicates++
 		m.learn(b, f.Attempt, true)
@@ -244,10 +234,10 @@ func (m *Machine) checkData(b *bucket, f frame.Frame) error {
 	case f.DType != b.dtype || int(f.Total) != elements:
 		what = fmt.Sprintf("rank %d sums %d elements of %s, this rank %d of %s", f.Sender, f.Total, f.DType,
 			elements, b.dtype)
-	case i >= len(b.state) || len(f.Payload()) != len(b.chunk(i)) || int(f.Origin) != b.origin(i, m.c.Size):
+	case i >= len(b.state) || len(f.Payload()) != len(b.chunk(i)):
 		what = fmt.Sprintf("rank %d cuts the vector into other chunks; give every rank the same ChunkBytes", f.Sender)
 	case int(f.Sender) != m.previous() || !m.canBe(b, f):
-		what = fmt.Sprintf("rank %d sent chunk %d with the inputs of ranks %b, which cannot be", f.Sender, i, f.Contributors)
+		what = fmt.Sprintf("rank %d sent chunk %d with the inputs of other ranks than can be (%v)", f.Sender, i, f.Contributors)
 	default:
 		return nil
 	}
@@ -256,14 +246,25 @@ func (m *Machine) checkData(b *bucket, f frame.Frame) error {
 
 // canBe tells whether a chunk's contributors are all ranks, this one too, or those from the origin up to this one.
 func (m *Machine) canBe(b *bucket, f frame.Frame) bool {
-	if f.Contributors == m.everyone() {
+	origin := b.origin(int(f.Chunk), m.c.Size)
+	if f.Contributors == m.everyone[origin] {
 		return b.state[f.Chunk] != untouched
 	}
-	place := (m.c.Rank - int(f.Origin) + m.c.Size) % m.c.Size
-	return place > 0 && f.Contributors == arc(int(f.Origin), place, m.c.Size)
+	return origin != m.c.Rank && f.Contributors == m.before[origin]
 }
 
-func (m *Machine) everyone() uint64 { return arc(0, m.c.Size, m.c.Size) }
+// trails are, by origin, what a chunk's contributors are when it comes to this rank: first those before it, then everyone.
+func trails(c Config) (before, everyone []frame.Trail) {
+	for origin := range c.Size {
+		t := frame.Arc(origin, (c.Rank-origin+c.Size)%c.Size, c.Size)
+		before = append(before, t)
+		for i := t.Count(); i < c.Size; i++ {
+			t = t.Add((origin + i) % c.Size)
+		}
+		everyone = append(everyone, t)
+	}
+	return before, everyone
+}
 
 // contribute adds this rank's input to a partial sum.
 func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
@@ -272,10 +273,9 @@ func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
 			"lanes' values within Scaler.Limit", ErrOverflow, m.step, b.id, i, b.dtype, m.c.Rank))
 		return
 	}
-	n := bits.OnesCount64(f.Contributors) + 1
-	f.Header = m.dataHeader(b, i, n)
+	f.Header = m.dataHeader(b, i, f.Contributors.Add(m.c.Rank))
 	f.Seal()
-	if n < m.c.Size {
+	if f.Contributors.Count() < m.c.Size {
 		m.pass(b, i, f)
 		return
 	}
@@ -289,7 +289,7 @@ func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
 	origin := b.origin(i, m.c.Size)
 	m.store(b, i, f)
 	if m.next() != (origin+m.c.Size-1)%m.c.Size {
-		f.Header = m.dataHeader(b, i, m.c.Size)
+		f.Header = m.dataHeader(b, i, m.everyone[origin])
 		f.PayloadCRC = b.sums[i]
 		m.send(m.next(), f.Keep())
 	}
@@ -343,10 +343,10 @@ func (m *Machine) describe(b *bucket) string {
 			m.step, b.id, b.missing, len(b.state), m.previous())
 	}
 	var origins []string
-	seen := uint64(0)
+	seen := map[int]bool{}
 	for i := b.first; i < len(b.state); i++ {
-		if o := b.origin(i, m.c.Size); b.state[i] != total && seen&(1<<o) == 0 {
-			seen |= 1 << o
+		if o := b.origin(i, m.c.Size); b.state[i] != total && !seen[o] {
+			seen[o] = true
 			origins = append(origins, strconv.Itoa(o))
 		}
 	}

@@ -30,8 +30,8 @@ func three(t *testing.T) *machine.Machine {
 // chunk0 is what rank 0 sends to rank 1.
 func chunk0() frame.Frame {
 	f := frame.New(frame.Header{
-		Kind: frame.Data, DType: frame.Int32, Size: 3, Origin: 0, Sender: 0, Job: 1, Generation: 5, Step: 7,
-		Contributors: 0b001, Total: 4, Count: 2,
+		Kind: frame.Data, DType: frame.Int32, Size: 3, Sender: 0, Job: 1, Generation: 5, Step: 7,
+		Contributors: frame.Arc(0, 1, 3), Total: 4, Count: 2,
 	}, 8)
 	return f
 }
@@ -52,16 +52,17 @@ func TestForged(t *testing.T) {
 		{"of a larger ring", func(f *frame.Frame) { f.Size++ }, "rank 0 believes in 4 ranks, this rank in 3"},
 		{"of this rank", func(f *frame.Frame) { f.Sender = 1 }, "two workers have rank 1"},
 		{"of the rank behind", func(f *frame.Frame) { f.Sender = 2 }, "rank 2 sent chunk 0"},
-		{"with nobody's input", func(f *frame.Frame) { f.Contributors = 0 }, "chunk 0 with the inputs of ranks 0,"},
-		{"with my input", func(f *frame.Frame) { f.Contributors = 0b011 }, "inputs of ranks 11"},
-		{"with the input of a later rank", func(f *frame.Frame) { f.Contributors = 0b101 }, "inputs of ranks 101"},
-		{"with the input of a rank that is not", func(f *frame.Frame) { f.Contributors = 0b1001 }, "inputs of ranks 1001"},
-		{"with all inputs, without mine", func(f *frame.Frame) { f.Contributors = 0b111 }, "inputs of ranks 111"},
-		{"of another origin", func(f *frame.Frame) { f.Origin = 1 }, "other chunks"},
+		{"with nobody's input", func(f *frame.Frame) { f.Contributors = 0 }, "other ranks than can be (0 ranks, digest 000000000000)"},
+		{"with my input", func(f *frame.Frame) { f.Contributors = frame.Arc(0, 2, 3) }, "other ranks than can be (2 ranks"},
+		{"with the input of a later rank", func(f *frame.Frame) { f.Contributors = frame.Arc(2, 1, 3) }, "other ranks than can be (1 ranks"},
+		{"with an input twice", func(f *frame.Frame) { f.Contributors = f.Contributors.Add(0) }, "other ranks than can be (2 ranks"},
+		{"in another order", func(f *frame.Frame) { f.Contributors = frame.Arc(2, 3, 3) }, "other ranks than can be (3 ranks"},
+		{"with the input of a rank that is not", func(f *frame.Frame) { f.Contributors = frame.Arc(3, 1, 4) }, "other ranks than can be (1 ranks"},
+		{"with all inputs, without mine", func(f *frame.Frame) { f.Contributors = frame.Arc(0, 3, 3) }, "other ranks than can be (3 ranks"},
 		{"my own chunk, partial", func(f *frame.Frame) {
-			f.Chunk, f.Origin, f.Contributors = 1, 1, 0b110
+			f.Chunk, f.Contributors = 1, frame.Arc(1, 2, 3)
 		}, "rank 0 sent chunk 1"},
-		{"beyond the vector", func(f *frame.Frame) { f.Chunk, f.Origin = 3, 0 }, "other chunks"},
+		{"beyond the vector", func(f *frame.Frame) { f.Chunk = 3 }, "other chunks"},
 		{"of another length", func(f *frame.Frame) { f.Total = 5 }, "rank 0 sums 5 elements of int32, this rank 4 of int32"},
 		{"of another type", func(f *frame.Frame) { f.DType, f.Count = frame.Int64, 1 }, "4 elements of int64"},
 		{"of another chunk size", func(f *frame.Frame) {

@@ -9,7 +9,7 @@ import (
 	"pupil/allreduce/internal/meter"
 )
 
-// Config is what a Machine must know. The caller has checked it: Size 1 to 64, Rank below Size, ChunkBytes a positive
+// Config is what a Machine must know. The caller has checked it: Size 1 to frame.MaxRanks, Rank below Size, ChunkBytes a positive
 // multiple of 8, Window at least 1, Deadline positive.
 type Config struct {
 	Job        uint32 // CRC-32C of the job's name
@@ -65,6 +65,8 @@ type Stats struct {
 // Machine is one rank's side of a ring in one generation.
 type Machine struct {
 	c        Config
+	before   []frame.Trail // see trails
+	everyone []frame.Trail
 	now      time.Duration
 	progress time.Duration // of the last sign of progress in any bucket
 	patience int           // how often the first wait is doubled; see learn
@@ -96,7 +98,9 @@ type Machine struct {
 
 // New returns a machine at its beginning.
 func New(c Config) *Machine {
-	return &Machine{c: c, buckets: map[uint32]*bucket{}, done: make([]peerDone, c.Size)}
+	m := &Machine{c: c, buckets: map[uint32]*bucket{}, done: make([]peerDone, c.Size)}
+	m.before, m.everyone = trails(c)
+	return m
 }
 
 // Err is why the machine has failed, or nil.
@@ -240,7 +244,7 @@ func (m *Machine) send(to int, f frame.Frame) {
 // header is a message's header with all that does not depend on the message.
 func (m *Machine) header(k frame.Kind) frame.Header {
 	return frame.Header{
-		Kind: k, Size: uint8(m.c.Size), Sender: uint8(m.c.Rank), Job: m.c.Job, Generation: m.c.Generation, Step: m.step,
+		Kind: k, Size: uint16(m.c.Size), Sender: uint16(m.c.Rank), Job: m.c.Job, Generation: m.c.Generation, Step: m.step,
 	}
 }
 

@@ -21,7 +21,7 @@ func (m *Machine) need(b *bucket) {
 		m.requestAgain(b)
 		return
 	}
-	b.ask.attempt = min(b.ask.attempt, math.MaxUint16-1) + 1
+	b.ask.attempt = min(b.ask.attempt, math.MaxUint8-1) + 1
 	underWay := m.c.Size * m.c.Window
 	entries := min(underWay, b.missing, maxEntries)
 	f := m.c.Pool.New(m.header(frame.Need), entries*4)
@@ -66,7 +66,7 @@ func (m *Machine) serve(f frame.Frame) {
 		var again frame.Frame
 		switch {
 		case b.state[i] == total:
-			again = m.copyOf(b, i, m.c.Size)
+			again = m.copyOf(b, i, m.everyone[b.origin(i, m.c.Size)])
 		case b.state[i] == contributed && entry&hasPartial == 0:
 			again = b.kept[i].Keep()
 		default:

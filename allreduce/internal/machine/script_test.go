@@ -235,6 +235,20 @@ func elements(v vector) (x []int) {
 
 var kinds = []string{"", "data", "need", "done", "query", "abort", "part", "alive"}
 
+// ranksOf are the contributors of a chunk, ascending.
+func ranksOf(f frame.Frame) (ranks []int) {
+	size, n := int(f.Size), f.Contributors.Count()
+	first := int((f.Chunk + f.Bucket) % uint32(size))
+	if frame.Arc(first, n, size) != f.Contributors {
+		return []int{-1}
+	}
+	for i := range n {
+		ranks = append(ranks, (first+i)%size)
+	}
+	slices.Sort(ranks)
+	return ranks
+}
+
 func (q queued) String() string {
 	f, err := frame.Decode(q.message)
 	if err != nil {
@@ -244,10 +258,8 @@ func (q queued) String() string {
 	switch f.Kind {
 	case frame.Data:
 		text += fmt.Sprintf(" bucket %d chunk %d of ranks", f.Bucket, f.Chunk)
-		for r := range f.Size {
-			if f.Contributors&(1<<r) != 0 {
-				text += fmt.Sprintf(" %d", r)
-			}
+		for _, r := range ranksOf(f) {
+			text += fmt.Sprintf(" %d", r)
 		}
 		text += fmt.Sprint(" = ", elements(vector{dtype: f.DType, sum: f.Payload()}))
 	case frame.Need:

@@ -117,13 +117,13 @@ func (m *Machine) requestAgain(b *bucket) {
 			pieces = append(pieces, i)
 		}
 	}
-	b.ask.attempt = min(b.ask.attempt, math.MaxUint16-1) + 1
+	b.ask.attempt = min(b.ask.attempt, math.MaxUint8-1) + 1
 	m.askPieces(b, pieces, b.ask.attempt)
 	m.again(&b.ask, m.patience)
 	b.ask.at = m.now + min(m.wait(0, 0)<<min(b.ask.level+m.patience, 16), m.c.Deadline/8)
 }
 
-func (m *Machine) askPieces(b *bucket, pieces []int, attempt uint16) {
+func (m *Machine) askPieces(b *bucket, pieces []int, attempt uint8) {
 	f := m.c.Pool.New(m.header(frame.Need), 4*len(pieces))
 	f.Bucket, f.Count, f.Total, f.Attempt = b.id, uint32(len(pieces)), uint32(len(pieces)), attempt
 	for i, p := range pieces {
@@ -159,7 +159,7 @@ func (m *Machine) servePieces(b *bucket, f frame.Frame) {
 	}
 }
 
-func (m *Machine) sendPiece(b *bucket, i int, attempt uint16) {
+func (m *Machine) sendPiece(b *bucket, i int, attempt uint8) {
 	part := b.chunk(i)
 	f := m.c.Pool.New(m.partHeader(b, i), sha256.Size+len(part))
 	f.Attempt = attempt
