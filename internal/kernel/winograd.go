@@ -52,23 +52,35 @@ func PackWinograd(g Conv, w []float32) *Packed {
 	}
 	one := PackedLen(g.C, g.K)
 	p := &Packed{k: g.R * g.S * g.C, n: g.K, panels: make([]float32, WinogradLen(g)), winograd: true}
-	points := make([]float32, g.C*g.K)
-	for i, rows := range winogradFilter {
-		for j, cols := range winogradFilter {
-			for at := range points {
-				var v float64
-				for r, a := range rows {
-					for s, b := range cols {
-						v += float64(a * b * float64(w[(r*3+s)*len(points)+at]))
-					}
+	for c := range g.C {
+		for k := range g.K {
+			var filter [3][3]float64
+			for r := range filter {
+				for s := range filter[r] {
+					filter[r][s] = float64(w[((r*3+s)*g.C+c)*g.K+k])
 				}
-				points[at] = float32(v)
 			}
-			packed := p.panels[(i*winogradTile+j)*one:][:one]
-			right{values: points, ld: g.K}.pack([]tap{{}}, g.C, 0, g.K, packed)
+			at := (k/tileCols*g.C+c)*tileCols + k%tileCols
+			for i, v := range transformFilter(filter) {
+				p.panels[i*one+at] = v
+			}
 		}
 	}
 	return p
+}
+
+// transformFilter computes G w G^T.
+func transformFilter(w [3][3]float64) (points [winogradPoints]float32) {
+	for i, a := range winogradFilter {
+		var row [3]float64
+		for s := range row {
+			row[s] = float64(a[0]*w[0][s]) + float64(a[1]*w[1][s]) + float64(a[2]*w[2][s])
+		}
+		for j, b := range winogradFilter {
+			points[i*winogradTile+j] = float32(float64(b[0]*row[0]) + float64(b[1]*row[1]) + float64(b[2]*row[2]))
+		}
+	}
+	return points
 }
 
 // winograd is a convolution by Winograd's algorithm: tiles of the input are transformed, multiplied with the filters

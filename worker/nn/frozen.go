@@ -12,6 +12,7 @@ import (
 // convolutions, and filters are arranged as the kernels read them. It is immutable, and any number of Inferences share it.
 type Frozen struct {
 	net    *Network
+	config FreezeConfig
 	layers []frozenLayer // by the value that they make
 }
 
@@ -39,7 +40,7 @@ func (n *Network) Freeze(s *State, c FreezeConfig) (*Frozen, error) {
 		return nil, fmt.Errorf("nn: freeze: the state has %d parameters and %d buffers; the network has %d and %d",
 			len(s.Params), len(s.Buffers), n.paramsLen, n.buffersLen)
 	}
-	f := &Frozen{net: n, layers: make([]frozenLayer, len(n.values))}
+	f := &Frozen{net: n, config: c, layers: make([]frozenLayer, len(n.values))}
 	for i := range n.layers {
 		l := &n.layers[i]
 		switch l.kind {
@@ -58,21 +59,26 @@ func (n *Network) Freeze(s *State, c FreezeConfig) (*Frozen, error) {
 func (n *Network) FrozenBytes(c FreezeConfig) int64 {
 	values := 0
 	for i := range n.layers {
-		l := &n.layers[i]
-		g := l.geometry
-		switch {
-		case l.kind == convNorm && l.depthwise:
-			values += n.params[l.weight].Len + g.K
-		case l.kind == convNorm && c.winograd(l):
-			values += kernel.WinogradLen(g) + g.K
-		case l.kind == convNorm:
-			values += kernel.PackedLen(g.R*g.S*g.C, g.K) + g.K
-		case l.kind == linear:
-			k := n.params[l.weight+1].Len
-			values += kernel.PackedLen(n.params[l.weight].Len/k, k) + k
-		}
+		values += n.frozenLen(&n.layers[i], c)
 	}
 	return 4 * int64(values)
+}
+
+// frozenLen is how many values are kept of a layer's parameters.
+func (n *Network) frozenLen(l *layer, c FreezeConfig) int {
+	g := l.geometry
+	switch {
+	case l.kind == convNorm && l.depthwise:
+		return n.params[l.weight].Len + g.K
+	case l.kind == convNorm && c.winograd(l):
+		return kernel.WinogradLen(g) + g.K
+	case l.kind == convNorm:
+		return kernel.PackedLen(g.R*g.S*g.C, g.K) + g.K
+	case l.kind == linear:
+		k := n.params[l.weight+1].Len
+		return kernel.PackedLen(n.params[l.weight].Len/k, k) + k
+	}
+	return 0
 }
 
 // Network is what was frozen.

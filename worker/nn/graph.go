@@ -16,6 +16,7 @@ import (
 // graph is a network being built, and then run, as a gorgonia graph for a fixed batch.
 type graph struct {
 	net     *Network
+	from    int // the value that is given to it: 0, the images, but in later stages of an inference
 	batch   int
 	expr    *gorgonia.ExprGraph
 	machine gorgonia.VM
@@ -63,12 +64,18 @@ var errCollision = errors.New("nn: two nodes of the graph have the same hash")
 func newGraph(
 	n *Network, batch int, train *Training, dry bool, build func(*graph) error,
 ) (g *graph, err error) {
+	return newGraphFrom(n, 0, batch, train, dry, build)
+}
+
+func newGraphFrom(
+	n *Network, from, batch int, train *Training, dry bool, build func(*graph) error,
+) (g *graph, err error) {
 	if batch < 1 {
 		return nil, fmt.Errorf("nn: batch is %d; it must be at least 1", batch)
 	}
 	for salt := range uint64(maxSalts) {
 		g = &graph{
-			net: n, batch: batch, train: train, salt: salt, ws: new(kernel.Workspace),
+			net: n, from: from, batch: batch, train: train, salt: salt, ws: new(kernel.Workspace),
 			expr: gorgonia.NewGraph(), dry: dry,
 		}
 		if err = g.compile(build); !errors.Is(err, errCollision) {
@@ -88,7 +95,7 @@ func (g *graph) compile(build func(*graph) error) (err error) {
 			err = fmt.Errorf("nn: building the graph: %v", r)
 		}
 	}()
-	v := g.net.values[0]
+	v := g.net.values[g.from]
 	g.images = g.input("images", tensor.Shape{g.batch, v.h, v.w, v.c})
 	if err := build(g); err != nil {
 		return err
@@ -141,7 +148,7 @@ func (g *graph) run(images []float32) error {
 	if g.machine == nil {
 		return errClosed
 	}
-	v := g.net.values[0]
+	v := g.net.values[g.from]
 	if want := g.batch * v.size(); len(images) != want {
 		return fmt.Errorf("nn: %d values of images; a batch of %d images of %dx%dx%d has %d",
 			len(images), g.batch, v.h, v.w, v.c, want)

@@ -1,81 +1,21 @@
 package nn
 
 import (
-	"slices"
-
 	"gorgonia.org/gorgonia"
 
 	"pupil/internal/kernel"
 )
 
-// infer adds the layers of some values, which go to the memory that to gives.
-func (g *graph) infer(values []int, to func(v int) []float32) error {
-	g.into = map[int]*memory{}
-	for _, v := range values {
-		m := callers(to(v))
-		m.size = g.batch * g.net.values[v].size()
-		g.into[v] = m
-	}
-	layers := g.net.leading(values)
-	g.plan(layers, values)
-	for _, f := range g.fuse(layers) {
+// infer adds the layers of a stage. The values that leave it go to the memory that into has for them.
+func (g *graph) infer(layers []fused) error {
+	g.values = make([]activation, len(g.net.values))
+	g.values[g.from] = activation{node: g.images}
+	for _, f := range layers {
 		if err := g.inferLayer(f); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// fused is a layer of an inference, and the join that it does as it writes, if any.
-type fused struct {
-	*layer
-	join     *layer
-	residual int // the value that the join adds
-}
-
-// out is the value that the layer makes.
-func (f fused) value() int {
-	if f.join != nil {
-		return f.join.out
-	}
-	return f.out
-}
-
-func (f fused) act() kernel.Activation {
-	if f.join != nil {
-		return f.join.activation
-	}
-	return f.activation
-}
-
-// fuse lets convolutions do the joins that follow them: that of the two summands which is made last adds the other one,
-// if nobody else wants what it gives.
-func (g *graph) fuse(layers []layer) []fused {
-	list := make([]fused, len(layers))
-	maker := make([]int, len(g.net.values)) // places in list
-	for i := range layers {
-		list[i].layer = &layers[i]
-		maker[layers[i].out] = i
-	}
-	for i := range list {
-		j := list[i].layer
-		if j.kind != join {
-			continue
-		}
-		x, y := j.in[0], j.in[1]
-		if maker[x] < maker[y] {
-			x, y = y, x
-		}
-		last := &list[maker[x]]
-		if x == y || last.layer.kind != convNorm || last.depthwise || last.activation != kernel.Identity ||
-			g.values[x].uses > 1 {
-			continue
-		}
-		last.join, last.residual = j, y
-		maker[j.out] = maker[x]
-		list[i].layer = nil
-	}
-	return slices.DeleteFunc(list, func(f fused) bool { return f.layer == nil })
 }
 
 func (g *graph) inferLayer(f fused) error {
@@ -111,7 +51,7 @@ func (g *graph) frozenConv(f fused) error {
 			over = memoryOf(r)
 		}
 	}
-	y, shape := g.output(f.value(), over), g.shape(f.value())
+	y, shape := g.output(f.makes(), over), g.shape(f.makes())
 	conv := g.convolution(f.layer)
 	e := kernel.Epilogue{Shift: w.shift, Act: f.act()}
 	o := g.newOp("frozen convolution", y, shape...)
@@ -123,7 +63,7 @@ func (g *graph) frozenConv(f fused) error {
 		kernel.ConvForwardPacked(conv.Conv, in[0], w.packed, e, y.data, g.ws)
 		return nil
 	}
-	return g.inferred(f.value(), o, children...)
+	return g.inferred(f.makes(), o, children...)
 }
 
 // frozenDepthwise adds activation(convolution(x) + shift).

@@ -35,6 +35,15 @@ func (g *graph) reserve(n int, over ...*memory) *memory {
 // callers is memory of the caller.
 func callers(data []float32) *memory { return &memory{size: len(data), first: -1, data: data} }
 
+// part is a part of the caller's memory, which may be there only in a plan.
+func (m *memory) part(from, n int) *memory {
+	p := &memory{size: n, first: -1}
+	if m.data != nil {
+		p.data = m.data[from:][:n:n]
+	}
+	return p
+}
+
 // touch says that an operation reads or writes the memory.
 func (m *memory) touch(id int) {
 	m.first, m.last = min(m.first, id), max(m.last, id)
