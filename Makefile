@@ -53,8 +53,8 @@ race: ## the tests of everything concurrent under the race detector (installs gc
 		./worker/agent ./coordinator/... ./loss/...
 
 .PHONY: e2e
-e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 minutes), and S3 on MinIO
-	$(GO) test -count=1 -timeout 20m -tags e2e -run Demo -v ./internal/testcluster
+e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 minutes), S3 on MinIO, students in onnxruntime
+	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Student' -v ./internal/testcluster
 	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3
 
 .PHONY: bench

@@ -126,6 +126,7 @@ var dependencies = []struct {
 	{"golang.org/x/image", []string{"augment/..."}},
 	{"golang.org/x/term", []string{"coordinator/...", "worker"}},
 	{"golang.org/x/tools", []string{"internal/lint"}},
+	{"google.golang.org/protobuf", []string{"worker/export"}},
 	{"gonum.org/v1/plot", []string{"worker/student/report"}},
 	{"gonum.org/v1/gonum", []string{"loss", "worker/student"}},
 	{"gorgonia.org", []string{"worker/nn"}},

@@ -148,3 +148,43 @@ func TestMemoryOfKnownNetworks(t *testing.T) {
 		}
 	}
 }
+
+// Steps are the layers with what they read and write: every value is made before it is read, and every tensor of the
+// network is somebody's.
+func TestSteps(t *testing.T) {
+	for _, architecture := range nn.Architectures() {
+		n := mustNew(t, nn.Config{Architecture: architecture, Width: 1, Outputs: 10, Size: 64, Channels: 3, Projection: 4})
+		steps, layers := n.Steps(nn.Logits, nn.Pooled, nn.Projection), n.Layers()
+		if len(steps) != len(layers) {
+			t.Fatalf("%s: %d steps, %d layers", architecture, len(steps), len(layers))
+		}
+		there, used := map[int]bool{0: true}, map[string]bool{"": true}
+		for i, s := range steps {
+			if s.Layer != layers[i] {
+				t.Errorf("%s: step %d is %+v", architecture, i, s.Layer)
+			}
+			for _, v := range s.In {
+				if !there[v] {
+					t.Errorf("%s: %s reads value %d, which is not there", architecture, s.Name, v)
+				}
+			}
+			there[s.Out] = true
+			for _, name := range []string{s.Weight, s.Bias, s.Scale, s.Shift, s.Mean, s.Variance} {
+				used[name] = true
+			}
+		}
+		for _, list := range [][]nn.Tensor{n.Params(), n.Buffers()} {
+			for _, p := range list {
+				if !used[p.Name] {
+					t.Errorf("%s: no step has %s", architecture, p.Name)
+				}
+			}
+		}
+		if !there[n.ValueOf(nn.Logits)] || n.ValueOf(nn.FeatureMap) < 1 {
+			t.Errorf("%s: no logits", architecture)
+		}
+		if few := n.Steps(nn.Pooled); few[len(few)-1].Out != n.ValueOf(nn.Pooled) || len(few) >= len(steps) {
+			t.Errorf("%s: %d steps lead to the pooled features", architecture, len(few))
+		}
+	}
+}

@@ -227,6 +227,9 @@ func (m *Model) Classifier(h *Head) (*Classifier, error) {
 		HeadFile, nn.ConfigFile)
 }
 
+// Head is the head, nil when the classifier is the network's own.
+func (c *Classifier) Head() *Head { return c.head }
+
 // Own says whether the classifier is the network's own.
 func (c *Classifier) Own() bool { return c.head == nil }
 
