@@ -19,13 +19,15 @@ import (
 
 func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
+	var cluster clusterFlags
 	var life func(*cobra.Command) context.Context
 	cmd := &cobra.Command{
 		Use:   "join",
 		Short: "Join a coordinator, carry lanes of its job until that ends, and leave",
 		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it. The broker's user\n" +
 			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.",
-		Example: "  worker join --nats-url nats://10.0.0.1:4222 --threads 4\n" +
+		Example: "  worker join --coordinator http://10.0.0.1:7070,http://10.0.0.2:7070\n" +
+			"  worker join --nats-url nats://10.0.0.1:4222 --threads 4\n" +
 			"  worker join --nats-url nats://10.0.0.1:4222 --ring-listen 0.0.0.0:4223",
 		Args: config.Args(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,6 +36,13 @@ func joinCommand() *cobra.Command {
 				return config.Usage(err)
 			}
 			c.Kernel, c.Logger = kernel.Name(), logger
+			if len(cluster.addresses) > 0 && !cmd.Flags().Changed("nats-url") {
+				b, err := cluster.broker(cmd.Context())
+				if err != nil {
+					return err
+				}
+				c.URL, c.User, c.Password = b.URL, b.User, b.Password
+			}
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
 			}
@@ -41,6 +50,7 @@ func joinCommand() *cobra.Command {
 		},
 	}
 	life = endWithStdin(cmd)
+	cluster.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.URL, "nats-url", "nats://127.0.0.1:4222", "the coordinator's broker")
 	f.StringVar(&c.User, "nats-user", "", "user of the broker")

@@ -5,6 +5,7 @@ import (
 
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/job"
+	"pupil/coordinator/wire"
 )
 
 // Status is where a cluster stands.
@@ -115,11 +116,7 @@ type Member struct {
 }
 
 // Broker is where workers connect to.
-type Broker struct {
-	URL      string `json:"url"`
-	User     string `json:"user"`
-	Password string `json:"password"`
-}
+type Broker = wire.Broker
 
 // Code is a kind of error.
 type Code string
