@@ -2,12 +2,8 @@ package kernel
 
 import "math"
 
-// stripWidth is how many channels are handled at once, and stripRows how many of their rows: the sums of a strip live
-// on the stack, its pixels stay in the nearest cache while a kernel runs over them, eight channels at a time.
-const (
-	stripWidth = 128
-	stripRows  = 16
-)
+// stripWidth is how many channels a strip has.
+const stripWidth = 8
 
 // strip is what kernels need and make of neighbouring channels. Kernels in assembly know this layout.
 type strip struct {
@@ -16,16 +12,14 @@ type strip struct {
 	sums, products     [stripWidth]float64
 }
 
-// eachStrip calls f with each strip of channels and a few rows at a time of x [rows, c]; strips are the strips' own.
-func eachStrip(strips []strip, c int, x []float32, f func(s *strip, rows, n int, x []float32)) {
-	rows := len(x) / c
-	for r := 0; r < rows; r += stripRows {
-		for i := range strips {
-			at := i * stripWidth
-			f(&strips[i], min(stripRows, rows-r), min(stripWidth, c-at), x[r*c+at:])
-		}
-	}
-}
+// passWidth is how many channels functions handle that have their strips on the stack.
+const passWidth = 128
+
+// passStrips are their strips.
+type passStrips [passWidth / stripWidth]strip
+
+// callRows is how many rows of c channels a kernel in assembly is given at a time: while it runs nothing can stop it.
+func callRows(c int) int { return max(1<<14/c/momentsRows, 1) * momentsRows }
 
 // BatchNormForward normalises each channel of x [rows, c] by its own mean and deviation over the rows, applies gamma
 // and beta [c] and an activation, and overwrites y [rows, c] (which may be x):
@@ -52,30 +46,34 @@ func BatchNormForward(
 	if rows < 1 {
 		return
 	}
-	for c0 := 0; c0 < c; c0 += stripWidth {
-		n := min(stripWidth, c-c0)
-		var s strip
-		copy(s.mean[:n], x[c0:])
-		for r := 0; r < rows; r += stripRows {
-			normSums(min(stripRows, rows-r), n, c, x[r*c+c0:], &s)
+	for c0 := 0; c0 < c; c0 += passWidth {
+		n := min(passWidth, c-c0)
+		var pass passStrips
+		strips := pass[:(n+stripWidth-1)/stripWidth]
+		for i := range strips {
+			copy(strips[i].mean[:], x[c0+i*stripWidth:c0+n])
 		}
-		s.statistics(rows, c0, n, gamma, beta, eps, mean, invStd, variance)
-		for r := 0; r < rows; r += stripRows {
+		block := callRows(n)
+		for r := 0; r < rows; r += block {
+			normSums(min(block, rows-r), n, c, x[r*c+c0:], strips)
+		}
+		statistics(strips, rows, c0, n, gamma, beta, eps, mean, invStd, variance)
+		for r := 0; r < rows; r += block {
 			at := r*c + c0
-			normApply(min(stripRows, rows-r), n, c, x[at:], &s, act, y[at:])
+			normApply(min(block, rows-r), n, c, x[at:], strips, act, y[at:])
 		}
 	}
 }
 
 // statistics turns the sums of rows, for the n channels from c0, into mean, invStd and variance, and into the mean, scale
-// and shift of s.
-func (s *strip) statistics(rows, c0, n int, gamma, beta []float32, eps float32, mean, invStd, variance []float32) {
-	copy(s.shift[:n], beta[c0:])
-	for i := range n {
+// and shift of strips.
+func statistics(strips []strip, rows, c0, n int, gamma, beta []float32, eps float32, mean, invStd, variance []float32) {
+	for k := range n {
+		s, i := of(strips, k)
 		m, v, unbiased := moments(float64(rows), float64(s.mean[i]), s.sums[i], s.products[i])
-		mean[c0+i], invStd[c0+i] = float32(m), float32(1/math.Sqrt(v+float64(eps)))
-		variance[c0+i] = float32(unbiased)
-		s.mean[i], s.scale[i] = mean[c0+i], normScale(gamma[c0+i], invStd[c0+i])
+		mean[c0+k], invStd[c0+k] = float32(m), float32(1/math.Sqrt(v+float64(eps)))
+		variance[c0+k] = float32(unbiased)
+		s.mean[i], s.scale[i], s.shift[i] = mean[c0+k], normScale(gamma[c0+k], invStd[c0+k]), beta[c0+k]
 	}
 }
 
@@ -114,31 +112,34 @@ func BatchNormBackward(
 	if act == Identity {
 		dz = dy
 	}
-	for c0 := 0; c0 < c; c0 += stripWidth {
-		n := min(stripWidth, c-c0)
-		var s strip
-		copy(s.mean[:n], mean[c0:])
-		copy(s.shift[:n], beta[c0:])
-		for i := range n {
-			s.scale[i] = normScale(gamma[c0+i], invStd[c0+i])
+	for c0 := 0; c0 < c; c0 += passWidth {
+		n := min(passWidth, c-c0)
+		var pass passStrips
+		strips := pass[:(n+stripWidth-1)/stripWidth]
+		for k := range n {
+			s, i := of(strips, k)
+			s.mean[i], s.shift[i], s.scale[i] = mean[c0+k], beta[c0+k], normScale(gamma[c0+k], invStd[c0+k])
 		}
-		for r := 0; r < rows; r += stripRows {
+		block := callRows(n)
+		for r := 0; r < rows; r += block {
 			at := r*c + c0
-			normBackwardSums(min(stripRows, rows-r), n, c, x[at:], dy[at:], &s, act, dx[at:])
+			normBackwardSums(min(block, rows-r), n, c, x[at:], dy[at:], strips, act, dx[at:])
 		}
-		s.gradients(rows, c0, n, invStd, dgamma, dbeta)
-		for r := 0; r < rows; r += stripRows {
+		gradients(strips, rows, c0, n, invStd, dgamma, dbeta)
+		for r := 0; r < rows; r += block {
 			at := r*c + c0
-			normBackwardApply(min(stripRows, rows-r), n, c, x[at:], dz[at:], &s, dx[at:])
+			normBackwardApply(min(block, rows-r), n, c, x[at:], dz[at:], strips, dx[at:])
 		}
 	}
 }
 
-// gradients turns the sums of rows, for the n channels from c0, into dgamma and dbeta, and into the slope and offset of s.
-func (s *strip) gradients(rows, c0, n int, invStd, dgamma, dbeta []float32) {
-	for i := range n {
-		deviation, scale := float64(invStd[c0+i]), float64(s.scale[i])/float64(rows)
-		dgamma[c0+i], dbeta[c0+i] = float32(s.products[i]*deviation), float32(s.sums[i])
+// gradients turns the sums of rows, for the n channels from c0, into dgamma and dbeta, and into the slope and offset of
+// strips.
+func gradients(strips []strip, rows, c0, n int, invStd, dgamma, dbeta []float32) {
+	for k := range n {
+		s, i := of(strips, k)
+		deviation, scale := float64(invStd[c0+k]), float64(s.scale[i])/float64(rows)
+		dgamma[c0+k], dbeta[c0+k] = float32(s.products[i]*deviation), float32(s.sums[i])
 		s.slope[i] = float32(-scale * s.products[i] * deviation * deviation)
 		s.offset[i] = float32(-scale * s.sums[i])
 	}
@@ -153,14 +154,18 @@ func ScaleShift(rows, c int, x, scale, shift []float32, act Activation, y []floa
 	checkLen(function, "y", len(y), rows*c)
 	checkLen(function, "scale", len(scale), c)
 	checkLen(function, "shift", len(shift), c)
-	for c0 := 0; c0 < c; c0 += stripWidth {
-		n := min(stripWidth, c-c0)
-		var s strip
-		copy(s.scale[:n], scale[c0:])
-		copy(s.shift[:n], shift[c0:])
-		for r := 0; r < rows; r += stripRows {
+	for c0 := 0; c0 < c; c0 += passWidth {
+		n := min(passWidth, c-c0)
+		var pass passStrips
+		strips := pass[:(n+stripWidth-1)/stripWidth]
+		for k := range n {
+			s, i := of(strips, k)
+			s.scale[i], s.shift[i] = scale[c0+k], shift[c0+k]
+		}
+		block := callRows(n)
+		for r := 0; r < rows; r += block {
 			at := r*c + c0
-			scaleShift(min(stripRows, rows-r), n, c, x[at:], &s, act, y[at:])
+			scaleShift(min(block, rows-r), n, c, x[at:], strips, act, y[at:])
 		}
 	}
 }

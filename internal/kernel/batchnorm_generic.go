@@ -1,111 +1,109 @@
 package kernel
 
-// These kernels work on the n channels of a strip, in rows that lie stride values apart.
+// These kernels work on n channels, of as many strips as they need, in rows that lie stride values apart.
 
-// sumGroups is how many float32 sums a block of rows has: row r goes to sum r % 4, those behind the last whole four to
-// the first. Blocks have stripRows rows, so that a float32 sum has 4 terms, 7 at the most.
-const sumGroups = 4
+// groupRows is how many rows are summed in float32, as (0 + 1) + (2 + 3), before that is added to float64 sums. Rows behind
+// the last whole group are added by themselves.
+const groupRows = 4
 
-// totals are the float32 sums of a block for the channels of a strip.
-type totals [sumGroups][stripWidth]float32
-
-// group is the sum that row r of a block of rows goes to.
+// group is how many rows the group has that begins with row r.
 func group(r, rows int) int {
-	if r < rows/sumGroups*sumGroups {
-		return r % sumGroups
+	if r+groupRows <= rows {
+		return groupRows
 	}
-	return 0
+	return 1
 }
 
-// addTo adds the sums to float64 ones, in order.
-func (t *totals) addTo(sums []float64) {
-	for g := range t {
-		for i, v := range t[g][:len(sums)] {
-			sums[i] += float64(v)
-		}
-	}
-}
+// of gives the strip of channel c, and the channel's place in it.
+func of(s []strip, c int) (*strip, int) { return &s[c/stripWidth], c % stripWidth }
 
-// normSumsGeneric adds, for each channel, x - mean to s.sums and (x - mean)^2 to s.products.
-func normSumsGeneric(rows, n, stride int, x []float32, s *strip) {
-	var sums, squares totals
-	pivot := s.mean[:n]
-	for r := range rows {
-		g := group(r, rows)
-		total, square := sums[g][:n], squares[g][:n]
-		for i, v := range x[r*stride:][:len(pivot)] {
-			d := v - pivot[i]
-			total[i] += d
-			square[i] += float32(d * d)
+// normSumsGeneric adds, for each channel, x - mean to the sums and (x - mean)^2 to the products.
+func normSumsGeneric(rows, n, stride int, x []float32, s []strip) {
+	for r := 0; r < rows; r += group(r, rows) {
+		for c := range n {
+			p, i := of(s, c)
+			var d [groupRows]float32
+			square := float32(0)
+			for k := range group(r, rows) {
+				d[k] = x[(r+k)*stride+c] - p.mean[i]
+				square += float32(d[k] * d[k])
+			}
+			p.sums[i] += float64((d[0] + d[1]) + (d[2] + d[3]))
+			p.products[i] += float64(square)
 		}
 	}
-	sums.addTo(s.sums[:n])
-	squares.addTo(s.products[:n])
 }
 
 // normalise computes z = (x - mean) * scale + shift for one row.
-func (s *strip) normalise(x, z []float32) {
-	mean, scale, shift := s.mean[:len(x)], s.scale[:len(x)], s.shift[:len(x)]
-	z = z[:len(x)]
-	for i, v := range x {
-		z[i] = float32((v-mean[i])*scale[i]) + shift[i]
+func normalise(s []strip, x, z []float32) {
+	for c := 0; c < len(x); c += stripWidth {
+		p, n := &s[c/stripWidth], min(stripWidth, len(x)-c)
+		dst := z[c:][:n]
+		for i, v := range x[c:][:n] {
+			dst[i] = float32((v-p.mean[i])*p.scale[i]) + p.shift[i]
+		}
 	}
 }
 
 // normApplyGeneric computes y = act((x - mean) * scale + shift).
-func normApplyGeneric(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+func normApplyGeneric(rows, n, stride int, x []float32, s []strip, act Activation, y []float32) {
 	for r := range rows {
 		dst := y[r*stride:][:n]
-		s.normalise(x[r*stride:][:n], dst)
+		normalise(s, x[r*stride:][:n], dst)
 		if act != Identity {
 			activateGeneric(act, dst, dst)
 		}
 	}
 }
 
-// normBackwardSumsGeneric adds, for each channel, dz to s.sums and dz * (x - mean) to s.products, where
+// normBackwardSumsGeneric adds, for each channel, dz to the sums and dz * (x - mean) to the products, where
 // dz = dy * act'((x - mean) * scale + shift), which it writes unless the activation is Identity. dz may be dy.
-func normBackwardSumsGeneric(rows, n, stride int, x, dy []float32, s *strip, act Activation, dz []float32) {
-	var sums, products totals
-	mean := s.mean[:n]
-	for r := range rows {
-		g := group(r, rows)
-		total, product := sums[g][:n], products[g][:n]
-		row, gradient := x[r*stride:][:n], dy[r*stride:][:n]
-		if act != Identity {
-			var z [stripWidth]float32
-			s.normalise(row, z[:n])
-			out := dz[r*stride:][:n]
-			activateBackwardGeneric(act, z[:n], gradient, out)
-			gradient = out
+func normBackwardSumsGeneric(rows, n, stride int, x, dy []float32, s []strip, act Activation, dz []float32) {
+	if act != Identity {
+		for r := range rows {
+			for c := 0; c < n; c += stripWidth {
+				var z [stripWidth]float32
+				at, k := r*stride+c, min(stripWidth, n-c)
+				normalise(s[c/stripWidth:], x[at:][:k], z[:k])
+				activateBackwardGeneric(act, z[:k], dy[at:][:k], dz[at:][:k])
+			}
 		}
-		for i, v := range row {
-			total[i] += gradient[i]
-			product[i] += float32(gradient[i] * (v - mean[i]))
+		dy = dz
+	}
+	for r := 0; r < rows; r += group(r, rows) {
+		for c := range n {
+			p, i := of(s, c)
+			var d [groupRows]float32
+			product := float32(0)
+			for k := range group(r, rows) {
+				at := (r+k)*stride + c
+				d[k] = dy[at]
+				product += float32(d[k] * (x[at] - p.mean[i]))
+			}
+			p.sums[i] += float64((d[0] + d[1]) + (d[2] + d[3]))
+			p.products[i] += float64(product)
 		}
 	}
-	sums.addTo(s.sums[:n])
-	products.addTo(s.products[:n])
 }
 
 // normBackwardApplyGeneric computes dx = dz * scale + (x - mean) * slope + offset. dx may be dz.
-func normBackwardApplyGeneric(rows, n, stride int, x, dz []float32, s *strip, dx []float32) {
-	mean, scale, slope, offset := s.mean[:n], s.scale[:n], s.slope[:n], s.offset[:n]
+func normBackwardApplyGeneric(rows, n, stride int, x, dz []float32, s []strip, dx []float32) {
 	for r := range rows {
 		gradient, dst := dz[r*stride:][:n], dx[r*stride:][:n]
-		for i, v := range x[r*stride:][:n] {
-			dst[i] = float32(gradient[i]*scale[i]) + (float32((v-mean[i])*slope[i]) + offset[i])
+		for c, v := range x[r*stride:][:n] {
+			p, i := of(s, c)
+			dst[c] = float32(gradient[c]*p.scale[i]) + (float32((v-p.mean[i])*p.slope[i]) + p.offset[i])
 		}
 	}
 }
 
 // scaleShiftGeneric computes y = act(x * scale + shift).
-func scaleShiftGeneric(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
-	scale, shift := s.scale[:n], s.shift[:n]
+func scaleShiftGeneric(rows, n, stride int, x []float32, s []strip, act Activation, y []float32) {
 	for r := range rows {
 		dst := y[r*stride:][:n]
-		for i, v := range x[r*stride:][:n] {
-			dst[i] = float32(v*scale[i]) + shift[i]
+		for c, v := range x[r*stride:][:n] {
+			p, i := of(s, c)
+			dst[c] = float32(v*p.scale[i]) + p.shift[i]
 		}
 		if act != Identity {
 			activateGeneric(act, dst, dst)

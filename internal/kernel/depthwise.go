@@ -42,20 +42,17 @@ func DepthwiseForwardThen(g Conv, x, w, shift []float32, act Activation, y []flo
 		return
 	}
 	strips := grow(&ws.strips, (g.C+stripWidth-1)/stripWidth)
-	for i := range strips {
-		s := &strips[i]
-		clear(s.shift[:])
+	clear(strips)
+	for c := range g.C {
+		s, i := of(strips, c)
+		s.scale[i] = 1
 		if shift != nil {
-			copy(s.shift[:], shift[i*stripWidth:g.C])
-		}
-		for j := range s.scale {
-			s.scale[j] = 1
+			s.shift[i] = shift[c]
 		}
 	}
 	d.run(x, w, y, func(pixel int) {
-		eachStrip(strips, g.C, y[pixel*g.C:][:d.outCols*g.C], func(s *strip, rows, n int, y []float32) {
-			scaleShift(rows, n, g.C, y, s, act, y)
-		})
+		row := y[pixel*g.C:][:d.outCols*g.C]
+		scaleShift(d.outCols, g.C, g.C, row, strips, act, row)
 	}, ws)
 }
 

@@ -13,7 +13,10 @@ import (
 const whyNoAVX2 = "the CPU has no AVX2 with FMA"
 
 // Assembly is given the address of a strip's first part, and finds the others behind it.
-var _ [5 * 4 * stripWidth]struct{} = [unsafe.Offsetof(strip{}.sums)]struct{}{}
+var (
+	_ [5 * 4 * stripWidth]struct{}       = [unsafe.Offsetof(strip{}.sums)]struct{}{}
+	_ [(5*4 + 2*8) * stripWidth]struct{} = [unsafe.Sizeof(strip{})]struct{}{}
+)
 
 // implementations lists what this CPU can run, the best first.
 func implementations() []string {
@@ -90,6 +93,55 @@ func depthwiseSums(rows, cols, c, count int, x []float32, x0, xRow, xStep int, d
 	depthwiseSumsAVX2(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
 }
 
+func touch(x []float32) {
+	if chosen != generic {
+		touchAVX2(x)
+	}
+}
+
+func normBand(cols, n, stride int, x []float32, s []strip, act Activation, y []float32, block int) {
+	if chosen == generic {
+		normBandGeneric(cols, n, stride, x, s, act, y, block)
+		return
+	}
+	normBandAVX2(cols, n, stride, x, &s[0].mean[0], uint8(act), y, block)
+}
+
+func normBackwardBand(cols, n, stride int, x, dz []float32, s []strip, y []float32, block int) {
+	if chosen == generic {
+		normBackwardBandGeneric(cols, n, stride, x, dz, s, y, block)
+		return
+	}
+	normBackwardBandAVX2(cols, n, stride, x, dz, &s[0].mean[0], y, block)
+}
+
+func depthwiseBand(blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int) {
+	if chosen == generic {
+		depthwiseBandGeneric(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol)
+		return
+	}
+	depthwiseBandAVX2(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol)
+}
+
+func depthwiseBandSums(
+	blocks, rows, cols int, x []float32, table []int, block, step int, dy []float32, dyTable []int, dyBlock int,
+	sums []float32,
+) {
+	if chosen == generic {
+		depthwiseBandSumsGeneric(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums)
+		return
+	}
+	depthwiseBandSumsAVX2(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums)
+}
+
+func depthwiseBandSpread(blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int) {
+	if chosen == generic {
+		depthwiseBandSpreadGeneric(blocks, rows, cols, x, table, block, w, y, yRow, yCol)
+		return
+	}
+	depthwiseBandSpreadAVX2(blocks, rows, cols, x, table, block, w, y, yRow, yCol)
+}
+
 func activate(act Activation, x, y []float32) {
 	if chosen == generic {
 		activateGeneric(act, x, y)
@@ -106,44 +158,44 @@ func activateBackward(act Activation, x, dy, dx []float32) {
 	activateBackwardAVX2(uint8(act), x, dy, dx)
 }
 
-func normSums(rows, n, stride int, x []float32, s *strip) {
+func normSums(rows, n, stride int, x []float32, s []strip) {
 	if chosen == generic {
 		normSumsGeneric(rows, n, stride, x, s)
 		return
 	}
-	normSumsAVX2(rows, n, stride, x, &s.mean[0])
+	normSumsAVX2(rows, n, stride, x, &s[0].mean[0])
 }
 
-func normApply(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+func normApply(rows, n, stride int, x []float32, s []strip, act Activation, y []float32) {
 	if chosen == generic {
 		normApplyGeneric(rows, n, stride, x, s, act, y)
 		return
 	}
-	normApplyAVX2(rows, n, stride, x, &s.mean[0], uint8(act), y)
+	normApplyAVX2(rows, n, stride, x, &s[0].mean[0], uint8(act), y)
 }
 
-func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation, dz []float32) {
+func normBackwardSums(rows, n, stride int, x, dy []float32, s []strip, act Activation, dz []float32) {
 	if chosen == generic {
 		normBackwardSumsGeneric(rows, n, stride, x, dy, s, act, dz)
 		return
 	}
-	normBackwardSumsAVX2(rows, n, stride, x, dy, &s.mean[0], uint8(act), dz)
+	normBackwardSumsAVX2(rows, n, stride, x, dy, &s[0].mean[0], uint8(act), dz)
 }
 
-func normBackwardApply(rows, n, stride int, x, dz []float32, s *strip, dx []float32) {
+func normBackwardApply(rows, n, stride int, x, dz []float32, s []strip, dx []float32) {
 	if chosen == generic {
 		normBackwardApplyGeneric(rows, n, stride, x, dz, s, dx)
 		return
 	}
-	normBackwardApplyAVX2(rows, n, stride, x, dz, &s.mean[0], dx)
+	normBackwardApplyAVX2(rows, n, stride, x, dz, &s[0].mean[0], dx)
 }
 
-func scaleShift(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+func scaleShift(rows, n, stride int, x []float32, s []strip, act Activation, y []float32) {
 	if chosen == generic {
 		scaleShiftGeneric(rows, n, stride, x, s, act, y)
 		return
 	}
-	scaleShiftAVX2(rows, n, stride, x, &s.mean[0], uint8(act), y)
+	scaleShiftAVX2(rows, n, stride, x, &s[0].mean[0], uint8(act), y)
 }
 
 func add(x, y, z []float32) {
@@ -178,7 +230,7 @@ func maximumAt(pixel int32, x, y []float32, at []int32) {
 	maximumAtAVX2(pixel, x, y, at)
 }
 
-func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
+func sumRows(rows, n, stride int, x []float32, sums *[sumsWidth]float64) {
 	if chosen == generic {
 		sumRowsGeneric(rows, n, stride, x, sums)
 		return
@@ -186,7 +238,7 @@ func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
 	sumRowsAVX2(rows, n, stride, x, sums)
 }
 
-func dotRows(rows, n, stride int, x, y []float32, sums *[stripWidth]float64) {
+func dotRows(rows, n, stride int, x, y []float32, sums *[sumsWidth]float64) {
 	if chosen == generic {
 		dotRowsGeneric(rows, n, stride, x, y, sums)
 		return

@@ -45,6 +45,31 @@ func depthwiseSums(rows, cols, c, count int, x []float32, x0, xRow, xStep int, d
 	depthwiseSumsGeneric(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
 }
 
+func touch([]float32) {}
+
+func normBand(cols, n, stride int, x []float32, s []strip, act Activation, y []float32, block int) {
+	normBandGeneric(cols, n, stride, x, s, act, y, block)
+}
+
+func normBackwardBand(cols, n, stride int, x, dz []float32, s []strip, y []float32, block int) {
+	normBackwardBandGeneric(cols, n, stride, x, dz, s, y, block)
+}
+
+func depthwiseBand(blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int) {
+	depthwiseBandGeneric(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol)
+}
+
+func depthwiseBandSums(
+	blocks, rows, cols int, x []float32, table []int, block, step int, dy []float32, dyTable []int, dyBlock int,
+	sums []float32,
+) {
+	depthwiseBandSumsGeneric(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums)
+}
+
+func depthwiseBandSpread(blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int) {
+	depthwiseBandSpreadGeneric(blocks, rows, cols, x, table, block, w, y, yRow, yCol)
+}
+
 func activate(act Activation, x, y []float32) {
 	activateGeneric(act, x, y)
 }
@@ -53,23 +78,23 @@ func activateBackward(act Activation, x, dy, dx []float32) {
 	activateBackwardGeneric(act, x, dy, dx)
 }
 
-func normSums(rows, n, stride int, x []float32, s *strip) {
+func normSums(rows, n, stride int, x []float32, s []strip) {
 	normSumsGeneric(rows, n, stride, x, s)
 }
 
-func normApply(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+func normApply(rows, n, stride int, x []float32, s []strip, act Activation, y []float32) {
 	normApplyGeneric(rows, n, stride, x, s, act, y)
 }
 
-func normBackwardSums(rows, n, stride int, x, dy []float32, s *strip, act Activation, dz []float32) {
+func normBackwardSums(rows, n, stride int, x, dy []float32, s []strip, act Activation, dz []float32) {
 	normBackwardSumsGeneric(rows, n, stride, x, dy, s, act, dz)
 }
 
-func normBackwardApply(rows, n, stride int, x, dz []float32, s *strip, dx []float32) {
+func normBackwardApply(rows, n, stride int, x, dz []float32, s []strip, dx []float32) {
 	normBackwardApplyGeneric(rows, n, stride, x, dz, s, dx)
 }
 
-func scaleShift(rows, n, stride int, x []float32, s *strip, act Activation, y []float32) {
+func scaleShift(rows, n, stride int, x []float32, s []strip, act Activation, y []float32) {
 	scaleShiftGeneric(rows, n, stride, x, s, act, y)
 }
 
@@ -89,11 +114,11 @@ func maximumAt(pixel int32, x, y []float32, at []int32) {
 	maximumAtGeneric(pixel, x, y, at)
 }
 
-func sumRows(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
+func sumRows(rows, n, stride int, x []float32, sums *[sumsWidth]float64) {
 	sumRowsGeneric(rows, n, stride, x, sums)
 }
 
-func dotRows(rows, n, stride int, x, y []float32, sums *[stripWidth]float64) {
+func dotRows(rows, n, stride int, x, y []float32, sums *[sumsWidth]float64) {
 	dotRowsGeneric(rows, n, stride, x, y, sums)
 }
 

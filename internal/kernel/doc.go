@@ -25,8 +25,10 @@
 //
 // What a batch norm gives need not lie in memory where convolutions alone read it. [ConvForwardNorm] and
 // [DepthwiseForwardNorm] gather the [Moments] of their output; [Moments.Norm] makes a [Norm] of them, which the next
-// layer's functions apply to that output as they read. Backward, [ConvBackwardDataNorm] and [DepthwiseBackwardDataNorm]
-// gather a [NormGradient] for [BatchNormBackwardGathered], and the weight gradients are those with Norm in their names.
+// layer's functions apply to that output as they read. Backward, a [NormGradient] gathers the sums of a norm's backward
+// pass, and [ConvBackward] and [DepthwiseBackward] do all of a convolution's in one pass over its tensors: they make the
+// gradient of its output as they read it, give that of the weights, and hand that of the input, through the norm before,
+// to the next NormGradient. Geometries that are not [Conv.Fused] have functions for each part, with Norm in their names.
 //
 // # Exactness
 //
@@ -36,7 +38,7 @@
 // last bits, because one rounds after a multiplication and the other does not. Sums run in a fixed order that depends
 // on shapes only, and a row of a product or an image of a convolution does not depend on how many others there are
 // (weight gradients, which sum over images, excepted). Reductions over pixels are float64 where one value per channel
-// results (pooling, bias gradients; batch norm, of float32 sums of four pixels), and blocked float32 in weight gradients.
+// results (pooling, bias gradients; batch norm, of float32 sums of four pixels each), and blocked float32 in weight gradients.
 //
 // Once a Workspace has grown to the shapes in use, no function allocates.
 package kernel

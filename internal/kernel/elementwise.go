@@ -25,13 +25,19 @@ func SumRows(rows, c int, x, out []float32) {
 	sumScaled(rows, c, x, 1, out)
 }
 
+// sumsWidth is how many channels are summed at once, and sumsRows how many of their rows.
+const (
+	sumsWidth = 128
+	sumsRows  = 64
+)
+
 // sumScaled computes out = factor * sum of the rows of x.
 func sumScaled(rows, c int, x []float32, factor float64, out []float32) {
-	for c0 := 0; c0 < c; c0 += stripWidth {
-		n := min(stripWidth, c-c0)
-		var sums [stripWidth]float64
-		for r := 0; r < rows; r += stripRows {
-			sumRows(min(stripRows, rows-r), n, c, x[r*c+c0:], &sums)
+	for c0 := 0; c0 < c; c0 += sumsWidth {
+		n := min(sumsWidth, c-c0)
+		var sums [sumsWidth]float64
+		for r := 0; r < rows; r += sumsRows {
+			sumRows(min(sumsRows, rows-r), n, c, x[r*c+c0:], &sums)
 		}
 		for i, v := range sums[:n] {
 			out[c0+i] = float32(v * factor)
@@ -63,12 +69,12 @@ func ScaleChannelsBackward(n, hw, c int, x, s, dy, dx, ds []float32) {
 	checkLen(function, "s", len(s), n*c)
 	checkLen(function, "ds", len(ds), n*c)
 	for i := range n {
-		for c0 := 0; c0 < c; c0 += stripWidth {
-			m := min(stripWidth, c-c0)
-			var sums [stripWidth]float64
-			for p := 0; p < hw; p += stripRows {
+		for c0 := 0; c0 < c; c0 += sumsWidth {
+			m := min(sumsWidth, c-c0)
+			var sums [sumsWidth]float64
+			for p := 0; p < hw; p += sumsRows {
 				at := (i*hw+p)*c + c0
-				dotRows(min(stripRows, hw-p), m, c, x[at:], dy[at:], &sums)
+				dotRows(min(sumsRows, hw-p), m, c, x[at:], dy[at:], &sums)
 			}
 			for j, v := range sums[:m] {
 				ds[i*c+c0+j] = float32(v)

@@ -36,7 +36,7 @@ func maximumAtGeneric(pixel int32, x, y []float32, at []int32) {
 }
 
 // sumRowsGeneric adds n neighbouring channels of rows that lie stride values apart to sums.
-func sumRowsGeneric(rows, n, stride int, x []float32, sums *[stripWidth]float64) {
+func sumRowsGeneric(rows, n, stride int, x []float32, sums *[sumsWidth]float64) {
 	for r := range rows {
 		for i, v := range x[r*stride:][:n] {
 			sums[i] += float64(v)
@@ -45,7 +45,7 @@ func sumRowsGeneric(rows, n, stride int, x []float32, sums *[stripWidth]float64)
 }
 
 // dotRowsGeneric adds the products of n neighbouring channels of x and y to sums.
-func dotRowsGeneric(rows, n, stride int, x, y []float32, sums *[stripWidth]float64) {
+func dotRowsGeneric(rows, n, stride int, x, y []float32, sums *[sumsWidth]float64) {
 	for r := range rows {
 		other := y[r*stride:][:n]
 		for i, v := range x[r*stride:][:n] {

@@ -113,14 +113,16 @@ func TestAllocations(t *testing.T) {
 			for i := range p {
 				p[i] = values(max(c, g.N*c), uint64(i))
 			}
-			packed, square := kernel.PackConv(g, w), kernel.Pack(c, c, w, c)
+			packed, squarePacked := kernel.PackConv(g, w), kernel.Pack(c, c, w, c)
 			win := kernel.Conv{N: 1, H: 5, W: 3, C: 1, K: c, R: 3, S: 3, Stride: 1, Pad: 1}
 			transformed := kernel.PackWinograd(win, values(9*c, 4))
 			var m kernel.Moments
 			var n kernel.Norm
-			var ng kernel.NormGradient
+			var ng, before kernel.NormGradient
+			square, nine := values(c*c, 5), values(9*c, 6)
 			one := kernel.Conv{N: 1, H: oh, W: ow, C: c, K: c, R: 1, S: 1, Stride: 1}
 			own := kernel.Conv{N: 1, H: oh, W: ow, C: c, K: c, R: 1, S: 1, Stride: 1}
+			three := kernel.Conv{N: 1, H: oh, W: ow, C: c, K: c, R: 3, S: 3, Stride: 1, Pad: 1}
 			kernel.ConvForwardNorm(one, y, nil, w, z, &m, &ws)
 			m.Norm(p[0], p[1], 1e-5, kernel.ReLU, p[2], p[3], p[4], &n)
 			e := kernel.Epilogue{Shift: p[0], Residual: y, Act: kernel.ReLU}
@@ -138,12 +140,25 @@ func TestAllocations(t *testing.T) {
 					kernel.DepthwiseBackwardDataNorm(own, y, w, &n, y, z, &ng, &ws)
 					kernel.BatchNormBackwardGathered(&ng, p[3], z, p[4], p[5])
 				},
+				"ConvBackward": func() {
+					ng.Gather(&n, y, y[:oh*ow*c], z)
+					ng.Finish(p[3], p[4], p[5])
+					kernel.ConvBackward(one, &kernel.Backward{After: &ng, X: y, In: &n, W: square, DX: z, S: &before, DW: square}, &ws)
+				},
+				"DepthwiseBackward": func() {
+					if c%8 == 0 {
+						kernel.DepthwiseForwardNorm(three, y, &n, nine, z, &m, &ws)
+						ng.Gather(&n, y, y[:oh*ow*c], z)
+						ng.Finish(p[3], p[4], p[5])
+						kernel.DepthwiseBackward(three, &kernel.Backward{After: &ng, X: y, In: &n, W: nine, DX: z, S: &before, DW: nine}, &ws)
+					}
+				},
 				"DepthwiseForwardNorm":         func() { kernel.DepthwiseForwardNorm(own, y, &n, w, z, &m, &ws) },
 				"ConvBackwardWeightsNorm":      func() { kernel.ConvBackwardWeightsNorm(one, y, &n, y, dw, &ws) },
 				"DepthwiseBackwardWeightsNorm": func() { kernel.DepthwiseBackwardWeightsNorm(own, y, &n, y, dw, &ws) },
 				"ConvForwardPacked":            func() { kernel.ConvForwardPacked(g, x, packed, e, z, &ws) },
 				"Winograd":                     func() { kernel.ConvForwardPacked(win, x, transformed, e, z, &ws) },
-				"GemmPacked":                   func() { kernel.GemmPacked(c, w, c, square, e, z, c, &ws) },
+				"GemmPacked":                   func() { kernel.GemmPacked(c, w, c, squarePacked, e, z, c, &ws) },
 				"DepthwiseBackwardData":        func() { kernel.DepthwiseBackwardData(g, y, w, dx, &ws) },
 				"DepthwiseBackwardWeights":     func() { kernel.DepthwiseBackwardWeights(g, x, y, dw, &ws) },
 				"Gemm":                         func() { kernel.Gemm(true, true, c, c, c, w, c, w, c, false, z, c, &ws) },

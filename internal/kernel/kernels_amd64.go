@@ -39,6 +39,36 @@ func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int,
 //go:noescape
 func depthwiseSumsAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
 
+// touchAVX2 is touchGeneric.
+//
+//go:noescape
+func touchAVX2(x []float32)
+
+// normBandAVX2 is normBandGeneric.
+//
+//go:noescape
+func normBandAVX2(cols int, n int, stride int, x []float32, s *float32, act uint8, y []float32, block int)
+
+// normBackwardBandAVX2 is normBackwardBandGeneric.
+//
+//go:noescape
+func normBackwardBandAVX2(cols int, n int, stride int, x []float32, dz []float32, s *float32, y []float32, block int)
+
+// depthwiseBandAVX2 is depthwiseBandGeneric.
+//
+//go:noescape
+func depthwiseBandAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, w []float32, y []float32, yRow int, yCol int)
+
+// depthwiseBandSumsAVX2 is depthwiseBandSumsGeneric, but sums all pixels first and adds that to sums.
+//
+//go:noescape
+func depthwiseBandSumsAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, dy []float32, dyTable []int, dyBlock int, sums []float32)
+
+// depthwiseBandSpreadAVX2 is depthwiseBandSpreadGeneric.
+//
+//go:noescape
+func depthwiseBandSpreadAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, w []float32, y []float32, yRow int, yCol int)
+
 // activateAVX2 is activateGeneric.
 //
 //go:noescape

@@ -10032,6 +10032,898 @@ taps_3x3_end:
 	VZEROUPPER
 	RET
 
+// func touchAVX2(x []float32)
+TEXT ·touchAVX2(SB), NOSPLIT, $0-24
+	MOVQ x_base+0(FP), AX
+	MOVQ x_len+8(FP), CX
+
+line:
+	SUBQ $0x00000010, CX
+	JLT  end
+	MOVQ (AX), DX
+	ADDQ $0x00000040, AX
+	JMP  line
+
+end:
+	RET
+
+// func normBandAVX2(cols int, n int, stride int, x []float32, s *float32, act uint8, y []float32, block int)
+// Requires: AVX, FMA3
+TEXT ·normBandAVX2(SB), NOSPLIT, $0-96
+	MOVB    act+56(FP), AL
+	MOVBLZX AL, AX
+	CMPL    AX, $0x00000001
+	JEQ     act1_begin
+	CMPL    AX, $0x00000002
+	JEQ     act2_begin
+	CMPL    AX, $0x00000003
+	JEQ     act3_begin
+	CMPL    AX, $0x00000004
+	JEQ     act4_begin
+	MOVQ    x_base+24(FP), AX
+	MOVQ    y_base+64(FP), CX
+	MOVQ    s+48(FP), DX
+	MOVQ    stride+16(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    block+88(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    cols+0(FP), DI
+
+act0_pixel:
+	MOVQ n+8(FP), R10
+	MOVQ CX, R8
+	MOVQ DX, R9
+	SUBQ $0x00000010, R10
+	JLT  act0_last
+
+act0_sixteen:
+	VMOVUPS     (R9), Y0
+	VMOVUPS     32(R9), Y1
+	VMOVUPS     64(R9), Y2
+	VMOVUPS     (AX), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (R8)
+	ADDQ        SI, R8
+	VMOVUPS     288(R9), Y0
+	VMOVUPS     320(R9), Y1
+	VMOVUPS     352(R9), Y2
+	VMOVUPS     32(AX), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000240, R9
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, R10
+	JGE         act0_sixteen
+
+act0_last:
+	ADDQ        $0x00000010, R10
+	JZ          act0_next
+	VMOVUPS     (R9), Y0
+	VMOVUPS     32(R9), Y1
+	VMOVUPS     64(R9), Y2
+	VMOVUPS     (AX), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000120, R9
+	ADDQ        $0x00000020, AX
+
+act0_next:
+	MOVQ n+8(FP), R8
+	SHLQ $0x02, R8
+	SUBQ R8, AX
+	ADDQ BX, AX
+	ADDQ $0x00000020, CX
+	DECQ DI
+	JNZ  act0_pixel
+	VZEROUPPER
+	RET
+
+act1_begin:
+	VXORPS Y0, Y0, Y0
+	MOVQ   x_base+24(FP), AX
+	MOVQ   y_base+64(FP), CX
+	MOVQ   s+48(FP), DX
+	MOVQ   stride+16(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   block+88(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   cols+0(FP), DI
+
+act1_pixel:
+	MOVQ n+8(FP), R10
+	MOVQ CX, R8
+	MOVQ DX, R9
+	SUBQ $0x00000010, R10
+	JLT  act1_last
+
+act1_sixteen:
+	VMOVUPS     (R9), Y1
+	VMOVUPS     32(R9), Y2
+	VMOVUPS     64(R9), Y3
+	VMOVUPS     (AX), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (R8)
+	ADDQ        SI, R8
+	VMOVUPS     288(R9), Y1
+	VMOVUPS     320(R9), Y2
+	VMOVUPS     352(R9), Y3
+	VMOVUPS     32(AX), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000240, R9
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, R10
+	JGE         act1_sixteen
+
+act1_last:
+	ADDQ        $0x00000010, R10
+	JZ          act1_next
+	VMOVUPS     (R9), Y1
+	VMOVUPS     32(R9), Y2
+	VMOVUPS     64(R9), Y3
+	VMOVUPS     (AX), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000120, R9
+	ADDQ        $0x00000020, AX
+
+act1_next:
+	MOVQ n+8(FP), R8
+	SHLQ $0x02, R8
+	SUBQ R8, AX
+	ADDQ BX, AX
+	ADDQ $0x00000020, CX
+	DECQ DI
+	JNZ  act1_pixel
+	VZEROUPPER
+	RET
+
+act2_begin:
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         stride+16(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         block+88(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         cols+0(FP), DI
+
+act2_pixel:
+	MOVQ n+8(FP), R10
+	MOVQ CX, R8
+	MOVQ DX, R9
+	SUBQ $0x00000010, R10
+	JLT  act2_last
+
+act2_sixteen:
+	VMOVUPS     (R9), Y2
+	VMOVUPS     32(R9), Y3
+	VMOVUPS     64(R9), Y4
+	VMOVUPS     (AX), Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (R8)
+	ADDQ        SI, R8
+	VMOVUPS     288(R9), Y2
+	VMOVUPS     320(R9), Y3
+	VMOVUPS     352(R9), Y4
+	VMOVUPS     32(AX), Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000240, R9
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, R10
+	JGE         act2_sixteen
+
+act2_last:
+	ADDQ        $0x00000010, R10
+	JZ          act2_next
+	VMOVUPS     (R9), Y2
+	VMOVUPS     32(R9), Y3
+	VMOVUPS     64(R9), Y4
+	VMOVUPS     (AX), Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000120, R9
+	ADDQ        $0x00000020, AX
+
+act2_next:
+	MOVQ n+8(FP), R8
+	SHLQ $0x02, R8
+	SUBQ R8, AX
+	ADDQ BX, AX
+	ADDQ $0x00000020, CX
+	DECQ DI
+	JNZ  act2_pixel
+	VZEROUPPER
+	RET
+
+act3_begin:
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         stride+16(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         block+88(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         cols+0(FP), DI
+
+act3_pixel:
+	MOVQ n+8(FP), R10
+	MOVQ CX, R8
+	MOVQ DX, R9
+	SUBQ $0x00000010, R10
+	JLT  act3_last
+
+act3_sixteen:
+	VMOVUPS     (R9), Y4
+	VMOVUPS     32(R9), Y5
+	VMOVUPS     64(R9), Y6
+	VMOVUPS     (AX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y7, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        SI, R8
+	VMOVUPS     288(R9), Y4
+	VMOVUPS     320(R9), Y5
+	VMOVUPS     352(R9), Y6
+	VMOVUPS     32(AX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y7, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000240, R9
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, R10
+	JGE         act3_sixteen
+
+act3_last:
+	ADDQ        $0x00000010, R10
+	JZ          act3_next
+	VMOVUPS     (R9), Y4
+	VMOVUPS     32(R9), Y5
+	VMOVUPS     64(R9), Y6
+	VMOVUPS     (AX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y7, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000120, R9
+	ADDQ        $0x00000020, AX
+
+act3_next:
+	MOVQ n+8(FP), R8
+	SHLQ $0x02, R8
+	SUBQ R8, AX
+	ADDQ BX, AX
+	ADDQ $0x00000020, CX
+	DECQ DI
+	JNZ  act3_pixel
+	VZEROUPPER
+	RET
+
+act4_begin:
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	MOVQ         x_base+24(FP), AX
+	MOVQ         y_base+64(FP), CX
+	MOVQ         s+48(FP), DX
+	MOVQ         stride+16(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         block+88(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         cols+0(FP), DI
+
+act4_pixel:
+	MOVQ n+8(FP), R10
+	MOVQ CX, R8
+	MOVQ DX, R9
+	SUBQ $0x00000010, R10
+	JLT  act4_last
+
+act4_sixteen:
+	VMOVUPS     (R9), Y4
+	VMOVUPS     32(R9), Y5
+	VMOVUPS     64(R9), Y6
+	VMOVUPS     (AX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        SI, R8
+	VMOVUPS     288(R9), Y4
+	VMOVUPS     320(R9), Y5
+	VMOVUPS     352(R9), Y6
+	VMOVUPS     32(AX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000240, R9
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, R10
+	JGE         act4_sixteen
+
+act4_last:
+	ADDQ        $0x00000010, R10
+	JZ          act4_next
+	VMOVUPS     (R9), Y4
+	VMOVUPS     32(R9), Y5
+	VMOVUPS     64(R9), Y6
+	VMOVUPS     (AX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        SI, R8
+	ADDQ        $0x00000120, R9
+	ADDQ        $0x00000020, AX
+
+act4_next:
+	MOVQ n+8(FP), R8
+	SHLQ $0x02, R8
+	SUBQ R8, AX
+	ADDQ BX, AX
+	ADDQ $0x00000020, CX
+	DECQ DI
+	JNZ  act4_pixel
+	VZEROUPPER
+	RET
+
+// func normBackwardBandAVX2(cols int, n int, stride int, x []float32, dz []float32, s *float32, y []float32, block int)
+// Requires: AVX, FMA3
+TEXT ·normBackwardBandAVX2(SB), NOSPLIT, $0-112
+	MOVQ x_base+24(FP), AX
+	MOVQ dz_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ s+72(FP), BX
+	MOVQ stride+16(FP), SI
+	SHLQ $0x02, SI
+	MOVQ block+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ cols+0(FP), R8
+
+band_pixel:
+	MOVQ n+8(FP), R11
+	MOVQ DX, R9
+	MOVQ BX, R10
+	SUBQ $0x00000010, R11
+	JLT  band_last
+
+band_sixteen:
+	VMOVUPS     (R10), Y0
+	VMOVUPS     96(R10), Y1
+	VMOVUPS     128(R10), Y2
+	VMOVUPS     32(R10), Y3
+	VMOVUPS     (AX), Y4
+	VSUBPS      Y0, Y4, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS (CX), Y3, Y4
+	VMOVUPS     Y4, (R9)
+	ADDQ        DI, R9
+	VMOVUPS     288(R10), Y0
+	VMOVUPS     384(R10), Y1
+	VMOVUPS     416(R10), Y2
+	VMOVUPS     320(R10), Y3
+	VMOVUPS     32(AX), Y4
+	VSUBPS      Y0, Y4, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS 32(CX), Y3, Y4
+	VMOVUPS     Y4, (R9)
+	ADDQ        DI, R9
+	ADDQ        $0x00000240, R10
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	SUBQ        $0x00000010, R11
+	JGE         band_sixteen
+
+band_last:
+	ADDQ        $0x00000010, R11
+	JZ          band_next
+	VMOVUPS     (R10), Y0
+	VMOVUPS     96(R10), Y1
+	VMOVUPS     128(R10), Y2
+	VMOVUPS     32(R10), Y3
+	VMOVUPS     (AX), Y4
+	VSUBPS      Y0, Y4, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS (CX), Y3, Y4
+	VMOVUPS     Y4, (R9)
+	ADDQ        DI, R9
+	ADDQ        $0x00000120, R10
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+
+band_next:
+	MOVQ n+8(FP), R9
+	SHLQ $0x02, R9
+	SUBQ R9, AX
+	ADDQ SI, AX
+	SUBQ R9, CX
+	ADDQ SI, CX
+	ADDQ $0x00000020, DX
+	DECQ R8
+	JNZ  band_pixel
+	VZEROUPPER
+	RET
+
+// func depthwiseBandAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, w []float32, y []float32, yRow int, yCol int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseBandAVX2(SB), NOSPLIT, $0-152
+	MOVQ x_base+24(FP), AX
+	MOVQ w_base+88(FP), CX
+	MOVQ y_base+112(FP), DX
+	MOVQ yCol+144(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+
+block:
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), Y4
+	VMOVUPS 160(CX), Y5
+	VMOVUPS 192(CX), Y6
+	VMOVUPS 224(CX), Y7
+	VMOVUPS 256(CX), Y8
+	MOVQ    table_base+48(FP), DI
+	MOVQ    DX, R8
+	MOVQ    rows+8(FP), R9
+
+row:
+	MOVQ (DI), R10
+	LEAQ (AX)(R10*4), R10
+	MOVQ 8(DI), R11
+	LEAQ (AX)(R11*4), R11
+	MOVQ 16(DI), R12
+	LEAQ (AX)(R12*4), R12
+	ADDQ $0x00000018, DI
+	MOVQ cols+16(FP), R14
+	MOVQ R8, R13
+	SUBQ $0x00000004, R14
+	JLT  rest
+	CMPQ step+80(FP), $0x00000001
+	JNE  rest
+
+four:
+	VXORPS      Y9, Y9, Y9
+	VXORPS      Y10, Y10, Y10
+	VXORPS      Y11, Y11, Y11
+	VXORPS      Y12, Y12, Y12
+	VMOVUPS     (R10), Y13
+	VFMADD231PS Y13, Y0, Y9
+	VMOVUPS     32(R10), Y13
+	VFMADD231PS Y13, Y1, Y9
+	VFMADD231PS Y13, Y0, Y10
+	VMOVUPS     64(R10), Y13
+	VFMADD231PS Y13, Y2, Y9
+	VFMADD231PS Y13, Y1, Y10
+	VFMADD231PS Y13, Y0, Y11
+	VMOVUPS     96(R10), Y13
+	VFMADD231PS Y13, Y2, Y10
+	VFMADD231PS Y13, Y1, Y11
+	VFMADD231PS Y13, Y0, Y12
+	VMOVUPS     128(R10), Y13
+	VFMADD231PS Y13, Y2, Y11
+	VFMADD231PS Y13, Y1, Y12
+	VMOVUPS     160(R10), Y13
+	VFMADD231PS Y13, Y2, Y12
+	VMOVUPS     (R11), Y13
+	VFMADD231PS Y13, Y3, Y9
+	VMOVUPS     32(R11), Y13
+	VFMADD231PS Y13, Y4, Y9
+	VFMADD231PS Y13, Y3, Y10
+	VMOVUPS     64(R11), Y13
+	VFMADD231PS Y13, Y5, Y9
+	VFMADD231PS Y13, Y4, Y10
+	VFMADD231PS Y13, Y3, Y11
+	VMOVUPS     96(R11), Y13
+	VFMADD231PS Y13, Y5, Y10
+	VFMADD231PS Y13, Y4, Y11
+	VFMADD231PS Y13, Y3, Y12
+	VMOVUPS     128(R11), Y13
+	VFMADD231PS Y13, Y5, Y11
+	VFMADD231PS Y13, Y4, Y12
+	VMOVUPS     160(R11), Y13
+	VFMADD231PS Y13, Y5, Y12
+	VMOVUPS     (R12), Y13
+	VFMADD231PS Y13, Y6, Y9
+	VMOVUPS     32(R12), Y13
+	VFMADD231PS Y13, Y7, Y9
+	VFMADD231PS Y13, Y6, Y10
+	VMOVUPS     64(R12), Y13
+	VFMADD231PS Y13, Y8, Y9
+	VFMADD231PS Y13, Y7, Y10
+	VFMADD231PS Y13, Y6, Y11
+	VMOVUPS     96(R12), Y13
+	VFMADD231PS Y13, Y8, Y10
+	VFMADD231PS Y13, Y7, Y11
+	VFMADD231PS Y13, Y6, Y12
+	VMOVUPS     128(R12), Y13
+	VFMADD231PS Y13, Y8, Y11
+	VFMADD231PS Y13, Y7, Y12
+	VMOVUPS     160(R12), Y13
+	VFMADD231PS Y13, Y8, Y12
+	VMOVUPS     Y9, (R13)
+	VMOVUPS     Y10, (R13)(BX*1)
+	VMOVUPS     Y11, (R13)(BX*2)
+	VMOVUPS     Y12, (R13)(SI*1)
+	ADDQ        $0x00000080, R10
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, R12
+	LEAQ        (R13)(BX*4), R13
+	SUBQ        $0x00000004, R14
+	JGE         four
+
+rest:
+	ADDQ $0x00000004, R14
+	JZ   next
+	MOVQ step+80(FP), R15
+	SHLQ $0x05, R15
+
+pixel:
+	VXORPS      Y9, Y9, Y9
+	VFMADD231PS (R10), Y0, Y9
+	VFMADD231PS 32(R10), Y1, Y9
+	VFMADD231PS 64(R10), Y2, Y9
+	VFMADD231PS (R11), Y3, Y9
+	VFMADD231PS 32(R11), Y4, Y9
+	VFMADD231PS 64(R11), Y5, Y9
+	VFMADD231PS (R12), Y6, Y9
+	VFMADD231PS 32(R12), Y7, Y9
+	VFMADD231PS 64(R12), Y8, Y9
+	VMOVUPS     Y9, (R13)
+	ADDQ        R15, R10
+	ADDQ        R15, R11
+	ADDQ        R15, R12
+	ADDQ        BX, R13
+	DECQ        R14
+	JNZ         pixel
+
+next:
+	MOVQ yRow+136(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, R8
+	DECQ R9
+	JNZ  row
+	MOVQ block+72(FP), DI
+	SHLQ $0x02, DI
+	ADDQ DI, AX
+	ADDQ $0x00000120, CX
+	ADDQ $0x00000020, DX
+	DECQ blocks+0(FP)
+	JNZ  block
+	VZEROUPPER
+	RET
+
+// func depthwiseBandSumsAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, dy []float32, dyTable []int, dyBlock int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·depthwiseBandSumsAVX2(SB), NOSPLIT, $0-168
+	MOVQ x_base+24(FP), AX
+	MOVQ dy_base+88(FP), CX
+	MOVQ sums_base+144(FP), DX
+
+block:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   table_base+48(FP), BX
+	MOVQ   dyTable_base+112(FP), SI
+	MOVQ   rows+8(FP), DI
+
+row:
+	MOVQ (BX), R8
+	LEAQ (AX)(R8*4), R8
+	MOVQ 8(BX), R9
+	LEAQ (AX)(R9*4), R9
+	MOVQ 16(BX), R10
+	LEAQ (AX)(R10*4), R10
+	ADDQ $0x00000018, BX
+	MOVQ (SI), R11
+	LEAQ (CX)(R11*4), R11
+	ADDQ $0x00000008, SI
+	MOVQ cols+16(FP), R12
+	SUBQ $0x00000004, R12
+	JLT  rest
+	CMPQ step+80(FP), $0x00000001
+	JNE  rest
+
+four:
+	VMOVUPS     (R11), Y9
+	VMOVUPS     32(R11), Y10
+	VMOVUPS     64(R11), Y11
+	VMOVUPS     96(R11), Y12
+	VMOVUPS     (R8), Y13
+	VFMADD231PS Y13, Y9, Y0
+	VMOVUPS     32(R8), Y13
+	VFMADD231PS Y13, Y9, Y1
+	VFMADD231PS Y13, Y10, Y0
+	VMOVUPS     64(R8), Y13
+	VFMADD231PS Y13, Y9, Y2
+	VFMADD231PS Y13, Y10, Y1
+	VFMADD231PS Y13, Y11, Y0
+	VMOVUPS     96(R8), Y13
+	VFMADD231PS Y13, Y10, Y2
+	VFMADD231PS Y13, Y11, Y1
+	VFMADD231PS Y13, Y12, Y0
+	VMOVUPS     128(R8), Y13
+	VFMADD231PS Y13, Y11, Y2
+	VFMADD231PS Y13, Y12, Y1
+	VMOVUPS     160(R8), Y13
+	VFMADD231PS Y13, Y12, Y2
+	VMOVUPS     (R9), Y13
+	VFMADD231PS Y13, Y9, Y3
+	VMOVUPS     32(R9), Y13
+	VFMADD231PS Y13, Y9, Y4
+	VFMADD231PS Y13, Y10, Y3
+	VMOVUPS     64(R9), Y13
+	VFMADD231PS Y13, Y9, Y5
+	VFMADD231PS Y13, Y10, Y4
+	VFMADD231PS Y13, Y11, Y3
+	VMOVUPS     96(R9), Y13
+	VFMADD231PS Y13, Y10, Y5
+	VFMADD231PS Y13, Y11, Y4
+	VFMADD231PS Y13, Y12, Y3
+	VMOVUPS     128(R9), Y13
+	VFMADD231PS Y13, Y11, Y5
+	VFMADD231PS Y13, Y12, Y4
+	VMOVUPS     160(R9), Y13
+	VFMADD231PS Y13, Y12, Y5
+	VMOVUPS     (R10), Y13
+	VFMADD231PS Y13, Y9, Y6
+	VMOVUPS     32(R10), Y13
+	VFMADD231PS Y13, Y9, Y7
+	VFMADD231PS Y13, Y10, Y6
+	VMOVUPS     64(R10), Y13
+	VFMADD231PS Y13, Y9, Y8
+	VFMADD231PS Y13, Y10, Y7
+	VFMADD231PS Y13, Y11, Y6
+	VMOVUPS     96(R10), Y9
+	VFMADD231PS Y9, Y10, Y8
+	VFMADD231PS Y9, Y11, Y7
+	VFMADD231PS Y9, Y12, Y6
+	VMOVUPS     128(R10), Y9
+	VFMADD231PS Y9, Y11, Y8
+	VFMADD231PS Y9, Y12, Y7
+	VMOVUPS     160(R10), Y9
+	VFMADD231PS Y9, Y12, Y8
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R10
+	ADDQ        $0x00000080, R11
+	SUBQ        $0x00000004, R12
+	JGE         four
+
+rest:
+	ADDQ $0x00000004, R12
+	JZ   next
+	MOVQ step+80(FP), R13
+	SHLQ $0x05, R13
+
+pixel:
+	VMOVUPS     (R11), Y9
+	VFMADD231PS (R8), Y9, Y0
+	VFMADD231PS 32(R8), Y9, Y1
+	VFMADD231PS 64(R8), Y9, Y2
+	VFMADD231PS (R9), Y9, Y3
+	VFMADD231PS 32(R9), Y9, Y4
+	VFMADD231PS 64(R9), Y9, Y5
+	VFMADD231PS (R10), Y9, Y6
+	VFMADD231PS 32(R10), Y9, Y7
+	VFMADD231PS 64(R10), Y9, Y8
+	ADDQ        R13, R8
+	ADDQ        R13, R9
+	ADDQ        R13, R10
+	ADDQ        $0x00000020, R11
+	DECQ        R12
+	JNZ         pixel
+
+next:
+	DECQ    DI
+	JNZ     row
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS Y0, (DX)
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS Y1, 32(DX)
+	VADDPS  64(DX), Y2, Y2
+	VMOVUPS Y2, 64(DX)
+	VADDPS  96(DX), Y3, Y3
+	VMOVUPS Y3, 96(DX)
+	VADDPS  128(DX), Y4, Y4
+	VMOVUPS Y4, 128(DX)
+	VADDPS  160(DX), Y5, Y5
+	VMOVUPS Y5, 160(DX)
+	VADDPS  192(DX), Y6, Y6
+	VMOVUPS Y6, 192(DX)
+	VADDPS  224(DX), Y7, Y7
+	VMOVUPS Y7, 224(DX)
+	VADDPS  256(DX), Y8, Y8
+	VMOVUPS Y8, 256(DX)
+	MOVQ    block+72(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    dyBlock+136(FP), SI
+	SHLQ    $0x02, SI
+	ADDQ    BX, AX
+	ADDQ    SI, CX
+	ADDQ    $0x00000120, DX
+	DECQ    blocks+0(FP)
+	JNZ     block
+	VZEROUPPER
+	RET
+
+// func depthwiseBandSpreadAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, w []float32, y []float32, yRow int, yCol int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseBandSpreadAVX2(SB), NOSPLIT, $0-144
+	MOVQ x_base+24(FP), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ y_base+104(FP), DX
+	MOVQ yCol+136(FP), BX
+	SHLQ $0x02, BX
+
+block:
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), Y4
+	VMOVUPS 160(CX), Y5
+	VMOVUPS 192(CX), Y6
+	VMOVUPS 224(CX), Y7
+	VMOVUPS 256(CX), Y8
+	MOVQ    table_base+48(FP), SI
+	MOVQ    DX, DI
+	MOVQ    rows+8(FP), R8
+
+row:
+	MOVQ  8(SI), R9
+	MOVQ  (SI), R10
+	LEAQ  (AX)(R10*4), R10
+	MOVQ  8(SI), R11
+	LEAQ  (AX)(R11*4), R11
+	ADDQ  $0x00000010, SI
+	MOVQ  cols+16(FP), R13
+	MOVQ  DI, R12
+	TESTQ R9, R9
+	JGE   two_begin
+	SUBQ  $0x00000002, R13
+	JLT   one_rest
+
+one_pair:
+	VXORPS      Y9, Y9, Y9
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     (R10), Y11
+	VMOVUPS     32(R10), Y12
+	VFMADD231PS Y11, Y4, Y9
+	VFMADD231PS Y11, Y5, Y10
+	VFMADD231PS Y12, Y3, Y10
+	VMOVUPS     Y9, (R12)
+	VMOVUPS     Y10, (R12)(BX*1)
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000020, R11
+	LEAQ        (R12)(BX*2), R12
+	SUBQ        $0x00000002, R13
+	JGE         one_pair
+
+one_rest:
+	ADDQ        $0x00000002, R13
+	JZ          next
+	VXORPS      Y9, Y9, Y9
+	VFMADD231PS (R10), Y4, Y9
+	VMOVUPS     Y9, (R12)
+	JMP         next
+
+two_begin:
+	SUBQ $0x00000002, R13
+	JLT  two_rest
+
+two_pair:
+	VXORPS      Y9, Y9, Y9
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     (R10), Y11
+	VMOVUPS     32(R10), Y12
+	VFMADD231PS Y11, Y7, Y9
+	VFMADD231PS Y11, Y8, Y10
+	VFMADD231PS Y12, Y6, Y10
+	VMOVUPS     (R11), Y11
+	VMOVUPS     32(R11), Y12
+	VFMADD231PS Y11, Y1, Y9
+	VFMADD231PS Y11, Y2, Y10
+	VFMADD231PS Y12, Y0, Y10
+	VMOVUPS     Y9, (R12)
+	VMOVUPS     Y10, (R12)(BX*1)
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000020, R11
+	LEAQ        (R12)(BX*2), R12
+	SUBQ        $0x00000002, R13
+	JGE         two_pair
+
+two_rest:
+	ADDQ        $0x00000002, R13
+	JZ          next
+	VXORPS      Y9, Y9, Y9
+	VFMADD231PS (R10), Y7, Y9
+	VFMADD231PS (R11), Y1, Y9
+	VMOVUPS     Y9, (R12)
+
+next:
+	MOVQ yRow+128(FP), R9
+	SHLQ $0x02, R9
+	ADDQ R9, DI
+	DECQ R8
+	JNZ  row
+	MOVQ block+72(FP), SI
+	SHLQ $0x02, SI
+	ADDQ SI, AX
+	ADDQ $0x00000120, CX
+	ADDQ $0x00000020, DX
+	DECQ blocks+0(FP)
+	JNZ  block
+	VZEROUPPER
+	RET
+
 // func activateAVX2(act uint8, x []float32, y []float32)
 // Requires: AVX
 TEXT ·activateAVX2(SB), NOSPLIT, $0-56
@@ -10882,337 +11774,2022 @@ DATA table4<>+28(SB)/4, $0xc0400000
 GLOBL table4<>(SB), RODATA|NOPTR, $32
 
 // func normSumsAVX2(rows int, n int, stride int, x []float32, s *float32)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·normSumsAVX2(SB), NOSPLIT, $0-56
-	MOVQ  x_base+24(FP), AX
-	MOVQ  s+48(FP), CX
-	MOVQ  stride+16(FP), DX
-	SHLQ  $0x02, DX
-	MOVQ  CX, BX
-	LEAQ  (DX)(DX*2), SI
-	MOVQ  rows+0(FP), DI
-	TESTQ DI, DI
-	JLE   channels_end
-	MOVQ  DX, R8
-	SHLQ  $0x04, R8
-	MOVQ  n+8(FP), R10
-	SUBQ  $0x00000008, R10
-	JLT   channels_few
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ s+48(FP), DX
+	MOVQ rows+0(FP), BX
+	LEAQ (AX)(AX*2), SI
+	SUBQ $0x00000004, BX
+	JLT  rows_rows4_end
 
-	// Every second eight channels begin a line of the cache.
-channels_channels:
-	VMOVUPS (CX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	MOVQ    AX, R11
-	MOVQ    DI, R9
-	SUBQ    $0x00000004, R9
-	JLT     channels_even_rest
+rows_rows4_group:
+	MOVQ n+8(FP), R8
+	MOVQ DX, DI
+	SUBQ $0x00000008, R8
+	JLT  rows_rows4_by1_end
 
-channels_even_rows:
-	VADDPS      (R11), Y0, Y9
-	VADDPS      Y9, Y1, Y1
-	VFMADD231PS Y9, Y9, Y2
-	VADDPS      (R11)(DX*1), Y0, Y9
-	VADDPS      Y9, Y3, Y3
-	VFMADD231PS Y9, Y9, Y4
-	VADDPS      (R11)(DX*2), Y0, Y9
-	VADDPS      Y9, Y5, Y5
-	VFMADD231PS Y9, Y9, Y6
-	VADDPS      (R11)(SI*1), Y0, Y9
-	VADDPS      Y9, Y7, Y7
-	VFMADD231PS Y9, Y9, Y8
-	LEAQ        (R11)(R8*1), R12
-	PREFETCHT0  (R12)
-	PREFETCHT0  (R12)(DX*1)
-	PREFETCHT0  (R12)(DX*2)
-	PREFETCHT0  (R12)(SI*1)
-	LEAQ        (R11)(DX*4), R11
-	SUBQ        $0x00000004, R9
-	JGE         channels_even_rows
-
-channels_even_rest:
-	ADDQ $0x00000004, R9
-	JZ   channels_even_summed
-
-channels_even_row:
-	VADDPS      (R11), Y0, Y9
-	VADDPS      Y9, Y1, Y1
-	VFMADD231PS Y9, Y9, Y2
-	ADDQ        DX, R11
-	DECQ        R9
-	JNZ         channels_even_row
-
-channels_even_summed:
-	VMOVUPD      2560(BX), Y0
-	VMOVUPD      2592(BX), Y9
-	VMOVUPD      3584(BX), Y10
-	VMOVUPD      3616(BX), Y11
-	VCVTPS2PD    X1, Y12
+rows_rows4_by1_channels:
+	VMOVUPS      (DI), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMULPS       Y1, Y1, Y2
+	VMOVUPS      (CX)(AX*1), Y3
+	VSUBPS       Y0, Y3, Y3
+	VFMADD231PS  Y3, Y3, Y2
+	VADDPS       Y3, Y1, Y1
+	VMOVUPS      (CX)(AX*2), Y3
+	VSUBPS       Y0, Y3, Y3
+	VFMADD231PS  Y3, Y3, Y2
+	VMOVUPS      (CX)(SI*1), Y4
+	VSUBPS       Y0, Y4, Y4
+	VFMADD231PS  Y4, Y4, Y2
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VCVTPS2PD    X1, Y0
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(BX)
-	VMOVUPD      Y9, 2592(BX)
-	VMOVUPD      Y10, 3584(BX)
-	VMOVUPD      Y11, 3616(BX)
-	ADDQ         $0x00000020, AX
+	VADDPD       160(DI), Y0, Y0
+	VADDPD       192(DI), Y1, Y1
+	VMOVUPD      Y0, 160(DI)
+	VMOVUPD      Y1, 192(DI)
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(DI), Y0, Y0
+	VADDPD       256(DI), Y1, Y1
+	VMOVUPD      Y0, 224(DI)
+	VMOVUPD      Y1, 256(DI)
 	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R10
-	JLT          channels_few
-	VMOVUPS      (CX), Y0
-	VXORPS       table5<>+0(SB), Y0, Y0
+	ADDQ         $0x00000120, DI
+	SUBQ         $0x00000008, R8
+	JGE          rows_rows4_by1_channels
+
+rows_rows4_by1_end:
+	ADDQ         $0x00000008, R8
+	JZ           rows_rows4_next
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R10
+	VMOVUPS      (R10)(R9*4), Y0
+	VMOVUPS      (DI), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VMASKMOVPS   (CX)(AX*1), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VFMADD231PS  Y4, Y4, Y3
+	VADDPS       Y4, Y2, Y2
+	VMASKMOVPS   (CX)(AX*2), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VFMADD231PS  Y4, Y4, Y3
+	VMASKMOVPS   (CX)(SI*1), Y0, Y0
+	VSUBPS       Y1, Y0, Y0
+	VFMADD231PS  Y0, Y0, Y3
+	VADDPS       Y0, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(DI), Y0, Y0
+	VADDPD       192(DI), Y1, Y1
+	VMOVUPD      Y0, 160(DI)
+	VMOVUPD      Y1, 192(DI)
+	VCVTPS2PD    X3, Y0
+	VEXTRACTF128 $0x01, Y3, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(DI), Y0, Y0
+	VADDPD       256(DI), Y1, Y1
+	VMOVUPD      Y0, 224(DI)
+	VMOVUPD      Y1, 256(DI)
+
+rows_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ $0x00000004, BX
+	JGE  rows_rows4_group
+
+rows_rows4_end:
+	ADDQ $0x00000004, BX
+	SUBQ $0x00000001, BX
+	JLT  rows_rows1_end
+
+rows_rows1_group:
+	MOVQ n+8(FP), DI
+	MOVQ DX, SI
+	SUBQ $0x00000008, DI
+	JLT  rows_rows1_by1_end
+
+rows_rows1_by1_channels:
+	VMOVUPS      (SI), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMULPS       Y1, Y1, Y0
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(SI), Y2, Y2
+	VADDPD       192(SI), Y1, Y1
+	VMOVUPD      Y2, 160(SI)
+	VMOVUPD      Y1, 192(SI)
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       224(SI), Y1, Y1
+	VADDPD       256(SI), Y0, Y0
+	VMOVUPD      Y1, 224(SI)
+	VMOVUPD      Y0, 256(SI)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000120, SI
+	SUBQ         $0x00000008, DI
+	JGE          rows_rows1_by1_channels
+
+rows_rows1_by1_end:
+	ADDQ         $0x00000008, DI
+	JZ           rows_rows1_next
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), R9
+	VMOVUPS      (R9)(R8*4), Y0
+	VMOVUPS      (SI), Y1
+	VMASKMOVPS   (CX), Y0, Y0
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       Y0, Y0, Y1
+	VCVTPS2PD    X0, Y2
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       160(SI), Y2, Y2
+	VADDPD       192(SI), Y0, Y0
+	VMOVUPD      Y2, 160(SI)
+	VMOVUPD      Y0, 192(SI)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(SI), Y0, Y0
+	VADDPD       256(SI), Y1, Y1
+	VMOVUPD      Y0, 224(SI)
+	VMOVUPD      Y1, 256(SI)
+
+rows_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), SI
+	SUBQ DI, SI
+	SHLQ $0x02, SI
+	SUBQ SI, CX
+	ADDQ AX, CX
+	SUBQ $0x00000001, BX
+	JGE  rows_rows1_group
+
+rows_rows1_end:
+	ADDQ $0x00000001, BX
+	VZEROUPPER
+	RET
+
+// func normApplyAVX2(rows int, n int, stride int, x []float32, s *float32, act uint8, y []float32)
+// Requires: AVX, FMA3
+TEXT ·normApplyAVX2(SB), NOSPLIT, $0-88
+	MOVB    act+56(FP), AL
+	MOVBLZX AL, AX
+	CMPL    AX, $0x00000001
+	JEQ     act1_begin
+	CMPL    AX, $0x00000002
+	JEQ     act2_begin
+	CMPL    AX, $0x00000003
+	JEQ     act3_begin
+	CMPL    AX, $0x00000004
+	JEQ     act4_begin
+	MOVQ    stride+16(FP), AX
+	SHLQ    $0x02, AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_base+64(FP), DX
+	MOVQ    s+48(FP), BX
+	MOVQ    rows+0(FP), SI
+	SUBQ    $0x00000001, SI
+	JLT     act0_rows1_end
+
+act0_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act0_rows1_by2_end
+
+act0_rows1_by2_channels:
+	VMOVUPS     (DI), Y0
+	VMOVUPS     32(DI), Y1
+	VMOVUPS     64(DI), Y2
+	VMOVUPS     (CX), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (DX)
+	VMOVUPS     288(DI), Y0
+	VMOVUPS     320(DI), Y1
+	VMOVUPS     352(DI), Y2
+	VMOVUPS     32(CX), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act0_rows1_by2_channels
+
+act0_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act0_rows1_by1_end
+
+act0_rows1_by1_channels:
+	VMOVUPS     (DI), Y0
+	VMOVUPS     32(DI), Y1
+	VMOVUPS     64(DI), Y2
+	VMOVUPS     (CX), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (DX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act0_rows1_by1_channels
+
+act0_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act0_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y0
+	VMOVUPS     (DI), Y1
+	VMOVUPS     32(DI), Y2
+	VMOVUPS     64(DI), Y3
+	VMASKMOVPS  (CX), Y0, Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMASKMOVPS  Y4, Y0, (DX)
+
+act0_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act0_rows1_group
+
+act0_rows1_end:
+	ADDQ $0x00000001, SI
+	VZEROUPPER
+	RET
+
+act1_begin:
+	VXORPS Y0, Y0, Y0
+	MOVQ   stride+16(FP), AX
+	SHLQ   $0x02, AX
+	MOVQ   x_base+24(FP), CX
+	MOVQ   y_base+64(FP), DX
+	MOVQ   s+48(FP), BX
+	MOVQ   rows+0(FP), SI
+	SUBQ   $0x00000001, SI
+	JLT    act1_rows1_end
+
+act1_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act1_rows1_by2_end
+
+act1_rows1_by2_channels:
+	VMOVUPS     (DI), Y1
+	VMOVUPS     32(DI), Y2
+	VMOVUPS     64(DI), Y3
+	VMOVUPS     (CX), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (DX)
+	VMOVUPS     288(DI), Y1
+	VMOVUPS     320(DI), Y2
+	VMOVUPS     352(DI), Y3
+	VMOVUPS     32(CX), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act1_rows1_by2_channels
+
+act1_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act1_rows1_by1_end
+
+act1_rows1_by1_channels:
+	VMOVUPS     (DI), Y1
+	VMOVUPS     32(DI), Y2
+	VMOVUPS     64(DI), Y3
+	VMOVUPS     (CX), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (DX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act1_rows1_by1_channels
+
+act1_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act1_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y1
+	VMOVUPS     (DI), Y2
+	VMOVUPS     32(DI), Y3
+	VMOVUPS     64(DI), Y4
+	VMASKMOVPS  (CX), Y1, Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMASKMOVPS  Y5, Y1, (DX)
+
+act1_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act1_rows1_group
+
+act1_rows1_end:
+	ADDQ $0x00000001, SI
+	VZEROUPPER
+	RET
+
+act2_begin:
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS constant0<>+0(SB), Y1
+	MOVQ         stride+16(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_base+64(FP), DX
+	MOVQ         s+48(FP), BX
+	MOVQ         rows+0(FP), SI
+	SUBQ         $0x00000001, SI
+	JLT          act2_rows1_end
+
+act2_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act2_rows1_by2_end
+
+act2_rows1_by2_channels:
+	VMOVUPS     (DI), Y2
+	VMOVUPS     32(DI), Y3
+	VMOVUPS     64(DI), Y4
+	VMOVUPS     (CX), Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (DX)
+	VMOVUPS     288(DI), Y2
+	VMOVUPS     320(DI), Y3
+	VMOVUPS     352(DI), Y4
+	VMOVUPS     32(CX), Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act2_rows1_by2_channels
+
+act2_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act2_rows1_by1_end
+
+act2_rows1_by1_channels:
+	VMOVUPS     (DI), Y2
+	VMOVUPS     32(DI), Y3
+	VMOVUPS     64(DI), Y4
+	VMOVUPS     (CX), Y5
+	VSUBPS      Y2, Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (DX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act2_rows1_by1_channels
+
+act2_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act2_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y2
+	VMOVUPS     (DI), Y3
+	VMOVUPS     32(DI), Y4
+	VMOVUPS     64(DI), Y5
+	VMASKMOVPS  (CX), Y2, Y6
+	VSUBPS      Y3, Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMASKMOVPS  Y6, Y2, (DX)
+
+act2_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act2_rows1_group
+
+act2_rows1_end:
+	ADDQ $0x00000001, SI
+	VZEROUPPER
+	RET
+
+act3_begin:
+	VBROADCASTSS constant1<>+0(SB), Y0
 	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	MOVQ         AX, R11
-	MOVQ         DI, R9
-	SUBQ         $0x00000004, R9
-	JLT          channels_odd_rest
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	MOVQ         stride+16(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_base+64(FP), DX
+	MOVQ         s+48(FP), BX
+	MOVQ         rows+0(FP), SI
+	SUBQ         $0x00000001, SI
+	JLT          act3_rows1_end
 
-channels_odd_rows:
-	VADDPS      (R11), Y0, Y9
-	VADDPS      Y9, Y1, Y1
-	VFMADD231PS Y9, Y9, Y2
-	VADDPS      (R11)(DX*1), Y0, Y9
-	VADDPS      Y9, Y3, Y3
-	VFMADD231PS Y9, Y9, Y4
-	VADDPS      (R11)(DX*2), Y0, Y9
-	VADDPS      Y9, Y5, Y5
-	VFMADD231PS Y9, Y9, Y6
-	VADDPS      (R11)(SI*1), Y0, Y9
-	VADDPS      Y9, Y7, Y7
-	VFMADD231PS Y9, Y9, Y8
-	LEAQ        (R11)(DX*4), R11
-	SUBQ        $0x00000004, R9
-	JGE         channels_odd_rows
+act3_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act3_rows1_by2_end
 
-channels_odd_rest:
-	ADDQ $0x00000004, R9
-	JZ   channels_odd_summed
+act3_rows1_by2_channels:
+	VMOVUPS     (DI), Y4
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     64(DI), Y6
+	VMOVUPS     (CX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y7, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (DX)
+	VMOVUPS     288(DI), Y4
+	VMOVUPS     320(DI), Y5
+	VMOVUPS     352(DI), Y6
+	VMOVUPS     32(CX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y7, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act3_rows1_by2_channels
 
-channels_odd_row:
-	VADDPS      (R11), Y0, Y9
-	VADDPS      Y9, Y1, Y1
-	VFMADD231PS Y9, Y9, Y2
-	ADDQ        DX, R11
-	DECQ        R9
-	JNZ         channels_odd_row
+act3_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act3_rows1_by1_end
 
-channels_odd_summed:
-	VMOVUPD      2560(BX), Y0
-	VMOVUPD      2592(BX), Y9
-	VMOVUPD      3584(BX), Y10
-	VMOVUPD      3616(BX), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
+act3_rows1_by1_channels:
+	VMOVUPS     (DI), Y4
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     64(DI), Y6
+	VMOVUPS     (CX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y7, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (DX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act3_rows1_by1_channels
+
+act3_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act3_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y4
+	VMOVUPS     (DI), Y5
+	VMOVUPS     32(DI), Y6
+	VMOVUPS     64(DI), Y7
+	VMASKMOVPS  (CX), Y4, Y8
+	VSUBPS      Y5, Y8, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VADDPS      Y0, Y8, Y5
+	VMAXPS      Y5, Y1, Y5
+	VMINPS      Y5, Y2, Y5
+	VMULPS      Y5, Y8, Y5
+	VMULPS      Y3, Y5, Y8
+	VMASKMOVPS  Y8, Y4, (DX)
+
+act3_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act3_rows1_group
+
+act3_rows1_end:
+	ADDQ $0x00000001, SI
+	VZEROUPPER
+	RET
+
+act4_begin:
+	VBROADCASTSS constant1<>+0(SB), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS constant0<>+0(SB), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	MOVQ         stride+16(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_base+64(FP), DX
+	MOVQ         s+48(FP), BX
+	MOVQ         rows+0(FP), SI
+	SUBQ         $0x00000001, SI
+	JLT          act4_rows1_end
+
+act4_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act4_rows1_by2_end
+
+act4_rows1_by2_channels:
+	VMOVUPS     (DI), Y4
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     64(DI), Y6
+	VMOVUPS     (CX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (DX)
+	VMOVUPS     288(DI), Y4
+	VMOVUPS     320(DI), Y5
+	VMOVUPS     352(DI), Y6
+	VMOVUPS     32(CX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act4_rows1_by2_channels
+
+act4_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act4_rows1_by1_end
+
+act4_rows1_by1_channels:
+	VMOVUPS     (DI), Y4
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     64(DI), Y6
+	VMOVUPS     (CX), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VADDPS      Y0, Y7, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y7
+	VMOVUPS     Y7, (DX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act4_rows1_by1_channels
+
+act4_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act4_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y4
+	VMOVUPS     (DI), Y5
+	VMOVUPS     32(DI), Y6
+	VMOVUPS     64(DI), Y7
+	VMASKMOVPS  (CX), Y4, Y8
+	VSUBPS      Y5, Y8, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VADDPS      Y0, Y8, Y5
+	VMAXPS      Y5, Y1, Y5
+	VMINPS      Y5, Y2, Y5
+	VMULPS      Y3, Y5, Y8
+	VMASKMOVPS  Y8, Y4, (DX)
+
+act4_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act4_rows1_group
+
+act4_rows1_end:
+	ADDQ $0x00000001, SI
+	VZEROUPPER
+	RET
+
+// func normBackwardSumsAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8, dz []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·normBackwardSumsAVX2(SB), NOSPLIT, $0-112
+	MOVB    act+80(FP), AL
+	MOVBLZX AL, AX
+	CMPL    AX, $0x00000001
+	JEQ     act1_begin
+	CMPL    AX, $0x00000002
+	JEQ     act2_begin
+	CMPL    AX, $0x00000003
+	JEQ     act3_begin
+	CMPL    AX, $0x00000004
+	JEQ     act4_begin
+	MOVQ    stride+16(FP), AX
+	SHLQ    $0x02, AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	MOVQ    s+72(FP), BX
+	MOVQ    rows+0(FP), SI
+	LEAQ    (AX)(AX*2), DI
+	SUBQ    $0x00000004, SI
+	JLT     act0_rows4_end
+
+act0_rows4_group:
+	MOVQ n+8(FP), R9
+	MOVQ BX, R8
+	SUBQ $0x00000008, R9
+	JLT  act0_rows4_by1_end
+
+act0_rows4_by1_channels:
+	VMOVUPS      (R8), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      (DX), Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      (CX)(AX*1), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      (DX)(AX*1), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      (CX)(AX*2), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      (DX)(AX*2), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VMOVUPS      (CX)(DI*1), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      (DX)(DI*1), Y0
+	VFMADD231PS  Y0, Y3, Y1
+	VADDPS       Y0, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y0
 	VEXTRACTF128 $0x01, Y2, X2
 	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
+	VADDPD       160(R8), Y0, Y0
+	VADDPD       192(R8), Y2, Y2
+	VMOVUPD      Y0, 160(R8)
+	VMOVUPD      Y2, 192(R8)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R8), Y0, Y0
+	VADDPD       256(R8), Y1, Y1
+	VMOVUPD      Y0, 224(R8)
+	VMOVUPD      Y1, 256(R8)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000120, R8
+	SUBQ         $0x00000008, R9
+	JGE          act0_rows4_by1_channels
+
+act0_rows4_by1_end:
+	ADDQ         $0x00000008, R9
+	JZ           act0_rows4_next
+	MOVQ         $0x00000008, R10
+	SUBQ         R9, R10
+	LEAQ         masks<>+0(SB), R11
+	VMOVUPS      (R11)(R10*4), Y0
+	VMOVUPS      (R8), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMASKMOVPS   (DX), Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   (CX)(AX*1), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMASKMOVPS   (DX)(AX*1), Y0, Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VADDPS       Y5, Y3, Y3
+	VMASKMOVPS   (CX)(AX*2), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMASKMOVPS   (DX)(AX*2), Y0, Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VMASKMOVPS   (CX)(DI*1), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMASKMOVPS   (DX)(DI*1), Y0, Y0
+	VFMADD231PS  Y0, Y4, Y2
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y0
+	VEXTRACTF128 $0x01, Y3, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(R8), Y0, Y0
+	VADDPD       192(R8), Y1, Y1
+	VMOVUPD      Y0, 160(R8)
+	VMOVUPD      Y1, 192(R8)
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R8), Y0, Y0
+	VADDPD       256(R8), Y1, Y1
+	VMOVUPD      Y0, 224(R8)
+	VMOVUPD      Y1, 256(R8)
+
+act0_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ R8, DX
+	LEAQ (DX)(AX*4), DX
+	SUBQ $0x00000004, SI
+	JGE  act0_rows4_group
+
+act0_rows4_end:
+	ADDQ $0x00000004, SI
+	SUBQ $0x00000001, SI
+	JLT  act0_rows1_end
+
+act0_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000008, R8
+	JLT  act0_rows1_by1_end
+
+act0_rows1_by1_channels:
+	VMOVUPS      (DI), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      (DX), Y0
+	VMULPS       Y0, Y1, Y1
+	VCVTPS2PD    X0, Y2
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       160(DI), Y2, Y2
+	VADDPD       192(DI), Y0, Y0
+	VMOVUPD      Y2, 160(DI)
+	VMOVUPD      Y0, 192(DI)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(DI), Y0, Y0
+	VADDPD       256(DI), Y1, Y1
+	VMOVUPD      Y0, 224(DI)
+	VMOVUPD      Y1, 256(DI)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000120, DI
+	SUBQ         $0x00000008, R8
+	JGE          act0_rows1_by1_channels
+
+act0_rows1_by1_end:
+	ADDQ         $0x00000008, R8
+	JZ           act0_rows1_next
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R10
+	VMOVUPS      (R10)(R9*4), Y0
+	VMOVUPS      (DI), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMASKMOVPS   (DX), Y0, Y0
+	VMULPS       Y0, Y2, Y1
+	VCVTPS2PD    X0, Y2
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       160(DI), Y2, Y2
+	VADDPD       192(DI), Y0, Y0
+	VMOVUPD      Y2, 160(DI)
+	VMOVUPD      Y0, 192(DI)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(DI), Y0, Y0
+	VADDPD       256(DI), Y1, Y1
+	VMOVUPD      Y0, 224(DI)
+	VMOVUPD      Y1, 256(DI)
+
+act0_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act0_rows1_group
+
+act0_rows1_end:
+	ADDQ $0x00000001, SI
+	VZEROUPPER
+	RET
+
+act1_begin:
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dz_base+88(FP), BX
+	MOVQ s+72(FP), SI
+	MOVQ rows+0(FP), DI
+	LEAQ (AX)(AX*2), R8
+	SUBQ $0x00000004, DI
+	JLT  act1_rows4_end
+
+act1_rows4_group:
+	MOVQ n+8(FP), R10
+	MOVQ SI, R9
+	SUBQ $0x00000008, R10
+	JLT  act1_rows4_by1_end
+
+act1_rows4_by1_channels:
+	VMOVUPS      (R9), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      64(R9), Y2
+	VFMADD231PS  32(R9), Y1, Y2
+	VCMPPS       $0x1e, table0<>+0(SB), Y2, Y2
+	VANDPS       (DX), Y2, Y2
+	VMOVUPS      Y2, (BX)
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      (CX)(AX*1), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y3, Y4
+	VCMPPS       $0x1e, table0<>+0(SB), Y4, Y4
+	VANDPS       (DX)(AX*1), Y4, Y4
+	VMOVUPS      Y4, (BX)(AX*1)
+	VFMADD231PS  Y4, Y3, Y1
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      (CX)(AX*2), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y3, Y4
+	VCMPPS       $0x1e, table0<>+0(SB), Y4, Y4
+	VANDPS       (DX)(AX*2), Y4, Y4
+	VMOVUPS      Y4, (BX)(AX*2)
+	VFMADD231PS  Y4, Y3, Y1
+	VMOVUPS      (CX)(R8*1), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      64(R9), Y0
+	VFMADD231PS  32(R9), Y3, Y0
+	VCMPPS       $0x1e, table0<>+0(SB), Y0, Y0
+	VANDPS       (DX)(R8*1), Y0, Y0
+	VMOVUPS      Y0, (BX)(R8*1)
+	VFMADD231PS  Y0, Y3, Y1
+	VADDPS       Y0, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R9), Y0, Y0
+	VADDPD       192(R9), Y2, Y2
+	VMOVUPD      Y0, 160(R9)
+	VMOVUPD      Y2, 192(R9)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R9), Y0, Y0
+	VADDPD       256(R9), Y1, Y1
+	VMOVUPD      Y0, 224(R9)
+	VMOVUPD      Y1, 256(R9)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R9
+	SUBQ         $0x00000008, R10
+	JGE          act1_rows4_by1_channels
+
+act1_rows4_by1_end:
+	ADDQ         $0x00000008, R10
+	JZ           act1_rows4_next
+	MOVQ         $0x00000008, R11
+	SUBQ         R10, R11
+	LEAQ         masks<>+0(SB), R12
+	VMOVUPS      (R12)(R11*4), Y0
+	VMOVUPS      (R9), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      64(R9), Y3
+	VFMADD231PS  32(R9), Y2, Y3
+	VMASKMOVPS   (DX), Y0, Y4
+	VCMPPS       $0x1e, table0<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMULPS       Y4, Y2, Y2
+	VMASKMOVPS   (CX)(AX*1), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  32(R9), Y3, Y5
+	VMASKMOVPS   (DX)(AX*1), Y0, Y6
+	VCMPPS       $0x1e, table0<>+0(SB), Y5, Y5
+	VANDPS       Y5, Y6, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(AX*1)
+	VFMADD231PS  Y6, Y3, Y2
+	VADDPS       Y6, Y4, Y4
+	VMASKMOVPS   (CX)(AX*2), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  32(R9), Y3, Y5
+	VMASKMOVPS   (DX)(AX*2), Y0, Y6
+	VCMPPS       $0x1e, table0<>+0(SB), Y5, Y5
+	VANDPS       Y5, Y6, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(AX*2)
+	VFMADD231PS  Y6, Y3, Y2
+	VMASKMOVPS   (CX)(R8*1), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y1
+	VFMADD231PS  32(R9), Y3, Y1
+	VMASKMOVPS   (DX)(R8*1), Y0, Y5
+	VCMPPS       $0x1e, table0<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y5, Y5
+	VMASKMOVPS   Y5, Y0, (BX)(R8*1)
+	VFMADD231PS  Y5, Y3, Y2
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTPS2PD    X4, Y0
+	VEXTRACTF128 $0x01, Y4, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(R9), Y0, Y0
+	VADDPD       192(R9), Y1, Y1
+	VMOVUPD      Y0, 160(R9)
+	VMOVUPD      Y1, 192(R9)
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R9), Y0, Y0
+	VADDPD       256(R9), Y1, Y1
+	VMOVUPD      Y0, 224(R9)
+	VMOVUPD      Y1, 256(R9)
+
+act1_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R9
+	SUBQ R10, R9
+	SHLQ $0x02, R9
+	SUBQ R9, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ R9, DX
+	LEAQ (DX)(AX*4), DX
+	SUBQ R9, BX
+	LEAQ (BX)(AX*4), BX
+	SUBQ $0x00000004, DI
+	JGE  act1_rows4_group
+
+act1_rows4_end:
+	ADDQ $0x00000004, DI
+	SUBQ $0x00000001, DI
+	JLT  act1_rows1_end
+
+act1_rows1_group:
+	MOVQ n+8(FP), R9
+	MOVQ SI, R8
+	SUBQ $0x00000008, R9
+	JLT  act1_rows1_by1_end
+
+act1_rows1_by1_channels:
+	VMOVUPS      (R8), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      64(R8), Y0
+	VFMADD231PS  32(R8), Y1, Y0
+	VCMPPS       $0x1e, table0<>+0(SB), Y0, Y0
+	VANDPS       (DX), Y0, Y0
+	VMOVUPS      Y0, (BX)
+	VMULPS       Y0, Y1, Y1
+	VCVTPS2PD    X0, Y2
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       160(R8), Y2, Y2
+	VADDPD       192(R8), Y0, Y0
+	VMOVUPD      Y2, 160(R8)
+	VMOVUPD      Y0, 192(R8)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R8), Y0, Y0
+	VADDPD       256(R8), Y1, Y1
+	VMOVUPD      Y0, 224(R8)
+	VMOVUPD      Y1, 256(R8)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R8
+	SUBQ         $0x00000008, R9
+	JGE          act1_rows1_by1_channels
+
+act1_rows1_by1_end:
+	ADDQ         $0x00000008, R9
+	JZ           act1_rows1_next
+	MOVQ         $0x00000008, R10
+	SUBQ         R9, R10
+	LEAQ         masks<>+0(SB), R11
+	VMOVUPS      (R11)(R10*4), Y0
+	VMOVUPS      (R8), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      64(R8), Y1
+	VFMADD231PS  32(R8), Y2, Y1
+	VMASKMOVPS   (DX), Y0, Y3
+	VCMPPS       $0x1e, table0<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (BX)
+	VMULPS       Y3, Y2, Y0
 	VCVTPS2PD    X3, Y1
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(BX)
-	VMOVUPD      Y9, 2592(BX)
-	VMOVUPD      Y10, 3584(BX)
-	VMOVUPD      Y11, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000008, R10
-	JGE          channels_channels
+	VADDPD       160(R8), Y1, Y1
+	VADDPD       192(R8), Y2, Y2
+	VMOVUPD      Y1, 160(R8)
+	VMOVUPD      Y2, 192(R8)
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       224(R8), Y1, Y1
+	VADDPD       256(R8), Y0, Y0
+	VMOVUPD      Y1, 224(R8)
+	VMOVUPD      Y0, 256(R8)
 
-channels_few:
-	ADDQ    $0x00000008, R10
-	JZ      channels_end
-	MOVQ    $0x00000008, R8
-	SUBQ    R10, R8
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R8*4), Y0
-	VMOVUPS (CX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	MOVQ    AX, R8
-	MOVQ    DI, R9
-	SUBQ    $0x00000004, R9
-	JLT     channels_masked_rest
+act1_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	ADDQ AX, CX
+	SUBQ R8, DX
+	ADDQ AX, DX
+	SUBQ R8, BX
+	ADDQ AX, BX
+	SUBQ $0x00000001, DI
+	JGE  act1_rows1_group
 
-channels_masked_rows:
-	VMASKMOVPS  (R8), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VADDPS      Y10, Y2, Y2
-	VFMADD231PS Y10, Y10, Y3
-	VMASKMOVPS  (R8)(DX*1), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VADDPS      Y10, Y4, Y4
-	VFMADD231PS Y10, Y10, Y5
-	VMASKMOVPS  (R8)(DX*2), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VADDPS      Y10, Y6, Y6
-	VFMADD231PS Y10, Y10, Y7
-	VMASKMOVPS  (R8)(SI*1), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VADDPS      Y10, Y8, Y8
-	VFMADD231PS Y10, Y10, Y9
-	LEAQ        (R8)(DX*4), R8
-	SUBQ        $0x00000004, R9
-	JGE         channels_masked_rows
+act1_rows1_end:
+	ADDQ $0x00000001, DI
+	VZEROUPPER
+	RET
 
-channels_masked_rest:
-	ADDQ $0x00000004, R9
-	JZ   channels_masked_summed
+act2_begin:
+	VMOVUPS table5<>+0(SB), Y0
+	MOVQ    stride+16(FP), AX
+	SHLQ    $0x02, AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	MOVQ    dz_base+88(FP), BX
+	MOVQ    s+72(FP), SI
+	MOVQ    rows+0(FP), DI
+	LEAQ    (AX)(AX*2), R8
+	SUBQ    $0x00000004, DI
+	JLT     act2_rows4_end
 
-channels_masked_row:
-	VMASKMOVPS  (R8), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VADDPS      Y10, Y2, Y2
-	VFMADD231PS Y10, Y10, Y3
-	ADDQ        DX, R8
-	DECQ        R9
-	JNZ         channels_masked_row
+act2_rows4_group:
+	MOVQ n+8(FP), R10
+	MOVQ SI, R9
+	SUBQ $0x00000008, R10
+	JLT  act2_rows4_by1_end
 
-channels_masked_summed:
-	VMOVUPD      2560(BX), Y0
-	VMOVUPD      2592(BX), Y1
-	VMOVUPD      3584(BX), Y10
-	VMOVUPD      3616(BX), Y11
-	VCVTPS2PD    X2, Y12
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	VCVTPS2PD    X3, Y2
+act2_rows4_by1_channels:
+	VMOVUPS     (R9), Y1
+	VMOVUPS     (CX), Y2
+	VSUBPS      Y1, Y2, Y2
+	VMOVUPS     64(R9), Y3
+	VFMADD231PS 32(R9), Y2, Y3
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y3, Y0, Y3
+	VPCMPGTD    table6<>+0(SB), Y3, Y3
+	VANDPS      (DX), Y3, Y3
+	VMOVUPS     Y3, (BX)
+	VMULPS      Y3, Y2, Y2
+	VMOVUPS     (CX)(AX*1), Y4
+	VSUBPS      Y1, Y4, Y4
+	VMOVUPS     64(R9), Y5
+	VFMADD231PS 32(R9), Y4, Y5
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y5, Y0, Y5
+	VPCMPGTD    table6<>+0(SB), Y5, Y5
+	VANDPS      (DX)(AX*1), Y5, Y5
+	VMOVUPS     Y5, (BX)(AX*1)
+	VFMADD231PS Y5, Y4, Y2
+	VADDPS      Y5, Y3, Y3
+	VMOVUPS     (CX)(AX*2), Y4
+	VSUBPS      Y1, Y4, Y4
+	VMOVUPS     64(R9), Y5
+	VFMADD231PS 32(R9), Y4, Y5
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD      Y5, Y0, Y5
+	VPCMPGTD    table6<>+0(SB), Y5, Y5
+	VANDPS      (DX)(AX*2), Y5, Y5
+	VMOVUPS     Y5, (BX)(AX*2)
+	VFMADD231PS Y5, Y4, Y2
+	VMOVUPS     (CX)(R8*1), Y4
+	VSUBPS      Y1, Y4, Y4
+	VMOVUPS     64(R9), Y1
+	VFMADD231PS 32(R9), Y4, Y1
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD       Y1, Y0, Y1
+	VPCMPGTD     table6<>+0(SB), Y1, Y1
+	VANDPS       (DX)(R8*1), Y1, Y1
+	VMOVUPS      Y1, (BX)(R8*1)
+	VFMADD231PS  Y1, Y4, Y2
+	VADDPS       Y1, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y1
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
+	VADDPD       160(R9), Y1, Y1
+	VADDPD       192(R9), Y3, Y3
+	VMOVUPD      Y1, 160(R9)
+	VMOVUPD      Y3, 192(R9)
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       224(R9), Y1, Y1
+	VADDPD       256(R9), Y2, Y2
+	VMOVUPD      Y1, 224(R9)
+	VMOVUPD      Y2, 256(R9)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R9
+	SUBQ         $0x00000008, R10
+	JGE          act2_rows4_by1_channels
+
+act2_rows4_by1_end:
+	ADDQ         $0x00000008, R10
+	JZ           act2_rows4_next
+	MOVQ         $0x00000008, R11
+	SUBQ         R10, R11
+	LEAQ         masks<>+0(SB), R12
+	VMOVUPS      (R12)(R11*4), Y1
+	VMOVUPS      (R9), Y2
+	VMASKMOVPS   (CX), Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y3, Y4
+	VMASKMOVPS   (DX), Y1, Y5
+	VCMPPS       $0x1e, table0<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y5, Y5
+	VCMPPS       $0x11, table1<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y5, Y5
+	VMASKMOVPS   Y5, Y1, (BX)
+	VMULPS       Y5, Y3, Y3
+	VMASKMOVPS   (CX)(AX*1), Y1, Y4
+	VSUBPS       Y2, Y4, Y4
+	VMOVUPS      64(R9), Y6
+	VFMADD231PS  32(R9), Y4, Y6
+	VMASKMOVPS   (DX)(AX*1), Y1, Y7
+	VCMPPS       $0x1e, table0<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y7, Y7
+	VCMPPS       $0x11, table1<>+0(SB), Y6, Y6
+	VANDPS       Y6, Y7, Y7
+	VMASKMOVPS   Y7, Y1, (BX)(AX*1)
+	VFMADD231PS  Y7, Y4, Y3
+	VADDPS       Y7, Y5, Y5
+	VMASKMOVPS   (CX)(AX*2), Y1, Y4
+	VSUBPS       Y2, Y4, Y4
+	VMOVUPS      64(R9), Y6
+	VFMADD231PS  32(R9), Y4, Y6
+	VMASKMOVPS   (DX)(AX*2), Y1, Y7
+	VCMPPS       $0x1e, table0<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y7, Y7
+	VCMPPS       $0x11, table1<>+0(SB), Y6, Y6
+	VANDPS       Y6, Y7, Y7
+	VMASKMOVPS   Y7, Y1, (BX)(AX*2)
+	VFMADD231PS  Y7, Y4, Y3
+	VMASKMOVPS   (CX)(R8*1), Y1, Y4
+	VSUBPS       Y2, Y4, Y4
+	VMOVUPS      64(R9), Y2
+	VFMADD231PS  32(R9), Y4, Y2
+	VMASKMOVPS   (DX)(R8*1), Y1, Y6
+	VCMPPS       $0x1e, table0<>+0(SB), Y2, Y8
+	VANDPS       Y8, Y6, Y6
+	VCMPPS       $0x11, table1<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y6, Y6
+	VMASKMOVPS   Y6, Y1, (BX)(R8*1)
+	VFMADD231PS  Y6, Y4, Y3
+	VADDPS       Y6, Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VCVTPS2PD    X5, Y1
+	VEXTRACTF128 $0x01, Y5, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R9), Y1, Y1
+	VADDPD       192(R9), Y2, Y2
+	VMOVUPD      Y1, 160(R9)
+	VMOVUPD      Y2, 192(R9)
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       224(R9), Y1, Y1
+	VADDPD       256(R9), Y2, Y2
+	VMOVUPD      Y1, 224(R9)
+	VMOVUPD      Y2, 256(R9)
+
+act2_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R9
+	SUBQ R10, R9
+	SHLQ $0x02, R9
+	SUBQ R9, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ R9, DX
+	LEAQ (DX)(AX*4), DX
+	SUBQ R9, BX
+	LEAQ (BX)(AX*4), BX
+	SUBQ $0x00000004, DI
+	JGE  act2_rows4_group
+
+act2_rows4_end:
+	ADDQ $0x00000004, DI
+	SUBQ $0x00000001, DI
+	JLT  act2_rows1_end
+
+act2_rows1_group:
+	MOVQ n+8(FP), R9
+	MOVQ SI, R8
+	SUBQ $0x00000008, R9
+	JLT  act2_rows1_by1_end
+
+act2_rows1_by1_channels:
+	VMOVUPS     (R8), Y1
+	VMOVUPS     (CX), Y2
+	VSUBPS      Y1, Y2, Y2
+	VMOVUPS     64(R8), Y1
+	VFMADD231PS 32(R8), Y2, Y1
+
+	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
+	VPSUBD       Y1, Y0, Y1
+	VPCMPGTD     table6<>+0(SB), Y1, Y1
+	VANDPS       (DX), Y1, Y1
+	VMOVUPS      Y1, (BX)
+	VMULPS       Y1, Y2, Y2
+	VCVTPS2PD    X1, Y3
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(R8), Y3, Y3
+	VADDPD       192(R8), Y1, Y1
+	VMOVUPD      Y3, 160(R8)
+	VMOVUPD      Y1, 192(R8)
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       224(R8), Y1, Y1
+	VADDPD       256(R8), Y2, Y2
+	VMOVUPD      Y1, 224(R8)
+	VMOVUPD      Y2, 256(R8)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R8
+	SUBQ         $0x00000008, R9
+	JGE          act2_rows1_by1_channels
+
+act2_rows1_by1_end:
+	ADDQ         $0x00000008, R9
+	JZ           act2_rows1_next
+	MOVQ         $0x00000008, R10
+	SUBQ         R9, R10
+	LEAQ         masks<>+0(SB), R11
+	VMOVUPS      (R11)(R10*4), Y1
+	VMOVUPS      (R8), Y2
+	VMASKMOVPS   (CX), Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      64(R8), Y2
+	VFMADD231PS  32(R8), Y3, Y2
+	VMASKMOVPS   (DX), Y1, Y4
+	VCMPPS       $0x1e, table0<>+0(SB), Y2, Y5
+	VANDPS       Y5, Y4, Y4
+	VCMPPS       $0x11, table1<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y4, Y4
+	VMASKMOVPS   Y4, Y1, (BX)
+	VMULPS       Y4, Y3, Y1
 	VCVTPS2PD    X4, Y2
 	VEXTRACTF128 $0x01, Y4, X3
 	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X5, Y2
-	VEXTRACTF128 $0x01, Y5, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X6, Y2
-	VEXTRACTF128 $0x01, Y6, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X7, Y2
-	VEXTRACTF128 $0x01, Y7, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X8, Y2
-	VEXTRACTF128 $0x01, Y8, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X9, Y2
-	VEXTRACTF128 $0x01, Y9, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VMOVUPD      Y0, 2560(BX)
-	VMOVUPD      Y1, 2592(BX)
-	VMOVUPD      Y10, 3584(BX)
-	VMOVUPD      Y11, 3616(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, BX
+	VADDPD       160(R8), Y2, Y2
+	VADDPD       192(R8), Y3, Y3
+	VMOVUPD      Y2, 160(R8)
+	VMOVUPD      Y3, 192(R8)
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R8), Y2, Y2
+	VADDPD       256(R8), Y1, Y1
+	VMOVUPD      Y2, 224(R8)
+	VMOVUPD      Y1, 256(R8)
 
-channels_end:
+act2_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	ADDQ AX, CX
+	SUBQ R8, DX
+	ADDQ AX, DX
+	SUBQ R8, BX
+	ADDQ AX, BX
+	SUBQ $0x00000001, DI
+	JGE  act2_rows1_group
+
+act2_rows1_end:
+	ADDQ $0x00000001, DI
+	VZEROUPPER
+	RET
+
+act3_begin:
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dz_base+88(FP), BX
+	MOVQ s+72(FP), SI
+	MOVQ rows+0(FP), DI
+	LEAQ (AX)(AX*2), R8
+	SUBQ $0x00000004, DI
+	JLT  act3_rows4_end
+
+act3_rows4_group:
+	MOVQ n+8(FP), R10
+	MOVQ SI, R9
+	SUBQ $0x00000008, R10
+	JLT  act3_rows4_by1_end
+
+act3_rows4_by1_channels:
+	VMOVUPS      (R9), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      64(R9), Y2
+	VFMADD231PS  32(R9), Y1, Y2
+	VMOVUPS      (DX), Y3
+	VBROADCASTSS constant7<>+0(SB), Y4
+	VMULPS       Y4, Y2, Y4
+	VBROADCASTSS constant8<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y4
+	VCMPPS       $0x1e, table2<>+0(SB), Y2, Y5
+	VBLENDVPS    Y5, table3<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VCMPPS       $0x11, table4<>+0(SB), Y2, Y2
+	VANDNPS      Y3, Y2, Y3
+	VMOVUPS      Y3, (BX)
+	VMULPS       Y3, Y1, Y1
+	VMOVUPS      (CX)(AX*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y2, Y4
+	VMOVUPS      (DX)(AX*1), Y5
+	VBROADCASTSS constant7<>+0(SB), Y6
+	VMULPS       Y6, Y4, Y6
+	VBROADCASTSS constant8<>+0(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, table2<>+0(SB), Y4, Y7
+	VBLENDVPS    Y7, table3<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VCMPPS       $0x11, table4<>+0(SB), Y4, Y4
+	VANDNPS      Y5, Y4, Y5
+	VMOVUPS      Y5, (BX)(AX*1)
+	VFMADD231PS  Y5, Y2, Y1
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (CX)(AX*2), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y2, Y4
+	VMOVUPS      (DX)(AX*2), Y5
+	VBROADCASTSS constant7<>+0(SB), Y6
+	VMULPS       Y6, Y4, Y6
+	VBROADCASTSS constant8<>+0(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, table2<>+0(SB), Y4, Y7
+	VBLENDVPS    Y7, table3<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VCMPPS       $0x11, table4<>+0(SB), Y4, Y4
+	VANDNPS      Y5, Y4, Y5
+	VMOVUPS      Y5, (BX)(AX*2)
+	VFMADD231PS  Y5, Y2, Y1
+	VMOVUPS      (CX)(R8*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      64(R9), Y0
+	VFMADD231PS  32(R9), Y2, Y0
+	VMOVUPS      (DX)(R8*1), Y4
+	VBROADCASTSS constant7<>+0(SB), Y6
+	VMULPS       Y6, Y0, Y6
+	VBROADCASTSS constant8<>+0(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y7
+	VBLENDVPS    Y7, table3<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y4, Y4
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
+	VANDNPS      Y4, Y0, Y4
+	VMOVUPS      Y4, (BX)(R8*1)
+	VFMADD231PS  Y4, Y2, Y1
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y0
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R9), Y0, Y0
+	VADDPD       192(R9), Y2, Y2
+	VMOVUPD      Y0, 160(R9)
+	VMOVUPD      Y2, 192(R9)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R9), Y0, Y0
+	VADDPD       256(R9), Y1, Y1
+	VMOVUPD      Y0, 224(R9)
+	VMOVUPD      Y1, 256(R9)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R9
+	SUBQ         $0x00000008, R10
+	JGE          act3_rows4_by1_channels
+
+act3_rows4_by1_end:
+	ADDQ         $0x00000008, R10
+	JZ           act3_rows4_next
+	MOVQ         $0x00000008, R11
+	SUBQ         R10, R11
+	LEAQ         masks<>+0(SB), R12
+	VMOVUPS      (R12)(R11*4), Y0
+	VMOVUPS      (R9), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      64(R9), Y3
+	VFMADD231PS  32(R9), Y2, Y3
+	VMASKMOVPS   (DX), Y0, Y4
+	VBROADCASTSS constant7<>+0(SB), Y5
+	VMULPS       Y5, Y3, Y5
+	VBROADCASTSS constant8<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VCMPPS       $0x1e, table2<>+0(SB), Y3, Y6
+	VBLENDVPS    Y6, table3<>+0(SB), Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VCMPPS       $0x11, table4<>+0(SB), Y3, Y3
+	VANDNPS      Y4, Y3, Y4
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMULPS       Y4, Y2, Y2
+	VMASKMOVPS   (CX)(AX*1), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  32(R9), Y3, Y5
+	VMASKMOVPS   (DX)(AX*1), Y0, Y6
+	VBROADCASTSS constant7<>+0(SB), Y7
+	VMULPS       Y7, Y5, Y7
+	VBROADCASTSS constant8<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VCMPPS       $0x1e, table2<>+0(SB), Y5, Y8
+	VBLENDVPS    Y8, table3<>+0(SB), Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VCMPPS       $0x11, table4<>+0(SB), Y5, Y5
+	VANDNPS      Y6, Y5, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(AX*1)
+	VFMADD231PS  Y6, Y3, Y2
+	VADDPS       Y6, Y4, Y4
+	VMASKMOVPS   (CX)(AX*2), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  32(R9), Y3, Y5
+	VMASKMOVPS   (DX)(AX*2), Y0, Y6
+	VBROADCASTSS constant7<>+0(SB), Y7
+	VMULPS       Y7, Y5, Y7
+	VBROADCASTSS constant8<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VCMPPS       $0x1e, table2<>+0(SB), Y5, Y8
+	VBLENDVPS    Y8, table3<>+0(SB), Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VCMPPS       $0x11, table4<>+0(SB), Y5, Y5
+	VANDNPS      Y6, Y5, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(AX*2)
+	VFMADD231PS  Y6, Y3, Y2
+	VMASKMOVPS   (CX)(R8*1), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y1
+	VFMADD231PS  32(R9), Y3, Y1
+	VMASKMOVPS   (DX)(R8*1), Y0, Y5
+	VBROADCASTSS constant7<>+0(SB), Y7
+	VMULPS       Y7, Y1, Y7
+	VBROADCASTSS constant8<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VCMPPS       $0x1e, table2<>+0(SB), Y1, Y8
+	VBLENDVPS    Y8, table3<>+0(SB), Y7, Y7
+	VMULPS       Y7, Y5, Y5
+	VCMPPS       $0x11, table4<>+0(SB), Y1, Y1
+	VANDNPS      Y5, Y1, Y5
+	VMASKMOVPS   Y5, Y0, (BX)(R8*1)
+	VFMADD231PS  Y5, Y3, Y2
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTPS2PD    X4, Y0
+	VEXTRACTF128 $0x01, Y4, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(R9), Y0, Y0
+	VADDPD       192(R9), Y1, Y1
+	VMOVUPD      Y0, 160(R9)
+	VMOVUPD      Y1, 192(R9)
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R9), Y0, Y0
+	VADDPD       256(R9), Y1, Y1
+	VMOVUPD      Y0, 224(R9)
+	VMOVUPD      Y1, 256(R9)
+
+act3_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R9
+	SUBQ R10, R9
+	SHLQ $0x02, R9
+	SUBQ R9, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ R9, DX
+	LEAQ (DX)(AX*4), DX
+	SUBQ R9, BX
+	LEAQ (BX)(AX*4), BX
+	SUBQ $0x00000004, DI
+	JGE  act3_rows4_group
+
+act3_rows4_end:
+	ADDQ $0x00000004, DI
+	SUBQ $0x00000001, DI
+	JLT  act3_rows1_end
+
+act3_rows1_group:
+	MOVQ n+8(FP), R9
+	MOVQ SI, R8
+	SUBQ $0x00000008, R9
+	JLT  act3_rows1_by1_end
+
+act3_rows1_by1_channels:
+	VMOVUPS      (R8), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      64(R8), Y0
+	VFMADD231PS  32(R8), Y1, Y0
+	VMOVUPS      (DX), Y2
+	VBROADCASTSS constant7<>+0(SB), Y3
+	VMULPS       Y3, Y0, Y3
+	VBROADCASTSS constant8<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y3
+	VCMPPS       $0x1e, table2<>+0(SB), Y0, Y4
+	VBLENDVPS    Y4, table3<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VCMPPS       $0x11, table4<>+0(SB), Y0, Y0
+	VANDNPS      Y2, Y0, Y2
+	VMOVUPS      Y2, (BX)
+	VMULPS       Y2, Y1, Y0
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R8), Y1, Y1
+	VADDPD       192(R8), Y2, Y2
+	VMOVUPD      Y1, 160(R8)
+	VMOVUPD      Y2, 192(R8)
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       224(R8), Y1, Y1
+	VADDPD       256(R8), Y0, Y0
+	VMOVUPD      Y1, 224(R8)
+	VMOVUPD      Y0, 256(R8)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R8
+	SUBQ         $0x00000008, R9
+	JGE          act3_rows1_by1_channels
+
+act3_rows1_by1_end:
+	ADDQ         $0x00000008, R9
+	JZ           act3_rows1_next
+	MOVQ         $0x00000008, R10
+	SUBQ         R9, R10
+	LEAQ         masks<>+0(SB), R11
+	VMOVUPS      (R11)(R10*4), Y0
+	VMOVUPS      (R8), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      64(R8), Y1
+	VFMADD231PS  32(R8), Y2, Y1
+	VMASKMOVPS   (DX), Y0, Y3
+	VBROADCASTSS constant7<>+0(SB), Y4
+	VMULPS       Y4, Y1, Y4
+	VBROADCASTSS constant8<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y4
+	VCMPPS       $0x1e, table2<>+0(SB), Y1, Y5
+	VBLENDVPS    Y5, table3<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VCMPPS       $0x11, table4<>+0(SB), Y1, Y1
+	VANDNPS      Y3, Y1, Y3
+	VMASKMOVPS   Y3, Y0, (BX)
+	VMULPS       Y3, Y2, Y0
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R8), Y1, Y1
+	VADDPD       192(R8), Y2, Y2
+	VMOVUPD      Y1, 160(R8)
+	VMOVUPD      Y2, 192(R8)
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       224(R8), Y1, Y1
+	VADDPD       256(R8), Y0, Y0
+	VMOVUPD      Y1, 224(R8)
+	VMOVUPD      Y0, 256(R8)
+
+act3_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	ADDQ AX, CX
+	SUBQ R8, DX
+	ADDQ AX, DX
+	SUBQ R8, BX
+	ADDQ AX, BX
+	SUBQ $0x00000001, DI
+	JGE  act3_rows1_group
+
+act3_rows1_end:
+	ADDQ $0x00000001, DI
+	VZEROUPPER
+	RET
+
+act4_begin:
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dz_base+88(FP), BX
+	MOVQ s+72(FP), SI
+	MOVQ rows+0(FP), DI
+	LEAQ (AX)(AX*2), R8
+	SUBQ $0x00000004, DI
+	JLT  act4_rows4_end
+
+act4_rows4_group:
+	MOVQ n+8(FP), R10
+	MOVQ SI, R9
+	SUBQ $0x00000008, R10
+	JLT  act4_rows4_by1_end
+
+act4_rows4_by1_channels:
+	VMOVUPS      (R9), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      64(R9), Y2
+	VFMADD231PS  32(R9), Y1, Y2
+	VMOVUPS      (DX), Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y3
+	VCMPPS       $0x1e, table4<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y3, Y3
+	VCMPPS       $0x11, table2<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y3, Y3
+	VMOVUPS      Y3, (BX)
+	VMULPS       Y3, Y1, Y1
+	VMOVUPS      (CX)(AX*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y2, Y4
+	VMOVUPS      (DX)(AX*1), Y5
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y5
+	VCMPPS       $0x1e, table4<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y5, Y5
+	VCMPPS       $0x11, table2<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (BX)(AX*1)
+	VFMADD231PS  Y5, Y2, Y1
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (CX)(AX*2), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      64(R9), Y4
+	VFMADD231PS  32(R9), Y2, Y4
+	VMOVUPS      (DX)(AX*2), Y5
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y5
+	VCMPPS       $0x1e, table4<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y5, Y5
+	VCMPPS       $0x11, table2<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (BX)(AX*2)
+	VFMADD231PS  Y5, Y2, Y1
+	VMOVUPS      (CX)(R8*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      64(R9), Y0
+	VFMADD231PS  32(R9), Y2, Y0
+	VMOVUPS      (DX)(R8*1), Y4
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y4, Y4
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y6
+	VANDPS       Y6, Y4, Y4
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y4, Y4
+	VMOVUPS      Y4, (BX)(R8*1)
+	VFMADD231PS  Y4, Y2, Y1
+	VADDPS       Y4, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y0
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R9), Y0, Y0
+	VADDPD       192(R9), Y2, Y2
+	VMOVUPD      Y0, 160(R9)
+	VMOVUPD      Y2, 192(R9)
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R9), Y0, Y0
+	VADDPD       256(R9), Y1, Y1
+	VMOVUPD      Y0, 224(R9)
+	VMOVUPD      Y1, 256(R9)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R9
+	SUBQ         $0x00000008, R10
+	JGE          act4_rows4_by1_channels
+
+act4_rows4_by1_end:
+	ADDQ         $0x00000008, R10
+	JZ           act4_rows4_next
+	MOVQ         $0x00000008, R11
+	SUBQ         R10, R11
+	LEAQ         masks<>+0(SB), R12
+	VMOVUPS      (R12)(R11*4), Y0
+	VMOVUPS      (R9), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      64(R9), Y3
+	VFMADD231PS  32(R9), Y2, Y3
+	VMASKMOVPS   (DX), Y0, Y4
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y4
+	VCMPPS       $0x1e, table4<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y4, Y4
+	VCMPPS       $0x11, table2<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMULPS       Y4, Y2, Y2
+	VMASKMOVPS   (CX)(AX*1), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  32(R9), Y3, Y5
+	VMASKMOVPS   (DX)(AX*1), Y0, Y6
+	VBROADCASTSS constant2<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, table4<>+0(SB), Y5, Y7
+	VANDPS       Y7, Y6, Y6
+	VCMPPS       $0x11, table2<>+0(SB), Y5, Y5
+	VANDPS       Y5, Y6, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(AX*1)
+	VFMADD231PS  Y6, Y3, Y2
+	VADDPS       Y6, Y4, Y4
+	VMASKMOVPS   (CX)(AX*2), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  32(R9), Y3, Y5
+	VMASKMOVPS   (DX)(AX*2), Y0, Y6
+	VBROADCASTSS constant2<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, table4<>+0(SB), Y5, Y7
+	VANDPS       Y7, Y6, Y6
+	VCMPPS       $0x11, table2<>+0(SB), Y5, Y5
+	VANDPS       Y5, Y6, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(AX*2)
+	VFMADD231PS  Y6, Y3, Y2
+	VMASKMOVPS   (CX)(R8*1), Y0, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      64(R9), Y1
+	VFMADD231PS  32(R9), Y3, Y1
+	VMASKMOVPS   (DX)(R8*1), Y0, Y5
+	VBROADCASTSS constant2<>+0(SB), Y7
+	VMULPS       Y7, Y5, Y5
+	VCMPPS       $0x1e, table4<>+0(SB), Y1, Y7
+	VANDPS       Y7, Y5, Y5
+	VCMPPS       $0x11, table2<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y5, Y5
+	VMASKMOVPS   Y5, Y0, (BX)(R8*1)
+	VFMADD231PS  Y5, Y3, Y2
+	VADDPS       Y5, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTPS2PD    X4, Y0
+	VEXTRACTF128 $0x01, Y4, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       160(R9), Y0, Y0
+	VADDPD       192(R9), Y1, Y1
+	VMOVUPD      Y0, 160(R9)
+	VMOVUPD      Y1, 192(R9)
+	VCVTPS2PD    X2, Y0
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       224(R9), Y0, Y0
+	VADDPD       256(R9), Y1, Y1
+	VMOVUPD      Y0, 224(R9)
+	VMOVUPD      Y1, 256(R9)
+
+act4_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R9
+	SUBQ R10, R9
+	SHLQ $0x02, R9
+	SUBQ R9, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ R9, DX
+	LEAQ (DX)(AX*4), DX
+	SUBQ R9, BX
+	LEAQ (BX)(AX*4), BX
+	SUBQ $0x00000004, DI
+	JGE  act4_rows4_group
+
+act4_rows4_end:
+	ADDQ $0x00000004, DI
+	SUBQ $0x00000001, DI
+	JLT  act4_rows1_end
+
+act4_rows1_group:
+	MOVQ n+8(FP), R9
+	MOVQ SI, R8
+	SUBQ $0x00000008, R9
+	JLT  act4_rows1_by1_end
+
+act4_rows1_by1_channels:
+	VMOVUPS      (R8), Y0
+	VMOVUPS      (CX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      64(R8), Y0
+	VFMADD231PS  32(R8), Y1, Y0
+	VMOVUPS      (DX), Y2
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y2
+	VCMPPS       $0x1e, table4<>+0(SB), Y0, Y3
+	VANDPS       Y3, Y2, Y2
+	VCMPPS       $0x11, table2<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (BX)
+	VMULPS       Y2, Y1, Y0
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R8), Y1, Y1
+	VADDPD       192(R8), Y2, Y2
+	VMOVUPD      Y1, 160(R8)
+	VMOVUPD      Y2, 192(R8)
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       224(R8), Y1, Y1
+	VADDPD       256(R8), Y0, Y0
+	VMOVUPD      Y1, 224(R8)
+	VMOVUPD      Y0, 256(R8)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000120, R8
+	SUBQ         $0x00000008, R9
+	JGE          act4_rows1_by1_channels
+
+act4_rows1_by1_end:
+	ADDQ         $0x00000008, R9
+	JZ           act4_rows1_next
+	MOVQ         $0x00000008, R10
+	SUBQ         R9, R10
+	LEAQ         masks<>+0(SB), R11
+	VMOVUPS      (R11)(R10*4), Y0
+	VMOVUPS      (R8), Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      64(R8), Y1
+	VFMADD231PS  32(R8), Y2, Y1
+	VMASKMOVPS   (DX), Y0, Y3
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y3
+	VCMPPS       $0x1e, table4<>+0(SB), Y1, Y4
+	VANDPS       Y4, Y3, Y3
+	VCMPPS       $0x11, table2<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (BX)
+	VMULPS       Y3, Y2, Y0
+	VCVTPS2PD    X3, Y1
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       160(R8), Y1, Y1
+	VADDPD       192(R8), Y2, Y2
+	VMOVUPD      Y1, 160(R8)
+	VMOVUPD      Y2, 192(R8)
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       224(R8), Y1, Y1
+	VADDPD       256(R8), Y0, Y0
+	VMOVUPD      Y1, 224(R8)
+	VMOVUPD      Y0, 256(R8)
+
+act4_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	ADDQ AX, CX
+	SUBQ R8, DX
+	ADDQ AX, DX
+	SUBQ R8, BX
+	ADDQ AX, BX
+	SUBQ $0x00000001, DI
+	JGE  act4_rows1_group
+
+act4_rows1_end:
+	ADDQ $0x00000001, DI
 	VZEROUPPER
 	RET
 
@@ -11226,3013 +13803,6 @@ DATA table5<>+24(SB)/4, $0x80000000
 DATA table5<>+28(SB)/4, $0x80000000
 GLOBL table5<>(SB), RODATA|NOPTR, $32
 
-// func normApplyAVX2(rows int, n int, stride int, x []float32, s *float32, act uint8, y []float32)
-// Requires: AVX, FMA3, MMX+
-TEXT ·normApplyAVX2(SB), NOSPLIT, $0-88
-	MOVB    act+56(FP), AL
-	MOVBLZX AL, AX
-	CMPL    AX, $0x00000001
-	JEQ     act1_begin
-	CMPL    AX, $0x00000002
-	JEQ     act2_begin
-	CMPL    AX, $0x00000003
-	JEQ     act3_begin
-	CMPL    AX, $0x00000004
-	JEQ     act4_begin
-	MOVQ    x_base+24(FP), AX
-	MOVQ    y_base+64(FP), CX
-	MOVQ    s+48(FP), DX
-	MOVQ    DX, BX
-	MOVQ    stride+16(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    SI, DI
-	SHLQ    $0x04, DI
-	MOVQ    rows+0(FP), R8
-	MOVQ    n+8(FP), R9
-	TESTQ   R8, R8
-	JLE     act0_end
-	SUBQ    $0x00000010, R9
-	JLT     act0_tail
-
-act0_sixteen:
-	VMOVUPS (DX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPS 32(DX), Y3
-	VXORPS  table5<>+0(SB), Y3, Y3
-	VMOVUPS 544(DX), Y4
-	VMOVUPS 1056(DX), Y5
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act0_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y0, Y6
-	VFMADD213PS Y2, Y1, Y6
-	VMOVUPS     Y6, (R11)
-	VADDPS      32(R10), Y3, Y6
-	VFMADD213PS Y5, Y4, Y6
-	VMOVUPS     Y6, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act0_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act0_sixteen
-
-act0_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act0_few
-	VMOVUPS (DX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act0_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y0, Y3
-	VFMADD213PS Y2, Y1, Y3
-	VMOVUPS     Y3, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act0_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
-
-act0_few:
-	ADDQ    $0x00000008, R9
-	JZ      act0_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
-	VMOVUPS (DX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act0_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y0, Y4
-	VADDPS      Y1, Y4, Y4
-	VFMADD213PS Y3, Y2, Y4
-	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act0_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-
-act0_end:
-	VZEROUPPER
-	RET
-
-act1_begin:
-	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+24(FP), AX
-	MOVQ   y_base+64(FP), CX
-	MOVQ   s+48(FP), DX
-	MOVQ   DX, BX
-	MOVQ   stride+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   SI, DI
-	SHLQ   $0x04, DI
-	MOVQ   rows+0(FP), R8
-	MOVQ   n+8(FP), R9
-	TESTQ  R8, R8
-	JLE    act1_end
-	SUBQ   $0x00000010, R9
-	JLT    act1_tail
-
-act1_sixteen:
-	VMOVUPS (DX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPS 32(DX), Y4
-	VXORPS  table5<>+0(SB), Y4, Y4
-	VMOVUPS 544(DX), Y5
-	VMOVUPS 1056(DX), Y6
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act1_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y1, Y7
-	VFMADD213PS Y3, Y2, Y7
-	VMAXPS      Y7, Y0, Y7
-	VMOVUPS     Y7, (R11)
-	VADDPS      32(R10), Y4, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VMAXPS      Y7, Y0, Y7
-	VMOVUPS     Y7, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act1_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act1_sixteen
-
-act1_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act1_few
-	VMOVUPS (DX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act1_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y1, Y4
-	VFMADD213PS Y3, Y2, Y4
-	VMAXPS      Y4, Y0, Y4
-	VMOVUPS     Y4, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act1_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
-
-act1_few:
-	ADDQ    $0x00000008, R9
-	JZ      act1_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y1
-	VMOVUPS (DX), Y2
-	VXORPS  table5<>+0(SB), Y2, Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPS 1024(DX), Y4
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act1_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y1, Y5
-	VADDPS      Y2, Y5, Y5
-	VFMADD213PS Y4, Y3, Y5
-	VMAXPS      Y5, Y0, Y5
-	VMASKMOVPS  Y5, Y1, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act1_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-
-act1_end:
-	VZEROUPPER
-	RET
-
-act2_begin:
-	VXORPS       Y0, Y0, Y0
-	VBROADCASTSS constant0<>+0(SB), Y1
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+64(FP), CX
-	MOVQ         s+48(FP), DX
-	MOVQ         DX, BX
-	MOVQ         stride+16(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         SI, DI
-	SHLQ         $0x04, DI
-	MOVQ         rows+0(FP), R8
-	MOVQ         n+8(FP), R9
-	TESTQ        R8, R8
-	JLE          act2_end
-	SUBQ         $0x00000010, R9
-	JLT          act2_tail
-
-act2_sixteen:
-	VMOVUPS (DX), Y2
-	VXORPS  table5<>+0(SB), Y2, Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPS 1024(DX), Y4
-	VMOVUPS 32(DX), Y5
-	VXORPS  table5<>+0(SB), Y5, Y5
-	VMOVUPS 544(DX), Y6
-	VMOVUPS 1056(DX), Y7
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act2_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y2, Y8
-	VFMADD213PS Y4, Y3, Y8
-	VMAXPS      Y8, Y0, Y8
-	VMINPS      Y8, Y1, Y8
-	VMOVUPS     Y8, (R11)
-	VADDPS      32(R10), Y5, Y8
-	VFMADD213PS Y7, Y6, Y8
-	VMAXPS      Y8, Y0, Y8
-	VMINPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act2_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act2_sixteen
-
-act2_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act2_few
-	VMOVUPS (DX), Y2
-	VXORPS  table5<>+0(SB), Y2, Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPS 1024(DX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act2_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y2, Y5
-	VFMADD213PS Y4, Y3, Y5
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act2_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
-
-act2_few:
-	ADDQ    $0x00000008, R9
-	JZ      act2_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y2
-	VMOVUPS (DX), Y3
-	VXORPS  table5<>+0(SB), Y3, Y3
-	VMOVUPS 512(DX), Y4
-	VMOVUPS 1024(DX), Y5
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act2_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y2, Y6
-	VADDPS      Y3, Y6, Y6
-	VFMADD213PS Y5, Y4, Y6
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMASKMOVPS  Y6, Y2, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act2_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-
-act2_end:
-	VZEROUPPER
-	RET
-
-act3_begin:
-	VBROADCASTSS constant1<>+0(SB), Y0
-	VXORPS       Y1, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VBROADCASTSS constant2<>+0(SB), Y3
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+64(FP), CX
-	MOVQ         s+48(FP), DX
-	MOVQ         DX, BX
-	MOVQ         stride+16(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         SI, DI
-	SHLQ         $0x04, DI
-	MOVQ         rows+0(FP), R8
-	MOVQ         n+8(FP), R9
-	TESTQ        R8, R8
-	JLE          act3_end
-	SUBQ         $0x00000010, R9
-	JLT          act3_tail
-
-act3_sixteen:
-	VMOVUPS (DX), Y4
-	VXORPS  table5<>+0(SB), Y4, Y4
-	VMOVUPS 512(DX), Y5
-	VMOVUPS 1024(DX), Y6
-	VMOVUPS 32(DX), Y7
-	VXORPS  table5<>+0(SB), Y7, Y7
-	VMOVUPS 544(DX), Y8
-	VMOVUPS 1056(DX), Y9
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act3_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y4, Y10
-	VFMADD213PS Y6, Y5, Y10
-	VADDPS      Y0, Y10, Y11
-	VMAXPS      Y11, Y1, Y11
-	VMINPS      Y11, Y2, Y11
-	VMULPS      Y11, Y10, Y11
-	VMULPS      Y3, Y11, Y10
-	VMOVUPS     Y10, (R11)
-	VADDPS      32(R10), Y7, Y10
-	VFMADD213PS Y9, Y8, Y10
-	VADDPS      Y0, Y10, Y11
-	VMAXPS      Y11, Y1, Y11
-	VMINPS      Y11, Y2, Y11
-	VMULPS      Y11, Y10, Y11
-	VMULPS      Y3, Y11, Y10
-	VMOVUPS     Y10, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act3_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act3_sixteen
-
-act3_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act3_few
-	VMOVUPS (DX), Y4
-	VXORPS  table5<>+0(SB), Y4, Y4
-	VMOVUPS 512(DX), Y5
-	VMOVUPS 1024(DX), Y6
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act3_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y4, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y8
-	VMAXPS      Y8, Y1, Y8
-	VMINPS      Y8, Y2, Y8
-	VMULPS      Y8, Y7, Y8
-	VMULPS      Y3, Y8, Y7
-	VMOVUPS     Y7, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act3_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
-
-act3_few:
-	ADDQ    $0x00000008, R9
-	JZ      act3_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y4
-	VMOVUPS (DX), Y5
-	VXORPS  table5<>+0(SB), Y5, Y5
-	VMOVUPS 512(DX), Y6
-	VMOVUPS 1024(DX), Y7
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act3_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y4, Y8
-	VADDPS      Y5, Y8, Y8
-	VFMADD213PS Y7, Y6, Y8
-	VADDPS      Y0, Y8, Y9
-	VMAXPS      Y9, Y1, Y9
-	VMINPS      Y9, Y2, Y9
-	VMULPS      Y9, Y8, Y9
-	VMULPS      Y3, Y9, Y8
-	VMASKMOVPS  Y8, Y4, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act3_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-
-act3_end:
-	VZEROUPPER
-	RET
-
-act4_begin:
-	VBROADCASTSS constant1<>+0(SB), Y0
-	VXORPS       Y1, Y1, Y1
-	VBROADCASTSS constant0<>+0(SB), Y2
-	VBROADCASTSS constant2<>+0(SB), Y3
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+64(FP), CX
-	MOVQ         s+48(FP), DX
-	MOVQ         DX, BX
-	MOVQ         stride+16(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         SI, DI
-	SHLQ         $0x04, DI
-	MOVQ         rows+0(FP), R8
-	MOVQ         n+8(FP), R9
-	TESTQ        R8, R8
-	JLE          act4_end
-	SUBQ         $0x00000010, R9
-	JLT          act4_tail
-
-act4_sixteen:
-	VMOVUPS (DX), Y4
-	VXORPS  table5<>+0(SB), Y4, Y4
-	VMOVUPS 512(DX), Y5
-	VMOVUPS 1024(DX), Y6
-	VMOVUPS 32(DX), Y7
-	VXORPS  table5<>+0(SB), Y7, Y7
-	VMOVUPS 544(DX), Y8
-	VMOVUPS 1056(DX), Y9
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act4_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y4, Y10
-	VFMADD213PS Y6, Y5, Y10
-	VADDPS      Y0, Y10, Y10
-	VMAXPS      Y10, Y1, Y10
-	VMINPS      Y10, Y2, Y10
-	VMULPS      Y3, Y10, Y10
-	VMOVUPS     Y10, (R11)
-	VADDPS      32(R10), Y7, Y10
-	VFMADD213PS Y9, Y8, Y10
-	VADDPS      Y0, Y10, Y10
-	VMAXPS      Y10, Y1, Y10
-	VMINPS      Y10, Y2, Y10
-	VMULPS      Y3, Y10, Y10
-	VMOVUPS     Y10, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act4_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act4_sixteen
-
-act4_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act4_few
-	VMOVUPS (DX), Y4
-	VXORPS  table5<>+0(SB), Y4, Y4
-	VMOVUPS 512(DX), Y5
-	VMOVUPS 1024(DX), Y6
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act4_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VADDPS      (R10), Y4, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y7
-	VMAXPS      Y7, Y1, Y7
-	VMINPS      Y7, Y2, Y7
-	VMULPS      Y3, Y7, Y7
-	VMOVUPS     Y7, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act4_eight_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
-
-act4_few:
-	ADDQ    $0x00000008, R9
-	JZ      act4_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y4
-	VMOVUPS (DX), Y5
-	VXORPS  table5<>+0(SB), Y5, Y5
-	VMOVUPS 512(DX), Y6
-	VMOVUPS 1024(DX), Y7
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act4_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y4, Y8
-	VADDPS      Y5, Y8, Y8
-	VFMADD213PS Y7, Y6, Y8
-	VADDPS      Y0, Y8, Y8
-	VMAXPS      Y8, Y1, Y8
-	VMINPS      Y8, Y2, Y8
-	VMULPS      Y3, Y8, Y8
-	VMASKMOVPS  Y8, Y4, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act4_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-
-act4_end:
-	VZEROUPPER
-	RET
-
-// func normBackwardSumsAVX2(rows int, n int, stride int, x []float32, dy []float32, s *float32, act uint8, dz []float32)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·normBackwardSumsAVX2(SB), NOSPLIT, $8-112
-	MOVB    act+80(FP), AL
-	MOVBLZX AL, AX
-	CMPL    AX, $0x00000001
-	JEQ     act1_begin
-	CMPL    AX, $0x00000002
-	JEQ     act2_begin
-	CMPL    AX, $0x00000003
-	JEQ     act3_begin
-	CMPL    AX, $0x00000004
-	JEQ     act4_begin
-	MOVQ    x_base+24(FP), AX
-	MOVQ    dy_base+48(FP), CX
-	MOVQ    s+72(FP), DX
-	MOVQ    stride+16(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    DX, SI
-	LEAQ    (BX)(BX*2), DI
-	MOVQ    rows+0(FP), R8
-	TESTQ   R8, R8
-	JLE     act0_end
-	MOVQ    BX, R9
-	SHLQ    $0x04, R9
-	MOVQ    n+8(FP), R11
-	SUBQ    $0x00000008, R11
-	JLT     act0_few
-
-	// Every second eight channels begin a line of the cache.
-act0_channels:
-	VMOVUPS (DX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	MOVQ    AX, R12
-	MOVQ    CX, R13
-	MOVQ    R8, R10
-	SUBQ    $0x00000004, R10
-	JLT     act0_even_rest
-
-act0_even_rows:
-	VADDPS      (R12), Y0, Y9
-	VMOVUPS     (R13), Y10
-	VADDPS      Y10, Y1, Y1
-	VFMADD231PS Y10, Y9, Y2
-	VADDPS      (R12)(BX*1), Y0, Y9
-	VMOVUPS     (R13)(BX*1), Y10
-	VADDPS      Y10, Y3, Y3
-	VFMADD231PS Y10, Y9, Y4
-	VADDPS      (R12)(BX*2), Y0, Y9
-	VMOVUPS     (R13)(BX*2), Y10
-	VADDPS      Y10, Y5, Y5
-	VFMADD231PS Y10, Y9, Y6
-	VADDPS      (R12)(DI*1), Y0, Y9
-	VMOVUPS     (R13)(DI*1), Y10
-	VADDPS      Y10, Y7, Y7
-	VFMADD231PS Y10, Y9, Y8
-	LEAQ        (R12)(R9*1), R14
-	PREFETCHT0  (R14)
-	PREFETCHT0  (R14)(BX*1)
-	PREFETCHT0  (R14)(BX*2)
-	PREFETCHT0  (R14)(DI*1)
-	LEAQ        (R12)(BX*4), R12
-	LEAQ        (R13)(R9*1), R14
-	PREFETCHT0  (R14)
-	PREFETCHT0  (R14)(BX*1)
-	PREFETCHT0  (R14)(BX*2)
-	PREFETCHT0  (R14)(DI*1)
-	LEAQ        (R13)(BX*4), R13
-	SUBQ        $0x00000004, R10
-	JGE         act0_even_rows
-
-act0_even_rest:
-	ADDQ $0x00000004, R10
-	JZ   act0_even_summed
-
-act0_even_row:
-	VADDPS      (R12), Y0, Y9
-	VMOVUPS     (R13), Y10
-	VADDPS      Y10, Y1, Y1
-	VFMADD231PS Y10, Y9, Y2
-	ADDQ        BX, R12
-	ADDQ        BX, R13
-	DECQ        R10
-	JNZ         act0_even_row
-
-act0_even_summed:
-	VMOVUPD      2560(SI), Y0
-	VMOVUPD      2592(SI), Y9
-	VMOVUPD      3584(SI), Y10
-	VMOVUPD      3616(SI), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(SI)
-	VMOVUPD      Y9, 2592(SI)
-	VMOVUPD      Y10, 3584(SI)
-	VMOVUPD      Y11, 3616(SI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000008, R11
-	JLT          act0_few
-	VMOVUPS      (DX), Y0
-	VXORPS       table5<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	MOVQ         AX, R12
-	MOVQ         CX, R13
-	MOVQ         R8, R10
-	SUBQ         $0x00000004, R10
-	JLT          act0_odd_rest
-
-act0_odd_rows:
-	VADDPS      (R12), Y0, Y9
-	VMOVUPS     (R13), Y10
-	VADDPS      Y10, Y1, Y1
-	VFMADD231PS Y10, Y9, Y2
-	VADDPS      (R12)(BX*1), Y0, Y9
-	VMOVUPS     (R13)(BX*1), Y10
-	VADDPS      Y10, Y3, Y3
-	VFMADD231PS Y10, Y9, Y4
-	VADDPS      (R12)(BX*2), Y0, Y9
-	VMOVUPS     (R13)(BX*2), Y10
-	VADDPS      Y10, Y5, Y5
-	VFMADD231PS Y10, Y9, Y6
-	VADDPS      (R12)(DI*1), Y0, Y9
-	VMOVUPS     (R13)(DI*1), Y10
-	VADDPS      Y10, Y7, Y7
-	VFMADD231PS Y10, Y9, Y8
-	LEAQ        (R12)(BX*4), R12
-	LEAQ        (R13)(BX*4), R13
-	SUBQ        $0x00000004, R10
-	JGE         act0_odd_rows
-
-act0_odd_rest:
-	ADDQ $0x00000004, R10
-	JZ   act0_odd_summed
-
-act0_odd_row:
-	VADDPS      (R12), Y0, Y9
-	VMOVUPS     (R13), Y10
-	VADDPS      Y10, Y1, Y1
-	VFMADD231PS Y10, Y9, Y2
-	ADDQ        BX, R12
-	ADDQ        BX, R13
-	DECQ        R10
-	JNZ         act0_odd_row
-
-act0_odd_summed:
-	VMOVUPD      2560(SI), Y0
-	VMOVUPD      2592(SI), Y9
-	VMOVUPD      3584(SI), Y10
-	VMOVUPD      3616(SI), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(SI)
-	VMOVUPD      Y9, 2592(SI)
-	VMOVUPD      Y10, 3584(SI)
-	VMOVUPD      Y11, 3616(SI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000008, R11
-	JGE          act0_channels
-
-act0_few:
-	ADDQ    $0x00000008, R11
-	JZ      act0_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R11, R9
-	LEAQ    masks<>+0(SB), R10
-	VMOVUPS (R10)(R9*4), Y0
-	VMOVUPS (DX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	MOVQ    AX, R9
-	MOVQ    CX, R11
-	MOVQ    R8, R10
-	SUBQ    $0x00000004, R10
-	JLT     act0_masked_rest
-
-act0_masked_rows:
-	VMASKMOVPS  (R9), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VMASKMOVPS  (R11), Y0, Y11
-	VADDPS      Y11, Y2, Y2
-	VFMADD231PS Y11, Y10, Y3
-	VMASKMOVPS  (R9)(BX*1), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VMASKMOVPS  (R11)(BX*1), Y0, Y11
-	VADDPS      Y11, Y4, Y4
-	VFMADD231PS Y11, Y10, Y5
-	VMASKMOVPS  (R9)(BX*2), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VMASKMOVPS  (R11)(BX*2), Y0, Y11
-	VADDPS      Y11, Y6, Y6
-	VFMADD231PS Y11, Y10, Y7
-	VMASKMOVPS  (R9)(DI*1), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VMASKMOVPS  (R11)(DI*1), Y0, Y11
-	VADDPS      Y11, Y8, Y8
-	VFMADD231PS Y11, Y10, Y9
-	LEAQ        (R9)(BX*4), R9
-	LEAQ        (R11)(BX*4), R11
-	SUBQ        $0x00000004, R10
-	JGE         act0_masked_rows
-
-act0_masked_rest:
-	ADDQ $0x00000004, R10
-	JZ   act0_masked_summed
-
-act0_masked_row:
-	VMASKMOVPS  (R9), Y0, Y10
-	VADDPS      Y1, Y10, Y10
-	VMASKMOVPS  (R11), Y0, Y11
-	VADDPS      Y11, Y2, Y2
-	VFMADD231PS Y11, Y10, Y3
-	ADDQ        BX, R9
-	ADDQ        BX, R11
-	DECQ        R10
-	JNZ         act0_masked_row
-
-act0_masked_summed:
-	VMOVUPD      2560(SI), Y0
-	VMOVUPD      2592(SI), Y1
-	VMOVUPD      3584(SI), Y10
-	VMOVUPD      3616(SI), Y11
-	VCVTPS2PD    X2, Y12
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	VCVTPS2PD    X3, Y2
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X4, Y2
-	VEXTRACTF128 $0x01, Y4, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X5, Y2
-	VEXTRACTF128 $0x01, Y5, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X6, Y2
-	VEXTRACTF128 $0x01, Y6, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X7, Y2
-	VEXTRACTF128 $0x01, Y7, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X8, Y2
-	VEXTRACTF128 $0x01, Y8, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X9, Y2
-	VEXTRACTF128 $0x01, Y9, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VMOVUPD      Y0, 2560(SI)
-	VMOVUPD      Y1, 2592(SI)
-	VMOVUPD      Y10, 3584(SI)
-	VMOVUPD      Y11, 3616(SI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, SI
-
-act0_end:
-	VZEROUPPER
-	RET
-
-act1_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  dz_base+88(FP), DX
-	MOVQ  s+72(FP), BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  BX, DI
-	LEAQ  (SI)(SI*2), R8
-	MOVQ  rows+0(FP), R9
-	TESTQ R9, R9
-	JLE   act1_end
-	MOVQ  SI, R10
-	SHLQ  $0x04, R10
-	MOVQ  n+8(FP), R12
-	SUBQ  $0x00000008, R12
-	JLT   act1_few
-
-	// Every second eight channels begin a line of the cache.
-act1_channels:
-	VMOVUPS (BX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VMOVUPS 1024(BX), Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	MOVQ    AX, R13
-	MOVQ    CX, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act1_even_rest
-
-act1_even_rows:
-	VADDPS      (R13), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14), Y11, Y11
-	VMOVUPS     Y11, (R15)
-	VADDPS      Y11, Y2, Y2
-	VFMADD231PS Y11, Y10, Y3
-	VADDPS      (R13)(SI*1), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14)(SI*1), Y11, Y11
-	VMOVUPS     Y11, (R15)(SI*1)
-	VADDPS      Y11, Y4, Y4
-	VFMADD231PS Y11, Y10, Y5
-	VADDPS      (R13)(SI*2), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14)(SI*2), Y11, Y11
-	VMOVUPS     Y11, (R15)(SI*2)
-	VADDPS      Y11, Y6, Y6
-	VFMADD231PS Y11, Y10, Y7
-	VADDPS      (R13)(R8*1), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14)(R8*1), Y11, Y11
-	VMOVUPS     Y11, (R15)(R8*1)
-	VADDPS      Y11, Y8, Y8
-	VFMADD231PS Y11, Y10, Y9
-	LEAQ        (R13)(R10*1), BP
-	PREFETCHT0  (BP)
-	PREFETCHT0  (BP)(SI*1)
-	PREFETCHT0  (BP)(SI*2)
-	PREFETCHT0  (BP)(R8*1)
-	LEAQ        (R13)(SI*4), R13
-	LEAQ        (R14)(R10*1), BP
-	PREFETCHT0  (BP)
-	PREFETCHT0  (BP)(SI*1)
-	PREFETCHT0  (BP)(SI*2)
-	PREFETCHT0  (BP)(R8*1)
-	LEAQ        (R14)(SI*4), R14
-	LEAQ        (R15)(SI*4), R15
-	SUBQ        $0x00000004, R11
-	JGE         act1_even_rows
-
-act1_even_rest:
-	ADDQ $0x00000004, R11
-	JZ   act1_even_summed
-
-act1_even_row:
-	VADDPS      (R13), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14), Y11, Y11
-	VMOVUPS     Y11, (R15)
-	VADDPS      Y11, Y2, Y2
-	VFMADD231PS Y11, Y10, Y3
-	ADDQ        SI, R13
-	ADDQ        SI, R14
-	ADDQ        SI, R15
-	DECQ        R11
-	JNZ         act1_even_row
-
-act1_even_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y1
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X2, Y12
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	VCVTPS2PD    X3, Y2
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X4, Y2
-	VEXTRACTF128 $0x01, Y4, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X5, Y2
-	VEXTRACTF128 $0x01, Y5, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X6, Y2
-	VEXTRACTF128 $0x01, Y6, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X7, Y2
-	VEXTRACTF128 $0x01, Y7, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X8, Y2
-	VEXTRACTF128 $0x01, Y8, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X9, Y2
-	VEXTRACTF128 $0x01, Y9, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y1, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JLT          act1_few
-	VMOVUPS      (BX), Y0
-	VXORPS       table5<>+0(SB), Y0, Y0
-	VMOVUPS      1024(BX), Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	MOVQ         AX, R13
-	MOVQ         CX, R14
-	MOVQ         DX, R15
-	MOVQ         R9, R11
-	SUBQ         $0x00000004, R11
-	JLT          act1_odd_rest
-
-act1_odd_rows:
-	VADDPS      (R13), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14), Y11, Y11
-	VMOVUPS     Y11, (R15)
-	VADDPS      Y11, Y2, Y2
-	VFMADD231PS Y11, Y10, Y3
-	VADDPS      (R13)(SI*1), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14)(SI*1), Y11, Y11
-	VMOVUPS     Y11, (R15)(SI*1)
-	VADDPS      Y11, Y4, Y4
-	VFMADD231PS Y11, Y10, Y5
-	VADDPS      (R13)(SI*2), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14)(SI*2), Y11, Y11
-	VMOVUPS     Y11, (R15)(SI*2)
-	VADDPS      Y11, Y6, Y6
-	VFMADD231PS Y11, Y10, Y7
-	VADDPS      (R13)(R8*1), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14)(R8*1), Y11, Y11
-	VMOVUPS     Y11, (R15)(R8*1)
-	VADDPS      Y11, Y8, Y8
-	VFMADD231PS Y11, Y10, Y9
-	LEAQ        (R13)(SI*4), R13
-	LEAQ        (R14)(SI*4), R14
-	LEAQ        (R15)(SI*4), R15
-	SUBQ        $0x00000004, R11
-	JGE         act1_odd_rows
-
-act1_odd_rest:
-	ADDQ $0x00000004, R11
-	JZ   act1_odd_summed
-
-act1_odd_row:
-	VADDPS      (R13), Y0, Y10
-	VMOVAPS     Y1, Y11
-	VFMADD231PS 512(BX), Y10, Y11
-	VCMPPS      $0x1e, table0<>+0(SB), Y11, Y11
-	VANDPS      (R14), Y11, Y11
-	VMOVUPS     Y11, (R15)
-	VADDPS      Y11, Y2, Y2
-	VFMADD231PS Y11, Y10, Y3
-	ADDQ        SI, R13
-	ADDQ        SI, R14
-	ADDQ        SI, R15
-	DECQ        R11
-	JNZ         act1_odd_row
-
-act1_odd_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y1
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X2, Y12
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	VCVTPS2PD    X3, Y2
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X4, Y2
-	VEXTRACTF128 $0x01, Y4, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X5, Y2
-	VEXTRACTF128 $0x01, Y5, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X6, Y2
-	VEXTRACTF128 $0x01, Y6, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X7, Y2
-	VEXTRACTF128 $0x01, Y7, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X8, Y2
-	VEXTRACTF128 $0x01, Y8, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X9, Y2
-	VEXTRACTF128 $0x01, Y9, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y1, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JGE          act1_channels
-
-act1_few:
-	ADDQ    $0x00000008, R12
-	JZ      act1_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R12, R10
-	LEAQ    masks<>+0(SB), R11
-	VMOVUPS (R11)(R10*4), Y0
-	VMOVUPS (BX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 1024(BX), Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	MOVQ    AX, R10
-	MOVQ    CX, R12
-	MOVQ    DX, R13
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act1_masked_rest
-
-act1_masked_rows:
-	VMASKMOVPS  (R10), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)
-	VADDPS      Y13, Y3, Y3
-	VFMADD231PS Y13, Y11, Y4
-	VMASKMOVPS  (R10)(SI*1), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12)(SI*1), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)(SI*1)
-	VADDPS      Y13, Y5, Y5
-	VFMADD231PS Y13, Y11, Y6
-	VMASKMOVPS  (R10)(SI*2), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12)(SI*2), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)(SI*2)
-	VADDPS      Y13, Y7, Y7
-	VFMADD231PS Y13, Y11, Y8
-	VMASKMOVPS  (R10)(R8*1), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12)(R8*1), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)(R8*1)
-	VADDPS      Y13, Y9, Y9
-	VFMADD231PS Y13, Y11, Y10
-	LEAQ        (R10)(SI*4), R10
-	LEAQ        (R12)(SI*4), R12
-	LEAQ        (R13)(SI*4), R13
-	SUBQ        $0x00000004, R11
-	JGE         act1_masked_rows
-
-act1_masked_rest:
-	ADDQ $0x00000004, R11
-	JZ   act1_masked_summed
-
-act1_masked_row:
-	VMASKMOVPS  (R10), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)
-	VADDPS      Y13, Y3, Y3
-	VFMADD231PS Y13, Y11, Y4
-	ADDQ        SI, R10
-	ADDQ        SI, R12
-	ADDQ        SI, R13
-	DECQ        R11
-	JNZ         act1_masked_row
-
-act1_masked_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y1
-	VMOVUPD      3584(DI), Y2
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X3, Y12
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X4, Y3
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VCVTPS2PD    X5, Y3
-	VEXTRACTF128 $0x01, Y5, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y4, Y1, Y1
-	VCVTPS2PD    X6, Y3
-	VEXTRACTF128 $0x01, Y6, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VCVTPS2PD    X7, Y3
-	VEXTRACTF128 $0x01, Y7, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y4, Y1, Y1
-	VCVTPS2PD    X8, Y3
-	VEXTRACTF128 $0x01, Y8, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VCVTPS2PD    X9, Y3
-	VEXTRACTF128 $0x01, Y9, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y4, Y1, Y1
-	VCVTPS2PD    X10, Y3
-	VEXTRACTF128 $0x01, Y10, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y1, 2592(DI)
-	VMOVUPD      Y2, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-
-act1_end:
-	VZEROUPPER
-	RET
-
-act2_begin:
-	VMOVUPS table5<>+0(SB), Y0
-	MOVQ    x_base+24(FP), AX
-	MOVQ    dy_base+48(FP), CX
-	MOVQ    dz_base+88(FP), DX
-	MOVQ    s+72(FP), BX
-	MOVQ    stride+16(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    BX, DI
-	LEAQ    (SI)(SI*2), R8
-	MOVQ    rows+0(FP), R9
-	TESTQ   R9, R9
-	JLE     act2_end
-	MOVQ    SI, R10
-	SHLQ    $0x04, R10
-	MOVQ    n+8(FP), R12
-	SUBQ    $0x00000008, R12
-	JLT     act2_few
-
-	// Every second eight channels begin a line of the cache.
-act2_channels:
-	VMOVUPS (BX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 1024(BX), Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	MOVQ    AX, R13
-	MOVQ    CX, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act2_even_rest
-
-act2_even_rows:
-	VADDPS      (R13), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14), Y12, Y12
-	VMOVUPS     Y12, (R15)
-	VADDPS      Y12, Y3, Y3
-	VFMADD231PS Y12, Y11, Y4
-	VADDPS      (R13)(SI*1), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14)(SI*1), Y12, Y12
-	VMOVUPS     Y12, (R15)(SI*1)
-	VADDPS      Y12, Y5, Y5
-	VFMADD231PS Y12, Y11, Y6
-	VADDPS      (R13)(SI*2), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14)(SI*2), Y12, Y12
-	VMOVUPS     Y12, (R15)(SI*2)
-	VADDPS      Y12, Y7, Y7
-	VFMADD231PS Y12, Y11, Y8
-	VADDPS      (R13)(R8*1), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14)(R8*1), Y12, Y12
-	VMOVUPS     Y12, (R15)(R8*1)
-	VADDPS      Y12, Y9, Y9
-	VFMADD231PS Y12, Y11, Y10
-	LEAQ        (R13)(R10*1), BP
-	PREFETCHT0  (BP)
-	PREFETCHT0  (BP)(SI*1)
-	PREFETCHT0  (BP)(SI*2)
-	PREFETCHT0  (BP)(R8*1)
-	LEAQ        (R13)(SI*4), R13
-	LEAQ        (R14)(R10*1), BP
-	PREFETCHT0  (BP)
-	PREFETCHT0  (BP)(SI*1)
-	PREFETCHT0  (BP)(SI*2)
-	PREFETCHT0  (BP)(R8*1)
-	LEAQ        (R14)(SI*4), R14
-	LEAQ        (R15)(SI*4), R15
-	SUBQ        $0x00000004, R11
-	JGE         act2_even_rows
-
-act2_even_rest:
-	ADDQ $0x00000004, R11
-	JZ   act2_even_summed
-
-act2_even_row:
-	VADDPS      (R13), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14), Y12, Y12
-	VMOVUPS     Y12, (R15)
-	VADDPS      Y12, Y3, Y3
-	VFMADD231PS Y12, Y11, Y4
-	ADDQ        SI, R13
-	ADDQ        SI, R14
-	ADDQ        SI, R15
-	DECQ        R11
-	JNZ         act2_even_row
-
-act2_even_summed:
-	VMOVUPD      2560(DI), Y1
-	VMOVUPD      2592(DI), Y2
-	VMOVUPD      3584(DI), Y11
-	VMOVUPD      3616(DI), Y12
-	VCVTPS2PD    X3, Y13
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y13, Y1, Y1
-	VADDPD       Y3, Y2, Y2
-	VCVTPS2PD    X4, Y3
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VCVTPS2PD    X5, Y3
-	VEXTRACTF128 $0x01, Y5, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y4, Y2, Y2
-	VCVTPS2PD    X6, Y3
-	VEXTRACTF128 $0x01, Y6, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VCVTPS2PD    X7, Y3
-	VEXTRACTF128 $0x01, Y7, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y4, Y2, Y2
-	VCVTPS2PD    X8, Y3
-	VEXTRACTF128 $0x01, Y8, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VCVTPS2PD    X9, Y3
-	VEXTRACTF128 $0x01, Y9, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y4, Y2, Y2
-	VCVTPS2PD    X10, Y3
-	VEXTRACTF128 $0x01, Y10, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VMOVUPD      Y1, 2560(DI)
-	VMOVUPD      Y2, 2592(DI)
-	VMOVUPD      Y11, 3584(DI)
-	VMOVUPD      Y12, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JLT          act2_few
-	VMOVUPS      (BX), Y1
-	VXORPS       table5<>+0(SB), Y1, Y1
-	VMOVUPS      1024(BX), Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	MOVQ         AX, R13
-	MOVQ         CX, R14
-	MOVQ         DX, R15
-	MOVQ         R9, R11
-	SUBQ         $0x00000004, R11
-	JLT          act2_odd_rest
-
-act2_odd_rows:
-	VADDPS      (R13), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14), Y12, Y12
-	VMOVUPS     Y12, (R15)
-	VADDPS      Y12, Y3, Y3
-	VFMADD231PS Y12, Y11, Y4
-	VADDPS      (R13)(SI*1), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14)(SI*1), Y12, Y12
-	VMOVUPS     Y12, (R15)(SI*1)
-	VADDPS      Y12, Y5, Y5
-	VFMADD231PS Y12, Y11, Y6
-	VADDPS      (R13)(SI*2), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14)(SI*2), Y12, Y12
-	VMOVUPS     Y12, (R15)(SI*2)
-	VADDPS      Y12, Y7, Y7
-	VFMADD231PS Y12, Y11, Y8
-	VADDPS      (R13)(R8*1), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14)(R8*1), Y12, Y12
-	VMOVUPS     Y12, (R15)(R8*1)
-	VADDPS      Y12, Y9, Y9
-	VFMADD231PS Y12, Y11, Y10
-	LEAQ        (R13)(SI*4), R13
-	LEAQ        (R14)(SI*4), R14
-	LEAQ        (R15)(SI*4), R15
-	SUBQ        $0x00000004, R11
-	JGE         act2_odd_rows
-
-act2_odd_rest:
-	ADDQ $0x00000004, R11
-	JZ   act2_odd_summed
-
-act2_odd_row:
-	VADDPS      (R13), Y1, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-
-	// As integers: 0 < v < 6 where 2^31 - v > 2^31 - 6, which wraps around for v <= 0.
-	VPSUBD      Y12, Y0, Y12
-	VPCMPGTD    table6<>+0(SB), Y12, Y12
-	VANDPS      (R14), Y12, Y12
-	VMOVUPS     Y12, (R15)
-	VADDPS      Y12, Y3, Y3
-	VFMADD231PS Y12, Y11, Y4
-	ADDQ        SI, R13
-	ADDQ        SI, R14
-	ADDQ        SI, R15
-	DECQ        R11
-	JNZ         act2_odd_row
-
-act2_odd_summed:
-	VMOVUPD      2560(DI), Y1
-	VMOVUPD      2592(DI), Y2
-	VMOVUPD      3584(DI), Y11
-	VMOVUPD      3616(DI), Y12
-	VCVTPS2PD    X3, Y13
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y13, Y1, Y1
-	VADDPD       Y3, Y2, Y2
-	VCVTPS2PD    X4, Y3
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VCVTPS2PD    X5, Y3
-	VEXTRACTF128 $0x01, Y5, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y4, Y2, Y2
-	VCVTPS2PD    X6, Y3
-	VEXTRACTF128 $0x01, Y6, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VCVTPS2PD    X7, Y3
-	VEXTRACTF128 $0x01, Y7, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y4, Y2, Y2
-	VCVTPS2PD    X8, Y3
-	VEXTRACTF128 $0x01, Y8, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VCVTPS2PD    X9, Y3
-	VEXTRACTF128 $0x01, Y9, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y4, Y2, Y2
-	VCVTPS2PD    X10, Y3
-	VEXTRACTF128 $0x01, Y10, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y11, Y11
-	VADDPD       Y4, Y12, Y12
-	VMOVUPD      Y1, 2560(DI)
-	VMOVUPD      Y2, 2592(DI)
-	VMOVUPD      Y11, 3584(DI)
-	VMOVUPD      Y12, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JGE          act2_channels
-
-act2_few:
-	ADDQ    $0x00000008, R12
-	JZ      act2_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R12, R10
-	LEAQ    masks<>+0(SB), R11
-	VMOVUPS (R11)(R10*4), Y0
-	VMOVUPS (BX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 1024(BX), Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	MOVQ    AX, R10
-	MOVQ    CX, R12
-	MOVQ    DX, R13
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act2_masked_rest
-
-act2_masked_rows:
-	VMASKMOVPS  (R10), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
-	VANDPS      Y14, Y13, Y13
-	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)
-	VADDPS      Y13, Y3, Y3
-	VFMADD231PS Y13, Y11, Y4
-	VMASKMOVPS  (R10)(SI*1), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12)(SI*1), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
-	VANDPS      Y14, Y13, Y13
-	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)(SI*1)
-	VADDPS      Y13, Y5, Y5
-	VFMADD231PS Y13, Y11, Y6
-	VMASKMOVPS  (R10)(SI*2), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12)(SI*2), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
-	VANDPS      Y14, Y13, Y13
-	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)(SI*2)
-	VADDPS      Y13, Y7, Y7
-	VFMADD231PS Y13, Y11, Y8
-	VMASKMOVPS  (R10)(R8*1), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12)(R8*1), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
-	VANDPS      Y14, Y13, Y13
-	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)(R8*1)
-	VADDPS      Y13, Y9, Y9
-	VFMADD231PS Y13, Y11, Y10
-	LEAQ        (R10)(SI*4), R10
-	LEAQ        (R12)(SI*4), R12
-	LEAQ        (R13)(SI*4), R13
-	SUBQ        $0x00000004, R11
-	JGE         act2_masked_rows
-
-act2_masked_rest:
-	ADDQ $0x00000004, R11
-	JZ   act2_masked_summed
-
-act2_masked_row:
-	VMASKMOVPS  (R10), Y0, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVAPS     Y2, Y12
-	VFMADD231PS 512(BX), Y11, Y12
-	VMASKMOVPS  (R12), Y0, Y13
-	VCMPPS      $0x1e, table0<>+0(SB), Y12, Y14
-	VANDPS      Y14, Y13, Y13
-	VCMPPS      $0x11, table1<>+0(SB), Y12, Y12
-	VANDPS      Y12, Y13, Y13
-	VMASKMOVPS  Y13, Y0, (R13)
-	VADDPS      Y13, Y3, Y3
-	VFMADD231PS Y13, Y11, Y4
-	ADDQ        SI, R10
-	ADDQ        SI, R12
-	ADDQ        SI, R13
-	DECQ        R11
-	JNZ         act2_masked_row
-
-act2_masked_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y1
-	VMOVUPD      3584(DI), Y2
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X3, Y12
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X4, Y3
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VCVTPS2PD    X5, Y3
-	VEXTRACTF128 $0x01, Y5, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y4, Y1, Y1
-	VCVTPS2PD    X6, Y3
-	VEXTRACTF128 $0x01, Y6, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VCVTPS2PD    X7, Y3
-	VEXTRACTF128 $0x01, Y7, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y4, Y1, Y1
-	VCVTPS2PD    X8, Y3
-	VEXTRACTF128 $0x01, Y8, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VCVTPS2PD    X9, Y3
-	VEXTRACTF128 $0x01, Y9, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y0, Y0
-	VADDPD       Y4, Y1, Y1
-	VCVTPS2PD    X10, Y3
-	VEXTRACTF128 $0x01, Y10, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y3, Y2, Y2
-	VADDPD       Y4, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y1, 2592(DI)
-	VMOVUPD      Y2, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-
-act2_end:
-	VZEROUPPER
-	RET
-
-act3_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  dz_base+88(FP), DX
-	MOVQ  s+72(FP), BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  BX, DI
-	LEAQ  (SI)(SI*2), R8
-	MOVQ  rows+0(FP), R9
-	TESTQ R9, R9
-	JLE   act3_end
-	MOVQ  SI, R10
-	SHLQ  $0x04, R10
-	MOVQ  n+8(FP), R12
-	SUBQ  $0x00000008, R12
-	JLT   act3_few
-
-	// Every second eight channels begin a line of the cache.
-act3_channels:
-	VMOVUPS (BX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	MOVQ    AX, R13
-	MOVQ    CX, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act3_even_rest
-
-act3_even_rows:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	VADDPS       (R13)(SI*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*1), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)(SI*1)
-	VADDPS       Y11, Y3, Y3
-	VFMADD231PS  Y11, Y9, Y4
-	VADDPS       (R13)(SI*2), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*2), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)(SI*2)
-	VADDPS       Y11, Y5, Y5
-	VFMADD231PS  Y11, Y9, Y6
-	VADDPS       (R13)(R8*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(R8*1), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)(R8*1)
-	VADDPS       Y11, Y7, Y7
-	VFMADD231PS  Y11, Y9, Y8
-	LEAQ         (R13)(R10*1), BP
-	PREFETCHT0   (BP)
-	PREFETCHT0   (BP)(SI*1)
-	PREFETCHT0   (BP)(SI*2)
-	PREFETCHT0   (BP)(R8*1)
-	LEAQ         (R13)(SI*4), R13
-	LEAQ         (R14)(R10*1), BP
-	PREFETCHT0   (BP)
-	PREFETCHT0   (BP)(SI*1)
-	PREFETCHT0   (BP)(SI*2)
-	PREFETCHT0   (BP)(R8*1)
-	LEAQ         (R14)(SI*4), R14
-	LEAQ         (R15)(SI*4), R15
-	SUBQ         $0x00000004, R11
-	JGE          act3_even_rows
-
-act3_even_rest:
-	ADDQ $0x00000004, R11
-	JZ   act3_even_summed
-
-act3_even_row:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	ADDQ         SI, R13
-	ADDQ         SI, R14
-	ADDQ         SI, R15
-	DECQ         R11
-	JNZ          act3_even_row
-
-act3_even_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y9
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y9, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JLT          act3_few
-	VMOVUPS      (BX), Y0
-	VXORPS       table5<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	MOVQ         AX, R13
-	MOVQ         CX, R14
-	MOVQ         DX, R15
-	MOVQ         R9, R11
-	SUBQ         $0x00000004, R11
-	JLT          act3_odd_rest
-
-act3_odd_rows:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	VADDPS       (R13)(SI*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*1), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)(SI*1)
-	VADDPS       Y11, Y3, Y3
-	VFMADD231PS  Y11, Y9, Y4
-	VADDPS       (R13)(SI*2), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*2), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)(SI*2)
-	VADDPS       Y11, Y5, Y5
-	VFMADD231PS  Y11, Y9, Y6
-	VADDPS       (R13)(R8*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(R8*1), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)(R8*1)
-	VADDPS       Y11, Y7, Y7
-	VFMADD231PS  Y11, Y9, Y8
-	LEAQ         (R13)(SI*4), R13
-	LEAQ         (R14)(SI*4), R14
-	LEAQ         (R15)(SI*4), R15
-	SUBQ         $0x00000004, R11
-	JGE          act3_odd_rows
-
-act3_odd_rest:
-	ADDQ $0x00000004, R11
-	JZ   act3_odd_summed
-
-act3_odd_row:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant7<>+0(SB), Y12
-	VMULPS       Y12, Y10, Y12
-	VBROADCASTSS constant8<>+0(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table2<>+0(SB), Y10, Y13
-	VBLENDVPS    Y13, table3<>+0(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table4<>+0(SB), Y10, Y10
-	VANDNPS      Y11, Y10, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	ADDQ         SI, R13
-	ADDQ         SI, R14
-	ADDQ         SI, R15
-	DECQ         R11
-	JNZ          act3_odd_row
-
-act3_odd_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y9
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y9, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JGE          act3_channels
-
-act3_few:
-	ADDQ    $0x00000008, R12
-	JZ      act3_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R12, R10
-	LEAQ    masks<>+0(SB), R11
-	VMOVUPS (R11)(R10*4), Y0
-	VMOVUPS (BX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	MOVQ    AX, R10
-	MOVQ    CX, R12
-	MOVQ    DX, R13
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act3_masked_rest
-
-act3_masked_rows:
-	VMASKMOVPS   (R10), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12), Y0, Y12
-	VBROADCASTSS constant7<>+0(SB), Y13
-	VMULPS       Y13, Y11, Y13
-	VBROADCASTSS constant8<>+0(SB), Y14
-	VADDPS       Y14, Y13, Y13
-	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
-	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
-	VANDNPS      Y12, Y11, Y12
-	VMASKMOVPS   Y12, Y0, (R13)
-	VADDPS       Y12, Y2, Y2
-	VFMADD231PS  Y12, Y10, Y3
-	VMASKMOVPS   (R10)(SI*1), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12)(SI*1), Y0, Y12
-	VBROADCASTSS constant7<>+0(SB), Y13
-	VMULPS       Y13, Y11, Y13
-	VBROADCASTSS constant8<>+0(SB), Y14
-	VADDPS       Y14, Y13, Y13
-	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
-	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
-	VANDNPS      Y12, Y11, Y12
-	VMASKMOVPS   Y12, Y0, (R13)(SI*1)
-	VADDPS       Y12, Y4, Y4
-	VFMADD231PS  Y12, Y10, Y5
-	VMASKMOVPS   (R10)(SI*2), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12)(SI*2), Y0, Y12
-	VBROADCASTSS constant7<>+0(SB), Y13
-	VMULPS       Y13, Y11, Y13
-	VBROADCASTSS constant8<>+0(SB), Y14
-	VADDPS       Y14, Y13, Y13
-	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
-	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
-	VANDNPS      Y12, Y11, Y12
-	VMASKMOVPS   Y12, Y0, (R13)(SI*2)
-	VADDPS       Y12, Y6, Y6
-	VFMADD231PS  Y12, Y10, Y7
-	VMASKMOVPS   (R10)(R8*1), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12)(R8*1), Y0, Y12
-	VBROADCASTSS constant7<>+0(SB), Y13
-	VMULPS       Y13, Y11, Y13
-	VBROADCASTSS constant8<>+0(SB), Y14
-	VADDPS       Y14, Y13, Y13
-	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
-	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
-	VANDNPS      Y12, Y11, Y12
-	VMASKMOVPS   Y12, Y0, (R13)(R8*1)
-	VADDPS       Y12, Y8, Y8
-	VFMADD231PS  Y12, Y10, Y9
-	LEAQ         (R10)(SI*4), R10
-	LEAQ         (R12)(SI*4), R12
-	LEAQ         (R13)(SI*4), R13
-	SUBQ         $0x00000004, R11
-	JGE          act3_masked_rows
-
-act3_masked_rest:
-	ADDQ $0x00000004, R11
-	JZ   act3_masked_summed
-
-act3_masked_row:
-	VMASKMOVPS   (R10), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12), Y0, Y12
-	VBROADCASTSS constant7<>+0(SB), Y13
-	VMULPS       Y13, Y11, Y13
-	VBROADCASTSS constant8<>+0(SB), Y14
-	VADDPS       Y14, Y13, Y13
-	VCMPPS       $0x1e, table2<>+0(SB), Y11, Y14
-	VBLENDVPS    Y14, table3<>+0(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table4<>+0(SB), Y11, Y11
-	VANDNPS      Y12, Y11, Y12
-	VMASKMOVPS   Y12, Y0, (R13)
-	VADDPS       Y12, Y2, Y2
-	VFMADD231PS  Y12, Y10, Y3
-	ADDQ         SI, R10
-	ADDQ         SI, R12
-	ADDQ         SI, R13
-	DECQ         R11
-	JNZ          act3_masked_row
-
-act3_masked_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y1
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X2, Y12
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	VCVTPS2PD    X3, Y2
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X4, Y2
-	VEXTRACTF128 $0x01, Y4, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X5, Y2
-	VEXTRACTF128 $0x01, Y5, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X6, Y2
-	VEXTRACTF128 $0x01, Y6, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X7, Y2
-	VEXTRACTF128 $0x01, Y7, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X8, Y2
-	VEXTRACTF128 $0x01, Y8, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X9, Y2
-	VEXTRACTF128 $0x01, Y9, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y1, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-
-act3_end:
-	VZEROUPPER
-	RET
-
-act4_begin:
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dy_base+48(FP), CX
-	MOVQ  dz_base+88(FP), DX
-	MOVQ  s+72(FP), BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  BX, DI
-	LEAQ  (SI)(SI*2), R8
-	MOVQ  rows+0(FP), R9
-	TESTQ R9, R9
-	JLE   act4_end
-	MOVQ  SI, R10
-	SHLQ  $0x04, R10
-	MOVQ  n+8(FP), R12
-	SUBQ  $0x00000008, R12
-	JLT   act4_few
-
-	// Every second eight channels begin a line of the cache.
-act4_channels:
-	VMOVUPS (BX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	MOVQ    AX, R13
-	MOVQ    CX, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act4_even_rest
-
-act4_even_rows:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	VADDPS       (R13)(SI*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*1), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)(SI*1)
-	VADDPS       Y11, Y3, Y3
-	VFMADD231PS  Y11, Y9, Y4
-	VADDPS       (R13)(SI*2), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*2), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)(SI*2)
-	VADDPS       Y11, Y5, Y5
-	VFMADD231PS  Y11, Y9, Y6
-	VADDPS       (R13)(R8*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(R8*1), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)(R8*1)
-	VADDPS       Y11, Y7, Y7
-	VFMADD231PS  Y11, Y9, Y8
-	LEAQ         (R13)(R10*1), BP
-	PREFETCHT0   (BP)
-	PREFETCHT0   (BP)(SI*1)
-	PREFETCHT0   (BP)(SI*2)
-	PREFETCHT0   (BP)(R8*1)
-	LEAQ         (R13)(SI*4), R13
-	LEAQ         (R14)(R10*1), BP
-	PREFETCHT0   (BP)
-	PREFETCHT0   (BP)(SI*1)
-	PREFETCHT0   (BP)(SI*2)
-	PREFETCHT0   (BP)(R8*1)
-	LEAQ         (R14)(SI*4), R14
-	LEAQ         (R15)(SI*4), R15
-	SUBQ         $0x00000004, R11
-	JGE          act4_even_rows
-
-act4_even_rest:
-	ADDQ $0x00000004, R11
-	JZ   act4_even_summed
-
-act4_even_row:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	ADDQ         SI, R13
-	ADDQ         SI, R14
-	ADDQ         SI, R15
-	DECQ         R11
-	JNZ          act4_even_row
-
-act4_even_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y9
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y9, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JLT          act4_few
-	VMOVUPS      (BX), Y0
-	VXORPS       table5<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	MOVQ         AX, R13
-	MOVQ         CX, R14
-	MOVQ         DX, R15
-	MOVQ         R9, R11
-	SUBQ         $0x00000004, R11
-	JLT          act4_odd_rest
-
-act4_odd_rows:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	VADDPS       (R13)(SI*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*1), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)(SI*1)
-	VADDPS       Y11, Y3, Y3
-	VFMADD231PS  Y11, Y9, Y4
-	VADDPS       (R13)(SI*2), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(SI*2), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)(SI*2)
-	VADDPS       Y11, Y5, Y5
-	VFMADD231PS  Y11, Y9, Y6
-	VADDPS       (R13)(R8*1), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14)(R8*1), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)(R8*1)
-	VADDPS       Y11, Y7, Y7
-	VFMADD231PS  Y11, Y9, Y8
-	LEAQ         (R13)(SI*4), R13
-	LEAQ         (R14)(SI*4), R14
-	LEAQ         (R15)(SI*4), R15
-	SUBQ         $0x00000004, R11
-	JGE          act4_odd_rows
-
-act4_odd_rest:
-	ADDQ $0x00000004, R11
-	JZ   act4_odd_summed
-
-act4_odd_row:
-	VADDPS       (R13), Y0, Y9
-	VMOVUPS      1024(BX), Y10
-	VFMADD231PS  512(BX), Y9, Y10
-	VMOVUPS      (R14), Y11
-	VBROADCASTSS constant2<>+0(SB), Y12
-	VMULPS       Y12, Y11, Y11
-	VCMPPS       $0x1e, table4<>+0(SB), Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VCMPPS       $0x11, table2<>+0(SB), Y10, Y10
-	VANDPS       Y10, Y11, Y11
-	VMOVUPS      Y11, (R15)
-	VADDPS       Y11, Y1, Y1
-	VFMADD231PS  Y11, Y9, Y2
-	ADDQ         SI, R13
-	ADDQ         SI, R14
-	ADDQ         SI, R15
-	DECQ         R11
-	JNZ          act4_odd_row
-
-act4_odd_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y9
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X1, Y12
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y1, Y9, Y9
-	VCVTPS2PD    X2, Y1
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X3, Y1
-	VEXTRACTF128 $0x01, Y3, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X4, Y1
-	VEXTRACTF128 $0x01, Y4, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X5, Y1
-	VEXTRACTF128 $0x01, Y5, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X6, Y1
-	VEXTRACTF128 $0x01, Y6, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VCVTPS2PD    X7, Y1
-	VEXTRACTF128 $0x01, Y7, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y0, Y0
-	VADDPD       Y2, Y9, Y9
-	VCVTPS2PD    X8, Y1
-	VEXTRACTF128 $0x01, Y8, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y1, Y10, Y10
-	VADDPD       Y2, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y9, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000008, R12
-	JGE          act4_channels
-
-act4_few:
-	ADDQ    $0x00000008, R12
-	JZ      act4_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R12, R10
-	LEAQ    masks<>+0(SB), R11
-	VMOVUPS (R11)(R10*4), Y0
-	VMOVUPS (BX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	MOVQ    AX, R10
-	MOVQ    CX, R12
-	MOVQ    DX, R13
-	MOVQ    R9, R11
-	SUBQ    $0x00000004, R11
-	JLT     act4_masked_rest
-
-act4_masked_rows:
-	VMASKMOVPS   (R10), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12), Y0, Y12
-	VBROADCASTSS constant2<>+0(SB), Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
-	VANDPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
-	VANDPS       Y11, Y12, Y12
-	VMASKMOVPS   Y12, Y0, (R13)
-	VADDPS       Y12, Y2, Y2
-	VFMADD231PS  Y12, Y10, Y3
-	VMASKMOVPS   (R10)(SI*1), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12)(SI*1), Y0, Y12
-	VBROADCASTSS constant2<>+0(SB), Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
-	VANDPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
-	VANDPS       Y11, Y12, Y12
-	VMASKMOVPS   Y12, Y0, (R13)(SI*1)
-	VADDPS       Y12, Y4, Y4
-	VFMADD231PS  Y12, Y10, Y5
-	VMASKMOVPS   (R10)(SI*2), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12)(SI*2), Y0, Y12
-	VBROADCASTSS constant2<>+0(SB), Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
-	VANDPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
-	VANDPS       Y11, Y12, Y12
-	VMASKMOVPS   Y12, Y0, (R13)(SI*2)
-	VADDPS       Y12, Y6, Y6
-	VFMADD231PS  Y12, Y10, Y7
-	VMASKMOVPS   (R10)(R8*1), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12)(R8*1), Y0, Y12
-	VBROADCASTSS constant2<>+0(SB), Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
-	VANDPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
-	VANDPS       Y11, Y12, Y12
-	VMASKMOVPS   Y12, Y0, (R13)(R8*1)
-	VADDPS       Y12, Y8, Y8
-	VFMADD231PS  Y12, Y10, Y9
-	LEAQ         (R10)(SI*4), R10
-	LEAQ         (R12)(SI*4), R12
-	LEAQ         (R13)(SI*4), R13
-	SUBQ         $0x00000004, R11
-	JGE          act4_masked_rows
-
-act4_masked_rest:
-	ADDQ $0x00000004, R11
-	JZ   act4_masked_summed
-
-act4_masked_row:
-	VMASKMOVPS   (R10), Y0, Y10
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      1024(BX), Y11
-	VFMADD231PS  512(BX), Y10, Y11
-	VMASKMOVPS   (R12), Y0, Y12
-	VBROADCASTSS constant2<>+0(SB), Y13
-	VMULPS       Y13, Y12, Y12
-	VCMPPS       $0x1e, table4<>+0(SB), Y11, Y13
-	VANDPS       Y13, Y12, Y12
-	VCMPPS       $0x11, table2<>+0(SB), Y11, Y11
-	VANDPS       Y11, Y12, Y12
-	VMASKMOVPS   Y12, Y0, (R13)
-	VADDPS       Y12, Y2, Y2
-	VFMADD231PS  Y12, Y10, Y3
-	ADDQ         SI, R10
-	ADDQ         SI, R12
-	ADDQ         SI, R13
-	DECQ         R11
-	JNZ          act4_masked_row
-
-act4_masked_summed:
-	VMOVUPD      2560(DI), Y0
-	VMOVUPD      2592(DI), Y1
-	VMOVUPD      3584(DI), Y10
-	VMOVUPD      3616(DI), Y11
-	VCVTPS2PD    X2, Y12
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VADDPD       Y12, Y0, Y0
-	VADDPD       Y2, Y1, Y1
-	VCVTPS2PD    X3, Y2
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X4, Y2
-	VEXTRACTF128 $0x01, Y4, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X5, Y2
-	VEXTRACTF128 $0x01, Y5, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X6, Y2
-	VEXTRACTF128 $0x01, Y6, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X7, Y2
-	VEXTRACTF128 $0x01, Y7, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VCVTPS2PD    X8, Y2
-	VEXTRACTF128 $0x01, Y8, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VCVTPS2PD    X9, Y2
-	VEXTRACTF128 $0x01, Y9, X3
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y10, Y10
-	VADDPD       Y3, Y11, Y11
-	VMOVUPD      Y0, 2560(DI)
-	VMOVUPD      Y1, 2592(DI)
-	VMOVUPD      Y10, 3584(DI)
-	VMOVUPD      Y11, 3616(DI)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000040, DI
-
-act4_end:
-	VZEROUPPER
-	RET
-
 DATA table6<>+0(SB)/4, $0x3f400000
 DATA table6<>+4(SB)/4, $0x3f400000
 DATA table6<>+8(SB)/4, $0x3f400000
@@ -14244,141 +13814,111 @@ DATA table6<>+28(SB)/4, $0x3f400000
 GLOBL table6<>(SB), RODATA|NOPTR, $32
 
 // func normBackwardApplyAVX2(rows int, n int, stride int, x []float32, dz []float32, s *float32, dx []float32)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·normBackwardApplyAVX2(SB), NOSPLIT, $0-104
-	MOVQ  x_base+24(FP), AX
-	MOVQ  dz_base+48(FP), CX
-	MOVQ  dx_base+80(FP), DX
-	MOVQ  s+72(FP), BX
-	MOVQ  BX, SI
-	MOVQ  stride+16(FP), DI
-	SHLQ  $0x02, DI
-	MOVQ  DI, R8
-	SHLQ  $0x04, R8
-	MOVQ  rows+0(FP), R9
-	MOVQ  n+8(FP), R10
-	TESTQ R9, R9
-	JLE   channels_end
-	SUBQ  $0x00000010, R10
-	JLT   channels_tail
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dz_base+48(FP), DX
+	MOVQ dx_base+80(FP), BX
+	MOVQ s+72(FP), SI
+	MOVQ rows+0(FP), DI
+	SUBQ $0x00000001, DI
+	JLT  rows_rows1_end
 
-channels_sixteen:
-	VMOVUPS (BX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VMOVUPS 512(BX), Y1
-	VMOVUPS 1536(BX), Y2
-	VMOVUPS 2048(BX), Y3
-	VMOVUPS 32(BX), Y4
-	VXORPS  table5<>+0(SB), Y4, Y4
-	VMOVUPS 544(BX), Y5
-	VMOVUPS 1568(BX), Y6
-	VMOVUPS 2080(BX), Y7
-	MOVQ    AX, R11
-	MOVQ    CX, R12
-	MOVQ    DX, R13
-	MOVQ    R9, R14
+rows_rows1_group:
+	MOVQ n+8(FP), R9
+	MOVQ SI, R8
+	SUBQ $0x00000010, R9
+	JLT  rows_rows1_by2_end
 
-channels_sixteen_row:
-	PREFETCHT0  (R11)(R8*1)
-	PREFETCHT0  (R12)(R8*1)
-	PREFETCHT0  (R13)(R8*1)
-	VADDPS      (R11), Y0, Y8
-	VFMADD213PS Y3, Y2, Y8
-	VFMADD231PS (R12), Y1, Y8
-	VMOVUPS     Y8, (R13)
-	VADDPS      32(R11), Y4, Y8
-	VFMADD213PS Y7, Y6, Y8
-	VFMADD231PS 32(R12), Y5, Y8
-	VMOVUPS     Y8, 32(R13)
-	ADDQ        DI, R11
-	ADDQ        DI, R12
-	ADDQ        DI, R13
-	DECQ        R14
-	JNZ         channels_sixteen_row
-	ADDQ        $0x00000040, AX
+rows_rows1_by2_channels:
+	VMOVUPS     (R8), Y0
+	VMOVUPS     96(R8), Y1
+	VMOVUPS     128(R8), Y2
+	VMOVUPS     32(R8), Y3
+	VMOVUPS     (CX), Y4
+	VSUBPS      Y0, Y4, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS (DX), Y3, Y4
+	VMOVUPS     Y4, (BX)
+	VMOVUPS     288(R8), Y0
+	VMOVUPS     384(R8), Y1
+	VMOVUPS     416(R8), Y2
+	VMOVUPS     320(R8), Y3
+	VMOVUPS     32(CX), Y4
+	VSUBPS      Y0, Y4, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS 32(DX), Y3, Y4
+	VMOVUPS     Y4, 32(BX)
 	ADDQ        $0x00000040, CX
 	ADDQ        $0x00000040, DX
 	ADDQ        $0x00000040, BX
-	ADDQ        $0x00000080, SI
-	SUBQ        $0x00000010, R10
-	JGE         channels_sixteen
+	ADDQ        $0x00000240, R8
+	SUBQ        $0x00000010, R9
+	JGE         rows_rows1_by2_channels
 
-channels_tail:
-	ADDQ    $0x00000008, R10
-	JLT     channels_few
-	VMOVUPS (BX), Y0
-	VXORPS  table5<>+0(SB), Y0, Y0
-	VMOVUPS 512(BX), Y1
-	VMOVUPS 1536(BX), Y2
-	VMOVUPS 2048(BX), Y3
-	MOVQ    AX, R11
-	MOVQ    CX, R12
-	MOVQ    DX, R13
-	MOVQ    R9, R14
+rows_rows1_by2_end:
+	ADDQ $0x00000010, R9
+	SUBQ $0x00000008, R9
+	JLT  rows_rows1_by1_end
 
-channels_eight_row:
-	PREFETCHT0  (R11)(R8*1)
-	PREFETCHT0  (R12)(R8*1)
-	PREFETCHT0  (R13)(R8*1)
-	VADDPS      (R11), Y0, Y4
-	VFMADD213PS Y3, Y2, Y4
-	VFMADD231PS (R12), Y1, Y4
-	VMOVUPS     Y4, (R13)
-	ADDQ        DI, R11
-	ADDQ        DI, R12
-	ADDQ        DI, R13
-	DECQ        R14
-	JNZ         channels_eight_row
-	ADDQ        $0x00000020, AX
+rows_rows1_by1_channels:
+	VMOVUPS     (R8), Y0
+	VMOVUPS     96(R8), Y1
+	VMOVUPS     128(R8), Y2
+	VMOVUPS     32(R8), Y3
+	VMOVUPS     (CX), Y4
+	VSUBPS      Y0, Y4, Y4
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS (DX), Y3, Y4
+	VMOVUPS     Y4, (BX)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000040, SI
-	SUBQ        $0x00000008, R10
+	ADDQ        $0x00000120, R8
+	SUBQ        $0x00000008, R9
+	JGE         rows_rows1_by1_channels
 
-channels_few:
-	ADDQ    $0x00000008, R10
-	JZ      channels_end
-	MOVQ    $0x00000008, R11
-	SUBQ    R10, R11
-	LEAQ    masks<>+0(SB), R10
-	VMOVUPS (R10)(R11*4), Y0
-	VMOVUPS (BX), Y1
-	VXORPS  table5<>+0(SB), Y1, Y1
-	VMOVUPS 512(BX), Y2
-	VMOVUPS 1536(BX), Y3
-	VMOVUPS 2048(BX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    DX, R12
+rows_rows1_by1_end:
+	ADDQ        $0x00000008, R9
+	JZ          rows_rows1_next
+	MOVQ        $0x00000008, R10
+	SUBQ        R9, R10
+	LEAQ        masks<>+0(SB), R11
+	VMOVUPS     (R11)(R10*4), Y0
+	VMOVUPS     (R8), Y1
+	VMOVUPS     96(R8), Y2
+	VMOVUPS     128(R8), Y3
+	VMOVUPS     32(R8), Y4
+	VMASKMOVPS  (CX), Y0, Y5
+	VSUBPS      Y1, Y5, Y5
+	VFMADD213PS Y3, Y2, Y5
+	VMASKMOVPS  (DX), Y0, Y1
+	VFMADD231PS Y1, Y4, Y5
+	VMASKMOVPS  Y5, Y0, (BX)
 
-channels_masked_row:
-	PREFETCHT0  (R10)(R8*1)
-	PREFETCHT0  (R11)(R8*1)
-	PREFETCHT0  (R12)(R8*1)
-	VMASKMOVPS  (R10), Y0, Y5
-	VADDPS      Y1, Y5, Y5
-	VFMADD213PS Y4, Y3, Y5
-	VMASKMOVPS  (R11), Y0, Y6
-	VFMADD231PS Y6, Y2, Y5
-	VMASKMOVPS  Y5, Y0, (R12)
-	ADDQ        DI, R10
-	ADDQ        DI, R11
-	ADDQ        DI, R12
-	DECQ        R9
-	JNZ         channels_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000040, SI
+rows_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	ADDQ AX, CX
+	SUBQ R8, DX
+	ADDQ AX, DX
+	SUBQ R8, BX
+	ADDQ AX, BX
+	SUBQ $0x00000001, DI
+	JGE  rows_rows1_group
 
-channels_end:
+rows_rows1_end:
+	ADDQ $0x00000001, DI
 	VZEROUPPER
 	RET
 
 // func scaleShiftAVX2(rows int, n int, stride int, x []float32, s *float32, act uint8, y []float32)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·scaleShiftAVX2(SB), NOSPLIT, $0-88
 	MOVB    act+56(FP), AL
 	MOVBLZX AL, AX
@@ -14390,320 +13930,257 @@ TEXT ·scaleShiftAVX2(SB), NOSPLIT, $0-88
 	JEQ     act3_begin
 	CMPL    AX, $0x00000004
 	JEQ     act4_begin
-	MOVQ    x_base+24(FP), AX
-	MOVQ    y_base+64(FP), CX
-	MOVQ    s+48(FP), DX
-	MOVQ    DX, BX
-	MOVQ    stride+16(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    SI, DI
-	SHLQ    $0x04, DI
-	MOVQ    rows+0(FP), R8
-	MOVQ    n+8(FP), R9
-	TESTQ   R8, R8
-	JLE     act0_end
-	SUBQ    $0x00000010, R9
-	JLT     act0_tail
+	MOVQ    stride+16(FP), AX
+	SHLQ    $0x02, AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_base+64(FP), DX
+	MOVQ    s+48(FP), BX
+	MOVQ    rows+0(FP), SI
+	SUBQ    $0x00000001, SI
+	JLT     act0_rows1_end
 
-act0_sixteen:
-	VMOVUPS 512(DX), Y0
-	VMOVUPS 1024(DX), Y1
-	VMOVUPS 544(DX), Y2
-	VMOVUPS 1056(DX), Y3
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act0_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act0_rows1_by2_end
 
-act0_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y4
-	VFMADD213PS Y1, Y0, Y4
-	VMOVUPS     Y4, (R11)
-	VMOVUPS     32(R10), Y4
-	VFMADD213PS Y3, Y2, Y4
-	VMOVUPS     Y4, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act0_sixteen_row
-	ADDQ        $0x00000040, AX
+act0_rows1_by2_channels:
+	VMOVUPS     32(DI), Y0
+	VMOVUPS     64(DI), Y1
+	VMOVUPS     (CX), Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (DX)
+	VMOVUPS     320(DI), Y0
+	VMOVUPS     352(DI), Y1
+	VMOVUPS     32(CX), Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 32(DX)
 	ADDQ        $0x00000040, CX
 	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act0_sixteen
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act0_rows1_by2_channels
 
-act0_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act0_few
-	VMOVUPS 512(DX), Y0
-	VMOVUPS 1024(DX), Y1
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act0_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act0_rows1_by1_end
 
-act0_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y2
+act0_rows1_by1_channels:
+	VMOVUPS     32(DI), Y0
+	VMOVUPS     64(DI), Y1
+	VMOVUPS     (CX), Y2
 	VFMADD213PS Y1, Y0, Y2
-	VMOVUPS     Y2, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act0_eight_row
-	ADDQ        $0x00000020, AX
+	VMOVUPS     Y2, (DX)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act0_rows1_by1_channels
 
-act0_few:
-	ADDQ    $0x00000008, R9
-	JZ      act0_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act0_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y0, Y3
+act0_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act0_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y0
+	VMOVUPS     32(DI), Y1
+	VMOVUPS     64(DI), Y2
+	VMASKMOVPS  (CX), Y0, Y3
 	VFMADD213PS Y2, Y1, Y3
-	VMASKMOVPS  Y3, Y0, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act0_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
+	VMASKMOVPS  Y3, Y0, (DX)
 
-act0_end:
+act0_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act0_rows1_group
+
+act0_rows1_end:
+	ADDQ $0x00000001, SI
 	VZEROUPPER
 	RET
 
 act1_begin:
 	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+24(FP), AX
-	MOVQ   y_base+64(FP), CX
-	MOVQ   s+48(FP), DX
-	MOVQ   DX, BX
-	MOVQ   stride+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   SI, DI
-	SHLQ   $0x04, DI
-	MOVQ   rows+0(FP), R8
-	MOVQ   n+8(FP), R9
-	TESTQ  R8, R8
-	JLE    act1_end
-	SUBQ   $0x00000010, R9
-	JLT    act1_tail
+	MOVQ   stride+16(FP), AX
+	SHLQ   $0x02, AX
+	MOVQ   x_base+24(FP), CX
+	MOVQ   y_base+64(FP), DX
+	MOVQ   s+48(FP), BX
+	MOVQ   rows+0(FP), SI
+	SUBQ   $0x00000001, SI
+	JLT    act1_rows1_end
 
-act1_sixteen:
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	VMOVUPS 544(DX), Y3
-	VMOVUPS 1056(DX), Y4
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act1_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act1_rows1_by2_end
 
-act1_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y5
-	VFMADD213PS Y2, Y1, Y5
-	VMAXPS      Y5, Y0, Y5
-	VMOVUPS     Y5, (R11)
-	VMOVUPS     32(R10), Y5
-	VFMADD213PS Y4, Y3, Y5
-	VMAXPS      Y5, Y0, Y5
-	VMOVUPS     Y5, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act1_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act1_sixteen
-
-act1_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act1_few
-	VMOVUPS 512(DX), Y1
-	VMOVUPS 1024(DX), Y2
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act1_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y3
+act1_rows1_by2_channels:
+	VMOVUPS     32(DI), Y1
+	VMOVUPS     64(DI), Y2
+	VMOVUPS     (CX), Y3
 	VFMADD213PS Y2, Y1, Y3
 	VMAXPS      Y3, Y0, Y3
-	VMOVUPS     Y3, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act1_eight_row
-	ADDQ        $0x00000020, AX
+	VMOVUPS     Y3, (DX)
+	VMOVUPS     320(DI), Y1
+	VMOVUPS     352(DI), Y2
+	VMOVUPS     32(CX), Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMOVUPS     Y3, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act1_rows1_by2_channels
+
+act1_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act1_rows1_by1_end
+
+act1_rows1_by1_channels:
+	VMOVUPS     32(DI), Y1
+	VMOVUPS     64(DI), Y2
+	VMOVUPS     (CX), Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMOVUPS     Y3, (DX)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act1_rows1_by1_channels
 
-act1_few:
-	ADDQ    $0x00000008, R9
-	JZ      act1_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y1
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act1_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y1, Y4
+act1_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act1_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y1
+	VMOVUPS     32(DI), Y2
+	VMOVUPS     64(DI), Y3
+	VMASKMOVPS  (CX), Y1, Y4
 	VFMADD213PS Y3, Y2, Y4
 	VMAXPS      Y4, Y0, Y4
-	VMASKMOVPS  Y4, Y1, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act1_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
+	VMASKMOVPS  Y4, Y1, (DX)
 
-act1_end:
+act1_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act1_rows1_group
+
+act1_rows1_end:
+	ADDQ $0x00000001, SI
 	VZEROUPPER
 	RET
 
 act2_begin:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS constant0<>+0(SB), Y1
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+64(FP), CX
-	MOVQ         s+48(FP), DX
-	MOVQ         DX, BX
-	MOVQ         stride+16(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         SI, DI
-	SHLQ         $0x04, DI
-	MOVQ         rows+0(FP), R8
-	MOVQ         n+8(FP), R9
-	TESTQ        R8, R8
-	JLE          act2_end
-	SUBQ         $0x00000010, R9
-	JLT          act2_tail
+	MOVQ         stride+16(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_base+64(FP), DX
+	MOVQ         s+48(FP), BX
+	MOVQ         rows+0(FP), SI
+	SUBQ         $0x00000001, SI
+	JLT          act2_rows1_end
 
-act2_sixteen:
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	VMOVUPS 544(DX), Y4
-	VMOVUPS 1056(DX), Y5
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act2_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act2_rows1_by2_end
 
-act2_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y6
-	VFMADD213PS Y3, Y2, Y6
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (R11)
-	VMOVUPS     32(R10), Y6
-	VFMADD213PS Y5, Y4, Y6
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act2_sixteen_row
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act2_sixteen
-
-act2_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act2_few
-	VMOVUPS 512(DX), Y2
-	VMOVUPS 1024(DX), Y3
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-act2_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y4
+act2_rows1_by2_channels:
+	VMOVUPS     32(DI), Y2
+	VMOVUPS     64(DI), Y3
+	VMOVUPS     (CX), Y4
 	VFMADD213PS Y3, Y2, Y4
 	VMAXPS      Y4, Y0, Y4
 	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act2_eight_row
-	ADDQ        $0x00000020, AX
+	VMOVUPS     Y4, (DX)
+	VMOVUPS     320(DI), Y2
+	VMOVUPS     352(DI), Y3
+	VMOVUPS     32(CX), Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(DX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act2_rows1_by2_channels
+
+act2_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act2_rows1_by1_end
+
+act2_rows1_by1_channels:
+	VMOVUPS     32(DI), Y2
+	VMOVUPS     64(DI), Y3
+	VMOVUPS     (CX), Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (DX)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act2_rows1_by1_channels
 
-act2_few:
-	ADDQ    $0x00000008, R9
-	JZ      act2_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y2
-	VMOVUPS 512(DX), Y3
-	VMOVUPS 1024(DX), Y4
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act2_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y2, Y5
+act2_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act2_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y2
+	VMOVUPS     32(DI), Y3
+	VMOVUPS     64(DI), Y4
+	VMASKMOVPS  (CX), Y2, Y5
 	VFMADD213PS Y4, Y3, Y5
 	VMAXPS      Y5, Y0, Y5
 	VMINPS      Y5, Y1, Y5
-	VMASKMOVPS  Y5, Y2, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act2_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
+	VMASKMOVPS  Y5, Y2, (DX)
 
-act2_end:
+act2_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act2_rows1_group
+
+act2_rows1_end:
+	ADDQ $0x00000001, SI
 	VZEROUPPER
 	RET
 
@@ -14712,123 +14189,102 @@ act3_begin:
 	VXORPS       Y1, Y1, Y1
 	VBROADCASTSS constant0<>+0(SB), Y2
 	VBROADCASTSS constant2<>+0(SB), Y3
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+64(FP), CX
-	MOVQ         s+48(FP), DX
-	MOVQ         DX, BX
-	MOVQ         stride+16(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         SI, DI
-	SHLQ         $0x04, DI
-	MOVQ         rows+0(FP), R8
-	MOVQ         n+8(FP), R9
-	TESTQ        R8, R8
-	JLE          act3_end
-	SUBQ         $0x00000010, R9
-	JLT          act3_tail
+	MOVQ         stride+16(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_base+64(FP), DX
+	MOVQ         s+48(FP), BX
+	MOVQ         rows+0(FP), SI
+	SUBQ         $0x00000001, SI
+	JLT          act3_rows1_end
 
-act3_sixteen:
-	VMOVUPS 512(DX), Y4
-	VMOVUPS 1024(DX), Y5
-	VMOVUPS 544(DX), Y6
-	VMOVUPS 1056(DX), Y7
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act3_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act3_rows1_by2_end
 
-act3_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y8
-	VFMADD213PS Y5, Y4, Y8
-	VADDPS      Y0, Y8, Y9
-	VMAXPS      Y9, Y1, Y9
-	VMINPS      Y9, Y2, Y9
-	VMULPS      Y9, Y8, Y9
-	VMULPS      Y3, Y9, Y8
-	VMOVUPS     Y8, (R11)
-	VMOVUPS     32(R10), Y8
-	VFMADD213PS Y7, Y6, Y8
-	VADDPS      Y0, Y8, Y9
-	VMAXPS      Y9, Y1, Y9
-	VMINPS      Y9, Y2, Y9
-	VMULPS      Y9, Y8, Y9
-	VMULPS      Y3, Y9, Y8
-	VMOVUPS     Y8, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act3_sixteen_row
-	ADDQ        $0x00000040, AX
+act3_rows1_by2_channels:
+	VMOVUPS     32(DI), Y4
+	VMOVUPS     64(DI), Y5
+	VMOVUPS     (CX), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VADDPS      Y0, Y6, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y6, Y4
+	VMULPS      Y3, Y4, Y6
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     320(DI), Y4
+	VMOVUPS     352(DI), Y5
+	VMOVUPS     32(CX), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VADDPS      Y0, Y6, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y6, Y4
+	VMULPS      Y3, Y4, Y6
+	VMOVUPS     Y6, 32(DX)
 	ADDQ        $0x00000040, CX
 	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act3_sixteen
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act3_rows1_by2_channels
 
-act3_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act3_few
-	VMOVUPS 512(DX), Y4
-	VMOVUPS 1024(DX), Y5
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act3_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act3_rows1_by1_end
 
-act3_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y6
+act3_rows1_by1_channels:
+	VMOVUPS     32(DI), Y4
+	VMOVUPS     64(DI), Y5
+	VMOVUPS     (CX), Y6
 	VFMADD213PS Y5, Y4, Y6
-	VADDPS      Y0, Y6, Y7
-	VMAXPS      Y7, Y1, Y7
-	VMINPS      Y7, Y2, Y7
-	VMULPS      Y7, Y6, Y7
-	VMULPS      Y3, Y7, Y6
-	VMOVUPS     Y6, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act3_eight_row
-	ADDQ        $0x00000020, AX
+	VADDPS      Y0, Y6, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y4, Y6, Y4
+	VMULPS      Y3, Y4, Y6
+	VMOVUPS     Y6, (DX)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act3_rows1_by1_channels
 
-act3_few:
-	ADDQ    $0x00000008, R9
-	JZ      act3_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y4
-	VMOVUPS 512(DX), Y5
-	VMOVUPS 1024(DX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act3_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y4, Y7
+act3_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act3_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y4
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     64(DI), Y6
+	VMASKMOVPS  (CX), Y4, Y7
 	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y8
-	VMAXPS      Y8, Y1, Y8
-	VMINPS      Y8, Y2, Y8
-	VMULPS      Y8, Y7, Y8
-	VMULPS      Y3, Y8, Y7
-	VMASKMOVPS  Y7, Y4, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act3_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
+	VADDPS      Y0, Y7, Y5
+	VMAXPS      Y5, Y1, Y5
+	VMINPS      Y5, Y2, Y5
+	VMULPS      Y5, Y7, Y5
+	VMULPS      Y3, Y5, Y7
+	VMASKMOVPS  Y7, Y4, (DX)
 
-act3_end:
+act3_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act3_rows1_group
+
+act3_rows1_end:
+	ADDQ $0x00000001, SI
 	VZEROUPPER
 	RET
 
@@ -14837,350 +14293,431 @@ act4_begin:
 	VXORPS       Y1, Y1, Y1
 	VBROADCASTSS constant0<>+0(SB), Y2
 	VBROADCASTSS constant2<>+0(SB), Y3
-	MOVQ         x_base+24(FP), AX
-	MOVQ         y_base+64(FP), CX
-	MOVQ         s+48(FP), DX
-	MOVQ         DX, BX
-	MOVQ         stride+16(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         SI, DI
-	SHLQ         $0x04, DI
-	MOVQ         rows+0(FP), R8
-	MOVQ         n+8(FP), R9
-	TESTQ        R8, R8
-	JLE          act4_end
-	SUBQ         $0x00000010, R9
-	JLT          act4_tail
+	MOVQ         stride+16(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_base+64(FP), DX
+	MOVQ         s+48(FP), BX
+	MOVQ         rows+0(FP), SI
+	SUBQ         $0x00000001, SI
+	JLT          act4_rows1_end
 
-act4_sixteen:
-	VMOVUPS 512(DX), Y4
-	VMOVUPS 1024(DX), Y5
-	VMOVUPS 544(DX), Y6
-	VMOVUPS 1056(DX), Y7
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act4_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000010, R8
+	JLT  act4_rows1_by2_end
 
-act4_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y8
-	VFMADD213PS Y5, Y4, Y8
-	VADDPS      Y0, Y8, Y8
-	VMAXPS      Y8, Y1, Y8
-	VMINPS      Y8, Y2, Y8
-	VMULPS      Y3, Y8, Y8
-	VMOVUPS     Y8, (R11)
-	VMOVUPS     32(R10), Y8
-	VFMADD213PS Y7, Y6, Y8
-	VADDPS      Y0, Y8, Y8
-	VMAXPS      Y8, Y1, Y8
-	VMINPS      Y8, Y2, Y8
-	VMULPS      Y3, Y8, Y8
-	VMOVUPS     Y8, 32(R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act4_sixteen_row
-	ADDQ        $0x00000040, AX
+act4_rows1_by2_channels:
+	VMOVUPS     32(DI), Y4
+	VMOVUPS     64(DI), Y5
+	VMOVUPS     (CX), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VADDPS      Y0, Y6, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y6
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     320(DI), Y4
+	VMOVUPS     352(DI), Y5
+	VMOVUPS     32(CX), Y6
+	VFMADD213PS Y5, Y4, Y6
+	VADDPS      Y0, Y6, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y6
+	VMOVUPS     Y6, 32(DX)
 	ADDQ        $0x00000040, CX
 	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         act4_sixteen
+	ADDQ        $0x00000240, DI
+	SUBQ        $0x00000010, R8
+	JGE         act4_rows1_by2_channels
 
-act4_tail:
-	ADDQ    $0x00000008, R9
-	JLT     act4_few
-	VMOVUPS 512(DX), Y4
-	VMOVUPS 1024(DX), Y5
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+act4_rows1_by2_end:
+	ADDQ $0x00000010, R8
+	SUBQ $0x00000008, R8
+	JLT  act4_rows1_by1_end
 
-act4_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VMOVUPS     (R10), Y6
+act4_rows1_by1_channels:
+	VMOVUPS     32(DI), Y4
+	VMOVUPS     64(DI), Y5
+	VMOVUPS     (CX), Y6
 	VFMADD213PS Y5, Y4, Y6
-	VADDPS      Y0, Y6, Y6
-	VMAXPS      Y6, Y1, Y6
-	VMINPS      Y6, Y2, Y6
-	VMULPS      Y3, Y6, Y6
-	VMOVUPS     Y6, (R11)
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         act4_eight_row
-	ADDQ        $0x00000020, AX
+	VADDPS      Y0, Y6, Y4
+	VMAXPS      Y4, Y1, Y4
+	VMINPS      Y4, Y2, Y4
+	VMULPS      Y3, Y4, Y6
+	VMOVUPS     Y6, (DX)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
-	SUBQ        $0x00000008, R9
+	ADDQ        $0x00000120, DI
+	SUBQ        $0x00000008, R8
+	JGE         act4_rows1_by1_channels
 
-act4_few:
-	ADDQ    $0x00000008, R9
-	JZ      act4_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y4
-	VMOVUPS 512(DX), Y5
-	VMOVUPS 1024(DX), Y6
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-act4_masked_row:
-	PREFETCHT0  (R9)(DI*1)
-	PREFETCHT0  (R10)(DI*1)
-	VMASKMOVPS  (R9), Y4, Y7
+act4_rows1_by1_end:
+	ADDQ        $0x00000008, R8
+	JZ          act4_rows1_next
+	MOVQ        $0x00000008, R9
+	SUBQ        R8, R9
+	LEAQ        masks<>+0(SB), R10
+	VMOVUPS     (R10)(R9*4), Y4
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     64(DI), Y6
+	VMASKMOVPS  (CX), Y4, Y7
 	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y7
-	VMAXPS      Y7, Y1, Y7
-	VMINPS      Y7, Y2, Y7
-	VMULPS      Y3, Y7, Y7
-	VMASKMOVPS  Y7, Y4, (R10)
-	ADDQ        SI, R9
-	ADDQ        SI, R10
-	DECQ        R8
-	JNZ         act4_masked_row
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
+	VADDPS      Y0, Y7, Y5
+	VMAXPS      Y5, Y1, Y5
+	VMINPS      Y5, Y2, Y5
+	VMULPS      Y3, Y5, Y7
+	VMASKMOVPS  Y7, Y4, (DX)
 
-act4_end:
+act4_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  act4_rows1_group
+
+act4_rows1_end:
+	ADDQ $0x00000001, SI
 	VZEROUPPER
 	RET
 
 // func sumRowsAVX2(rows int, n int, stride int, x []float32, sums *[128]float64)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-56
-	MOVQ  x_base+24(FP), AX
-	MOVQ  sums+48(FP), CX
-	MOVQ  CX, DX
-	MOVQ  stride+16(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  BX, SI
-	SHLQ  $0x04, SI
-	MOVQ  rows+0(FP), DI
-	MOVQ  n+8(FP), R8
-	TESTQ DI, DI
-	JLE   channels_end
-	SUBQ  $0x00000010, R8
-	JLT   channels_tail
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ sums+48(FP), DX
+	MOVQ rows+0(FP), BX
+	LEAQ (AX)(AX*2), SI
+	SUBQ $0x00000004, BX
+	JLT  rows_rows4_end
 
-channels_sixteen:
-	VMOVUPD (DX), Y0
-	VMOVUPD 32(DX), Y1
-	VMOVUPD 64(DX), Y2
-	VMOVUPD 96(DX), Y3
-	MOVQ    AX, R9
-	MOVQ    DI, R10
+rows_rows4_group:
+	MOVQ n+8(FP), R8
+	MOVQ DX, DI
+	SUBQ $0x00000008, R8
+	JLT  rows_rows4_by1_end
 
-channels_sixteen_row:
-	PREFETCHT0 (R9)(SI*1)
-	VCVTPS2PD  (R9), Y4
-	VCVTPS2PD  16(R9), Y5
-	VADDPD     Y4, Y0, Y0
-	VADDPD     Y5, Y1, Y1
-	VCVTPS2PD  32(R9), Y4
-	VCVTPS2PD  48(R9), Y5
-	VADDPD     Y4, Y2, Y2
-	VADDPD     Y5, Y3, Y3
-	ADDQ       BX, R9
-	DECQ       R10
-	JNZ        channels_sixteen_row
-	VMOVUPD    Y0, (DX)
-	VMOVUPD    Y1, 32(DX)
-	VMOVUPD    Y2, 64(DX)
-	VMOVUPD    Y3, 96(DX)
-	ADDQ       $0x00000040, AX
-	ADDQ       $0x00000040, CX
-	ADDQ       $0x00000080, DX
-	SUBQ       $0x00000010, R8
-	JGE        channels_sixteen
+rows_rows4_by1_channels:
+	VMOVUPD   (DI), Y0
+	VMOVUPD   32(DI), Y1
+	VCVTPS2PD (CX), Y2
+	VCVTPS2PD 16(CX), Y3
+	VADDPD    Y2, Y0, Y0
+	VADDPD    Y3, Y1, Y1
+	VCVTPS2PD (CX)(AX*1), Y2
+	VCVTPS2PD 16(CX)(AX*1), Y3
+	VADDPD    Y2, Y0, Y0
+	VADDPD    Y3, Y1, Y1
+	VCVTPS2PD (CX)(AX*2), Y2
+	VCVTPS2PD 16(CX)(AX*2), Y3
+	VADDPD    Y2, Y0, Y0
+	VADDPD    Y3, Y1, Y1
+	VCVTPS2PD (CX)(SI*1), Y2
+	VCVTPS2PD 16(CX)(SI*1), Y3
+	VADDPD    Y2, Y0, Y0
+	VADDPD    Y3, Y1, Y1
+	VMOVUPD   Y0, (DI)
+	VMOVUPD   Y1, 32(DI)
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000040, DI
+	SUBQ      $0x00000008, R8
+	JGE       rows_rows4_by1_channels
 
-channels_tail:
-	ADDQ    $0x00000008, R8
-	JLT     channels_few
-	VMOVUPD (DX), Y0
-	VMOVUPD 32(DX), Y1
-	MOVQ    AX, R9
-	MOVQ    DI, R10
-
-channels_eight_row:
-	PREFETCHT0 (R9)(SI*1)
-	VCVTPS2PD  (R9), Y2
-	VCVTPS2PD  16(R9), Y3
-	VADDPD     Y2, Y0, Y0
-	VADDPD     Y3, Y1, Y1
-	ADDQ       BX, R9
-	DECQ       R10
-	JNZ        channels_eight_row
-	VMOVUPD    Y0, (DX)
-	VMOVUPD    Y1, 32(DX)
-	ADDQ       $0x00000020, AX
-	ADDQ       $0x00000020, CX
-	ADDQ       $0x00000040, DX
-	SUBQ       $0x00000008, R8
-
-channels_few:
-	ADDQ    $0x00000008, R8
-	JZ      channels_end
-	MOVQ    $0x00000008, R9
-	SUBQ    R8, R9
-	LEAQ    masks<>+0(SB), R8
-	VMOVUPS (R8)(R9*4), Y0
-	VMOVUPD (DX), Y1
-	VMOVUPD 32(DX), Y2
-	MOVQ    AX, R8
-
-channels_masked_row:
-	PREFETCHT0   (R8)(SI*1)
-	VMASKMOVPS   (R8), Y0, Y3
+rows_rows4_by1_end:
+	ADDQ         $0x00000008, R8
+	JZ           rows_rows4_next
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R10
+	VMOVUPS      (R10)(R9*4), Y0
+	VMOVUPD      (DI), Y1
+	VMOVUPD      32(DI), Y2
+	VMASKMOVPS   (CX), Y0, Y3
 	VCVTPS2PD    X3, Y4
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
 	VADDPD       Y4, Y1, Y1
 	VADDPD       Y3, Y2, Y2
-	ADDQ         BX, R8
-	DECQ         DI
-	JNZ          channels_masked_row
-	VMOVUPD      Y1, (DX)
-	VMOVUPD      Y2, 32(DX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000040, DX
+	VMASKMOVPS   (CX)(AX*1), Y0, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y4, Y1, Y1
+	VADDPD       Y3, Y2, Y2
+	VMASKMOVPS   (CX)(AX*2), Y0, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y4, Y1, Y1
+	VADDPD       Y3, Y2, Y2
+	VMASKMOVPS   (CX)(SI*1), Y0, Y0
+	VCVTPS2PD    X0, Y3
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y0, Y2, Y2
+	VMOVUPD      Y1, (DI)
+	VMOVUPD      Y2, 32(DI)
 
-channels_end:
+rows_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ $0x00000004, BX
+	JGE  rows_rows4_group
+
+rows_rows4_end:
+	ADDQ $0x00000004, BX
+	SUBQ $0x00000001, BX
+	JLT  rows_rows1_end
+
+rows_rows1_group:
+	MOVQ n+8(FP), DI
+	MOVQ DX, SI
+	SUBQ $0x00000008, DI
+	JLT  rows_rows1_by1_end
+
+rows_rows1_by1_channels:
+	VMOVUPD   (SI), Y0
+	VMOVUPD   32(SI), Y1
+	VCVTPS2PD (CX), Y2
+	VCVTPS2PD 16(CX), Y3
+	VADDPD    Y2, Y0, Y0
+	VADDPD    Y3, Y1, Y1
+	VMOVUPD   Y0, (SI)
+	VMOVUPD   Y1, 32(SI)
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000040, SI
+	SUBQ      $0x00000008, DI
+	JGE       rows_rows1_by1_channels
+
+rows_rows1_by1_end:
+	ADDQ         $0x00000008, DI
+	JZ           rows_rows1_next
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), R9
+	VMOVUPS      (R9)(R8*4), Y0
+	VMOVUPD      (SI), Y1
+	VMOVUPD      32(SI), Y2
+	VMASKMOVPS   (CX), Y0, Y0
+	VCVTPS2PD    X0, Y3
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y0, Y2, Y2
+	VMOVUPD      Y1, (SI)
+	VMOVUPD      Y2, 32(SI)
+
+rows_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), SI
+	SUBQ DI, SI
+	SHLQ $0x02, SI
+	SUBQ SI, CX
+	ADDQ AX, CX
+	SUBQ $0x00000001, BX
+	JGE  rows_rows1_group
+
+rows_rows1_end:
+	ADDQ $0x00000001, BX
 	VZEROUPPER
 	RET
 
 // func dotRowsAVX2(rows int, n int, stride int, x []float32, y []float32, sums *[128]float64)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-80
-	MOVQ  x_base+24(FP), AX
-	MOVQ  y_base+48(FP), CX
-	MOVQ  sums+72(FP), DX
-	MOVQ  DX, BX
-	MOVQ  stride+16(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  SI, DI
-	SHLQ  $0x04, DI
-	MOVQ  rows+0(FP), R8
-	MOVQ  n+8(FP), R9
-	TESTQ R8, R8
-	JLE   channels_end
-	SUBQ  $0x00000010, R9
-	JLT   channels_tail
+	MOVQ stride+16(FP), AX
+	SHLQ $0x02, AX
+	MOVQ x_base+24(FP), CX
+	MOVQ y_base+48(FP), DX
+	MOVQ sums+72(FP), BX
+	MOVQ rows+0(FP), SI
+	LEAQ (AX)(AX*2), DI
+	SUBQ $0x00000004, SI
+	JLT  rows_rows4_end
 
-channels_sixteen:
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), Y3
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
+rows_rows4_group:
+	MOVQ n+8(FP), R9
+	MOVQ BX, R8
+	SUBQ $0x00000008, R9
+	JLT  rows_rows4_by1_end
 
-channels_sixteen_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VCVTPS2PD   (R10), Y4
-	VCVTPS2PD   16(R10), Y5
-	VCVTPS2PD   (R11), Y6
-	VCVTPS2PD   16(R11), Y7
-	VFMADD231PD Y4, Y6, Y0
-	VFMADD231PD Y5, Y7, Y1
-	VCVTPS2PD   32(R10), Y4
-	VCVTPS2PD   48(R10), Y5
-	VCVTPS2PD   32(R11), Y6
-	VCVTPS2PD   48(R11), Y7
-	VFMADD231PD Y4, Y6, Y2
-	VFMADD231PD Y5, Y7, Y3
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         channels_sixteen_row
-	VMOVUPD     Y0, (BX)
-	VMOVUPD     Y1, 32(BX)
-	VMOVUPD     Y2, 64(BX)
-	VMOVUPD     Y3, 96(BX)
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000010, R9
-	JGE         channels_sixteen
-
-channels_tail:
-	ADDQ    $0x00000008, R9
-	JLT     channels_few
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	MOVQ    AX, R10
-	MOVQ    CX, R11
-	MOVQ    R8, R12
-
-channels_eight_row:
-	PREFETCHT0  (R10)(DI*1)
-	PREFETCHT0  (R11)(DI*1)
-	VCVTPS2PD   (R10), Y2
-	VCVTPS2PD   16(R10), Y3
-	VCVTPS2PD   (R11), Y4
-	VCVTPS2PD   16(R11), Y5
+rows_rows4_by1_channels:
+	VMOVUPD     (R8), Y0
+	VMOVUPD     32(R8), Y1
+	VCVTPS2PD   (CX), Y2
+	VCVTPS2PD   16(CX), Y3
+	VCVTPS2PD   (DX), Y4
+	VCVTPS2PD   16(DX), Y5
 	VFMADD231PD Y2, Y4, Y0
 	VFMADD231PD Y3, Y5, Y1
-	ADDQ        SI, R10
-	ADDQ        SI, R11
-	DECQ        R12
-	JNZ         channels_eight_row
-	VMOVUPD     Y0, (BX)
-	VMOVUPD     Y1, 32(BX)
-	ADDQ        $0x00000020, AX
+	VCVTPS2PD   (CX)(AX*1), Y2
+	VCVTPS2PD   16(CX)(AX*1), Y3
+	VCVTPS2PD   (DX)(AX*1), Y4
+	VCVTPS2PD   16(DX)(AX*1), Y5
+	VFMADD231PD Y2, Y4, Y0
+	VFMADD231PD Y3, Y5, Y1
+	VCVTPS2PD   (CX)(AX*2), Y2
+	VCVTPS2PD   16(CX)(AX*2), Y3
+	VCVTPS2PD   (DX)(AX*2), Y4
+	VCVTPS2PD   16(DX)(AX*2), Y5
+	VFMADD231PD Y2, Y4, Y0
+	VFMADD231PD Y3, Y5, Y1
+	VCVTPS2PD   (CX)(DI*1), Y2
+	VCVTPS2PD   16(CX)(DI*1), Y3
+	VCVTPS2PD   (DX)(DI*1), Y4
+	VCVTPS2PD   16(DX)(DI*1), Y5
+	VFMADD231PD Y2, Y4, Y0
+	VFMADD231PD Y3, Y5, Y1
+	VMOVUPD     Y0, (R8)
+	VMOVUPD     Y1, 32(R8)
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, R8
 	SUBQ        $0x00000008, R9
+	JGE         rows_rows4_by1_channels
 
-channels_few:
-	ADDQ    $0x00000008, R9
-	JZ      channels_end
-	MOVQ    $0x00000008, R10
-	SUBQ    R9, R10
-	LEAQ    masks<>+0(SB), R9
-	VMOVUPS (R9)(R10*4), Y0
-	VMOVUPD (BX), Y1
-	VMOVUPD 32(BX), Y2
-	MOVQ    AX, R9
-	MOVQ    CX, R10
-
-channels_masked_row:
-	PREFETCHT0   (R9)(DI*1)
-	PREFETCHT0   (R10)(DI*1)
-	VMASKMOVPS   (R9), Y0, Y3
+rows_rows4_by1_end:
+	ADDQ         $0x00000008, R9
+	JZ           rows_rows4_next
+	MOVQ         $0x00000008, R10
+	SUBQ         R9, R10
+	LEAQ         masks<>+0(SB), R11
+	VMOVUPS      (R11)(R10*4), Y0
+	VMOVUPD      (R8), Y1
+	VMOVUPD      32(R8), Y2
+	VMASKMOVPS   (CX), Y0, Y3
 	VCVTPS2PD    X3, Y4
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
-	VMASKMOVPS   (R10), Y0, Y5
+	VMASKMOVPS   (DX), Y0, Y5
 	VCVTPS2PD    X5, Y6
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
 	VFMADD231PD  Y4, Y6, Y1
 	VFMADD231PD  Y3, Y5, Y2
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNZ          channels_masked_row
-	VMOVUPD      Y1, (BX)
-	VMOVUPD      Y2, 32(BX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, BX
+	VMASKMOVPS   (CX)(AX*1), Y0, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMASKMOVPS   (DX)(AX*1), Y0, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  Y3, Y5, Y2
+	VMASKMOVPS   (CX)(AX*2), Y0, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMASKMOVPS   (DX)(AX*2), Y0, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  Y3, Y5, Y2
+	VMASKMOVPS   (CX)(DI*1), Y0, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMASKMOVPS   (DX)(DI*1), Y0, Y0
+	VCVTPS2PD    X0, Y5
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VFMADD231PD  Y4, Y5, Y1
+	VFMADD231PD  Y3, Y0, Y2
+	VMOVUPD      Y1, (R8)
+	VMOVUPD      Y2, 32(R8)
 
-channels_end:
+rows_rows4_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), R8
+	SUBQ R9, R8
+	SHLQ $0x02, R8
+	SUBQ R8, CX
+	LEAQ (CX)(AX*4), CX
+	SUBQ R8, DX
+	LEAQ (DX)(AX*4), DX
+	SUBQ $0x00000004, SI
+	JGE  rows_rows4_group
+
+rows_rows4_end:
+	ADDQ $0x00000004, SI
+	SUBQ $0x00000001, SI
+	JLT  rows_rows1_end
+
+rows_rows1_group:
+	MOVQ n+8(FP), R8
+	MOVQ BX, DI
+	SUBQ $0x00000008, R8
+	JLT  rows_rows1_by1_end
+
+rows_rows1_by1_channels:
+	VMOVUPD     (DI), Y0
+	VMOVUPD     32(DI), Y1
+	VCVTPS2PD   (CX), Y2
+	VCVTPS2PD   16(CX), Y3
+	VCVTPS2PD   (DX), Y4
+	VCVTPS2PD   16(DX), Y5
+	VFMADD231PD Y2, Y4, Y0
+	VFMADD231PD Y3, Y5, Y1
+	VMOVUPD     Y0, (DI)
+	VMOVUPD     Y1, 32(DI)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, DI
+	SUBQ        $0x00000008, R8
+	JGE         rows_rows1_by1_channels
+
+rows_rows1_by1_end:
+	ADDQ         $0x00000008, R8
+	JZ           rows_rows1_next
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	LEAQ         masks<>+0(SB), R10
+	VMOVUPS      (R10)(R9*4), Y0
+	VMOVUPD      (DI), Y1
+	VMOVUPD      32(DI), Y2
+	VMASKMOVPS   (CX), Y0, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMASKMOVPS   (DX), Y0, Y0
+	VCVTPS2PD    X0, Y5
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VFMADD231PD  Y4, Y5, Y1
+	VFMADD231PD  Y3, Y0, Y2
+	VMOVUPD      Y1, (DI)
+	VMOVUPD      Y2, 32(DI)
+
+rows_rows1_next:
+	// Back to the first channel, and on to the next rows.
+	MOVQ n+8(FP), DI
+	SUBQ R8, DI
+	SHLQ $0x02, DI
+	SUBQ DI, CX
+	ADDQ AX, CX
+	SUBQ DI, DX
+	ADDQ AX, DX
+	SUBQ $0x00000001, SI
+	JGE  rows_rows1_group
+
+rows_rows1_end:
+	ADDQ $0x00000001, SI
 	VZEROUPPER
 	RET
 

@@ -25,20 +25,23 @@ func (m *Moments) add(y []float32) {
 		}
 	}
 	m.rows += rows
-	eachStrip(m.strips, m.c, y, func(s *strip, rows, n int, x []float32) { normSums(rows, n, m.c, x, s) })
+	block := callRows(m.c)
+	for r := 0; r < rows; r += block {
+		normSums(min(block, rows-r), m.c, m.c, y[r*m.c:], m.strips)
+	}
 }
 
 // momentsRows is how many rows are worth a call.
-const momentsRows = 4 * stripRows
+const momentsRows = 16 * groupRows
 
-// upTo adds the rows of y that were not added yet, in whole blocks of stripRows: sums are the same however often it is
+// upTo adds the rows of y that were not added yet, in whole groups of rows: sums are the same however often it is
 // called before all rows are there.
 func (m *Moments) upTo(y []float32, rows, all int) {
 	if rows < all && rows-m.rows < momentsRows {
 		return
 	}
 	if rows < all {
-		rows -= rows % stripRows
+		rows -= rows % groupRows
 	}
 	m.add(y[m.rows*m.c : rows*m.c])
 }
@@ -66,22 +69,15 @@ func (m *Moments) Norm(gamma, beta []float32, eps float32, act Activation, mean,
 	if m.rows == 0 {
 		return
 	}
-	for i := range n.strips {
-		c0 := i * stripWidth
-		n.strips[i].statistics(m.rows, c0, min(stripWidth, m.c-c0), gamma, beta, eps, mean, invStd, variance)
-	}
+	statistics(n.strips, m.rows, 0, m.c, gamma, beta, eps, mean, invStd, variance)
 }
 
 // Apply computes y = act((x - mean) * scale + shift) for rows of x. y may be x.
 func (n *Norm) Apply(x, y []float32) {
 	checkLen("Apply", "y", len(y), len(x))
-	rows := len(x) / n.c
-	for r := 0; r < rows; r += stripRows {
-		for i := range n.strips {
-			at := i * stripWidth
-			from := r*n.c + at
-			normApply(min(stripRows, rows-r), min(stripWidth, n.c-at), n.c, x[from:], &n.strips[i], n.act, y[from:])
-		}
+	rows, block := len(x)/n.c, callRows(n.c)
+	for r := 0; r < rows; r += block {
+		normApply(min(block, rows-r), n.c, n.c, x[r*n.c:], n.strips, n.act, y[r*n.c:])
 	}
 }
 
@@ -155,12 +151,22 @@ func DepthwiseForwardNorm(g Conv, x []float32, in *Norm, w, y []float32, m *Mome
 	in.check(function, g.C)
 	d := g.depthwise()
 	d.in = in
+	all := d.images * d.outRows * d.outCols
+	if m != nil {
+		m.begin(g.C)
+	}
+	if in != nil && g.banded() {
+		g.bandForward(x, in, w, y, func(pixels int) {
+			if m != nil {
+				m.upTo(y, pixels, all)
+			}
+		}, ws)
+		return
+	}
 	if m == nil {
 		d.run(x, w, y, nil, ws)
 		return
 	}
-	m.begin(g.C)
-	all := d.images * d.outRows * d.outCols
 	d.run(x, w, y, func(pixel int) { m.upTo(y, pixel+d.outCols, all) }, ws)
 }
 

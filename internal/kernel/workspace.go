@@ -21,6 +21,10 @@ type Workspace struct {
 	products        []float32 // the same behind the products
 	strips          []strip
 	normed          []float32 // inputs with their norm applied
+	gradient        []float32 // gradients of a norm's input
+	filters         []float32 // packed columns, beside panels
+	otherOffsets    []int     // offsets and outputs of a second product
+	otherOutputs    []int
 	patch           []float32 // one tile at an edge
 	scratch         []float32 // a transform's own
 	runs            []run

@@ -57,6 +57,15 @@ func (c convolution) backwardWeights(x []float32, in *kernel.Norm, dy, dw []floa
 	}
 }
 
+// backward computes both gradients at once.
+func (c convolution) backward(b *kernel.Backward) {
+	if c.depthwise {
+		kernel.DepthwiseBackward(c.Conv, b, c.ws)
+	} else {
+		kernel.ConvBackward(c.Conv, b, c.ws)
+	}
+}
+
 // convNorm adds a convolution and, as a second operation, its batch norm with activation.
 func (g *graph) convNorm(l *layer) error {
 	v := g.net.values[l.out]
@@ -69,6 +78,7 @@ func (g *graph) convNorm(l *layer) error {
 	z := g.output(l.out)
 	conv, shape := g.convolution(l), g.shape(l.out)
 	b := newBatchNorm(l, rows)
+	b.fused = x.route != nowhere && conv.Fused(l.depthwise) && (x.thin || !l.depthwise)
 	var in *kernel.Norm
 	if x.thin {
 		in = &x.norm.norm
@@ -80,7 +90,7 @@ func (g *graph) convNorm(l *layer) error {
 	}
 	o.wrt = []bool{x.route == direct, true}
 	o.diff = func(inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-		return g.convGradient(l, x, inputs, grad)
+		return g.convGradient(b, x, inputs, grad)
 	}
 	var err error
 	if b.before, err = g.apply(o, x.node, g.param(l.weight)); err != nil {
@@ -89,41 +99,70 @@ func (g *graph) convNorm(l *layer) error {
 	return g.norm(b)
 }
 
-// convGradient makes dW, then dX unless the input needs none. Where a batch norm made the input, dW applies it again to
-// what the norm was given, so that only this lives until the backward pass; dX goes on through a norm that the
-// convolution has applied.
-func (g *graph) convGradient(l *layer, x operand, inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	conv := g.convolution(l)
-	from, norm := inputs[0], (*kernel.Norm)(nil)
+// convGradient makes dW and dX, in one operation where the kernels can, and no dX where the input needs none. Where a
+// batch norm made the input, dW applies it again to what the norm was given, so that only this lives until the backward
+// pass; dX goes on through a norm that the convolution has applied.
+func (g *graph) convGradient(b *batchNorm, x operand, inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	l, from, norm := b.layer, inputs[0], (*kernel.Norm)(nil)
 	if x.norm != nil {
 		from, norm = x.norm.before, &x.norm.norm
 	}
+	if b.fused {
+		return g.fusedGradient(b, x, from, norm, inputs[1], grad)
+	}
+	conv := g.convolution(l)
 	dw, err := g.gradient(l.weight, func(in [][]float32, dst []float32) {
 		conv.backwardWeights(in[0], norm, in[1], dst)
 	}, from, grad)
+	if err != nil || x.route == nowhere {
+		return gorgonia.Nodes{nil, dw}, err
+	}
+	shape := g.shape(l.in[0])
+	dx := g.reserve(product(shape))
+	o := g.newOp("convolution gradient", dx, shape...)
+	o.run = func(in [][]float32) error {
+		if x.thin {
+			conv.backwardThrough(in[0], in[1], norm, in[2], dx.data, &x.norm.sums)
+		} else {
+			conv.backwardData(in[0], in[1], dx.data)
+		}
+		return nil
+	}
+	children := gorgonia.Nodes{grad, inputs[1]}
+	if x.thin {
+		children = append(children, from)
+	}
+	node, err := g.apply(o, children...)
 	if err != nil {
 		return nil, err
 	}
-	var node *gorgonia.Node
-	if x.route != nowhere {
-		shape := g.shape(l.in[0])
-		dx := g.reserve(product(shape))
-		o := g.newOp("convolution gradient", dx, shape...)
-		o.run = func(in [][]float32) error {
-			if x.thin {
-				conv.backwardThrough(in[0], in[1], norm, in[2], dx.data, &x.norm.sums)
-			} else {
-				conv.backwardData(in[0], in[1], dx.data)
-			}
-			return nil
-		}
-		children := gorgonia.Nodes{grad, inputs[1]}
-		if x.thin {
-			children = append(children, from)
-		}
-		if node, err = g.apply(o, children...); err != nil {
-			return nil, err
-		}
+	return gorgonia.Nodes{x.deliver(node), dw}, nil
+}
+
+// fusedGradient makes one operation for both gradients, and one that hands on that of the weights: an operation has one
+// output. The gradient of the convolution's output is made as it reads that of what the norm gave its activation, grad.
+func (g *graph) fusedGradient(
+	b *batchNorm, x operand, from *gorgonia.Node, norm *kernel.Norm, weights, grad *gorgonia.Node,
+) (gorgonia.Nodes, error) {
+	l, conv, shape := b.layer, g.convolution(b.layer), g.shape(b.layer.in[0])
+	dx := g.reserve(product(shape), memoryOf(grad), memoryOf(b.before))
+	pass := &kernel.Backward{After: &b.sums, In: norm, DW: g.gradientOf(l.weight)}
+	if x.thin {
+		pass.S = &x.norm.sums
+	}
+	o := g.newOp("convolution gradients", dx, shape...)
+	o.run = func(in [][]float32) error {
+		pass.X, pass.W, pass.DX = in[0], in[1], dx.data
+		conv.backward(pass)
+		return nil
+	}
+	node, err := g.apply(o, from, weights, b.before, grad)
+	if err != nil {
+		return nil, err
+	}
+	dw, err := g.gradient(l.weight, func([][]float32, []float32) {}, node)
+	if err != nil {
+		return nil, err
 	}
 	return gorgonia.Nodes{x.deliver(node), dw}, nil
 }
@@ -136,9 +175,10 @@ type batchNorm struct {
 
 	before  *gorgonia.Node // what it is given
 	thin    bool           // the layer that reads its output applies it
+	fused   bool           // the convolution before it makes the gradient of its own output
 	moments kernel.Moments // of what it is given
 	norm    kernel.Norm
-	sums    kernel.NormGradient // if it is thin
+	sums    kernel.NormGradient
 }
 
 func newBatchNorm(l *layer, rows int) *batchNorm {
@@ -177,22 +217,32 @@ func (g *graph) norm(b *batchNorm) error {
 }
 
 // normGradient makes one operation that computes all three gradients, and one for each parameter that hands on its
-// gradient: an operation has one output. It reads the convolution's output, not the norm's, and writes over grad.
+// gradient: an operation has one output. It reads the convolution's output, not the norm's. What it hands to a fused
+// convolution is the gradient of what the norm gives its activation.
 func (g *graph) normGradient(b *batchNorm, inputs gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	l, shape := b.layer, g.shape(b.layer.out)
-	dx := g.reserve(product(shape), memoryOf(grad))
 	toGamma, toBeta := g.gradientOf(l.weight+1), g.gradientOf(l.weight+2)
-	o := g.newOp("batch norm gradient", dx, shape...)
+	dz := memoryOf(grad)
+	if !b.fused || !b.thin && l.activation != kernel.Identity {
+		dz = g.reserve(product(shape), dz)
+	}
+	o := g.newOp("batch norm gradient", dz, shape...)
 	o.run = func(in [][]float32) error {
-		if b.thin {
-			kernel.BatchNormBackwardGathered(&b.sums, b.invStd, dx.data, toGamma, toBeta)
-			return nil
+		z, dy := in[0], in[1]
+		switch {
+		case b.thin:
+		case l.activation == kernel.Identity:
+			b.sums.Gather(&b.norm, z, dy, dy)
+		default:
+			b.sums.Gather(&b.norm, z, dy, dz.data)
 		}
-		x, dy, gamma, beta := in[0], in[1], in[2], in[3]
-		kernel.BatchNormBackward(b.rows, b.c, x, dy, gamma, beta, b.mean, b.invStd, l.activation, dx.data, toGamma, toBeta)
+		b.sums.Finish(b.invStd, toGamma, toBeta)
+		if !b.fused {
+			b.sums.Apply(dz.data)
+		}
 		return nil
 	}
-	node, err := g.apply(o, inputs[0], grad, inputs[1], inputs[2])
+	node, err := g.apply(o, inputs[0], grad)
 	if err != nil {
 		return nil, err
 	}

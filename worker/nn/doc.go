@@ -38,7 +38,8 @@
 //
 // A batch norm's sums are gathered by the convolution before it, while that writes. Where one pointwise or depthwise
 // convolution alone reads the norm's output, this is never in memory: the convolution applies the norm as it reads, and
-// its data gradient goes on through the activation and gathers the sums of the norm's backward pass. Of a convolution
+// its data gradient goes on through the activation and gathers the sums of the norm's backward pass. Such convolutions
+// make both their gradients at once, and that of their own output as they read it. Of a convolution
 // with its batch norm the backward pass keeps what the convolution gave; where a later convolution needs the norm's
 // output for its weight gradient, the norm is applied again as that is read.
 //

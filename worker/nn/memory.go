@@ -117,6 +117,7 @@ func pack(order []*memory) (end int) {
 // lay gives each memory its part of one new slice of n elements, which place has planned.
 func lay(all []*memory, n int) {
 	slab := make([]float32, n)
+	adviseHugePages(slab)
 	for _, m := range all {
 		m.data = slab[m.offset:][:m.size:m.size]
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -8,14 +10,14 @@ import (
 
 // Where the parts of type strip lie.
 const (
-	width      = 128
-	stripMean  = 4 * width * 0
-	stripScale = 4 * width * 1
-	stripShift = 4 * width * 2
-	stripSlope = 4 * width * 3
-	stripLast  = 4 * width * 4 // offset
-	stripSums  = 4 * width * 5
-	stripMore  = stripSums + 8*width // products
+	stripMean     = 4 * lanes * 0
+	stripScale    = 4 * lanes * 1
+	stripShift    = 4 * lanes * 2
+	stripSlope    = 4 * lanes * 3
+	stripLast     = 4 * lanes * 4 // offset
+	stripSums     = 4 * lanes * 5
+	stripProducts = stripSums + 8*lanes
+	stripSize     = stripProducts + 8*lanes
 )
 
 // pair is eight float64 numbers: channels 0..4 and 4..8.
@@ -55,94 +57,110 @@ func (p pair) fma(a, b pair) {
 	}
 }
 
-// column is the code for eight channels: first loads what it needs, row handles a row's values at the pointers, last
-// stores what it gathered. s is where the strip's float32 parts for these channels are, wide where its float64 parts
-// are.
-type column interface {
-	first(s, wide Mem)
-	row(v lane, at []Mem)
-	last(wide Mem)
+// step is the code for eight channels of some neighbouring rows: s is where their strip or other structure lies, at[i][r]
+// where the values of slice i and row r are.
+type step func(v lane, s Mem, at [][]Mem)
+
+// rowsLoop is a loop over rows and their channels.
+type rowsLoop struct {
+	labels
+	moving    []string // slices that the loop moves through
+	structure string
+	size      int // bytes of the structure for eight channels
+	body      step
+
+	p                      []Register
+	s, rows, stride, third Register
 }
 
-// prefetchRows is how many rows ahead memory is fetched: as many as there are in the blocks that callers give.
-const prefetchRows = 16
+const groupRows = 4 // that are summed in float32
 
-// columnsLoop emits a loop over channels, 16 at a time (which fill a line of the cache, and whose sums do not wait for
-// each other), then 8, then fewer; and in it one over rows, which the pointers in moving follow.
-func columnsLoop(l labels, moving []string, structure string, make func() column) {
-	var base []Register
-	for _, m := range moving {
-		base = append(base, pointer(m))
+// single emits a loop over single rows, in the order in which they lie in memory: the hardware fetches ahead of that.
+func (l rowsLoop) single() {
+	l.begin()
+	l.over(1, 2)
+}
+
+// grouped emits a loop over groups of four rows, then over single ones.
+func (l rowsLoop) grouped() {
+	l.begin()
+	l.third = GP64()
+	LEAQ(Mem{Base: l.stride, Index: l.stride, Scale: 2}, l.third)
+	l.over(groupRows, 1)
+	l.over(1, 1)
+}
+
+func (l *rowsLoop) begin() {
+	l.stride = bytes("stride")
+	for _, m := range l.moving {
+		l.p = append(l.p, pointer(m))
 	}
-	s := integer(structure)
-	wide := GP64()
-	MOVQ(s, wide)
-	stride := bytes("stride")
-	ahead := GP64()
-	MOVQ(stride, ahead)
-	SHLQ(U8(4), ahead)
-	rows, left := integer("rows"), integer("n")
-	TESTQ(rows, rows)
-	JLE(LabelRef(l.name("end")))
-	block := func(part string, v lane, count int) {
-		l := labels(l.name(part))
-		cols := []column{}
-		for i := range count {
-			c := make()
-			c.first(Mem{Base: s, Disp: 4 * lanes * i}, Mem{Base: wide, Disp: 8 * lanes * i})
-			cols = append(cols, c)
+	l.s, l.rows = integer(l.structure), integer("rows")
+}
+
+// over emits a loop over groups of `rows` rows, and in it over unroll times eight channels, then eight, then fewer.
+func (l rowsLoop) over(rows, unroll int) {
+	l.labels = labels(l.name(fmt.Sprintf("rows%d", rows)))
+	SUBQ(U32(rows), l.rows)
+	JLT(LabelRef(l.name("end")))
+	Label(l.name("group"))
+	part, left := GP64(), integer("n")
+	MOVQ(l.s, part)
+	for n := unroll; n > 0; n-- {
+		by := labels(l.name(fmt.Sprintf("by%d", n)))
+		SUBQ(U32(lanes*n), left)
+		JLT(LabelRef(by.name("end")))
+		Label(by.name("channels"))
+		for i := range n {
+			l.body(lane{}, Mem{Base: part, Disp: l.size * i}, l.at(rows, i))
 		}
-		var p []GPVirtual
-		for _, b := range base {
-			r := GP64()
-			MOVQ(b, r)
-			p = append(p, r)
+		for _, r := range l.p {
+			ADDQ(U32(4*lanes*n), r)
 		}
-		n := GP64()
-		MOVQ(rows, n)
-		Label(l.name("row"))
-		for _, r := range p {
-			PREFETCHT0(Mem{Base: r, Index: ahead, Scale: 1})
-		}
-		for i, c := range cols {
-			var at []Mem
-			for _, r := range p {
-				at = append(at, Mem{Base: r, Disp: 4 * lanes * i})
-			}
-			c.row(v, at)
-		}
-		for _, r := range p {
-			ADDQ(stride, r)
-		}
-		DECQ(n)
-		JNZ(LabelRef(l.name("row")))
-		for i, c := range cols {
-			c.last(Mem{Base: wide, Disp: 8 * lanes * i})
-		}
-		for _, b := range base {
-			ADDQ(U32(4*lanes*count), b)
-		}
-		ADDQ(U32(4*lanes*count), s)
-		ADDQ(U32(8*lanes*count), wide)
+		ADDQ(U32(l.size*n), part)
+		SUBQ(U32(lanes*n), left)
+		JGE(LabelRef(by.name("channels")))
+		Label(by.name("end"))
+		ADDQ(U32(lanes*n), left)
 	}
-	SUBQ(U32(2*lanes), left)
-	JLT(LabelRef(l.name("tail")))
-	Label(l.name("sixteen"))
-	block("sixteen", lane{}, 2)
-	SUBQ(U32(2*lanes), left)
-	JGE(LabelRef(l.name("sixteen")))
-	Label(l.name("tail"))
-	ADDQ(U32(lanes), left)
-	JLT(LabelRef(l.name("few")))
-	block("eight", lane{}, 1)
-	SUBQ(U32(lanes), left)
-	Label(l.name("few"))
-	ADDQ(U32(lanes), left)
-	JZ(LabelRef(l.name("end")))
+	JZ(LabelRef(l.name("next")))
 	mask := YMM()
 	loadMask(left, mask)
-	block("masked", lane{mask}, 1)
+	l.body(lane{mask}, Mem{Base: part}, l.at(rows, 0))
+	Label(l.name("next"))
+	Comment("Back to the first channel, and on to the next rows.")
+	back := integer("n")
+	SUBQ(left, back)
+	SHLQ(U8(2), back)
+	for _, r := range l.p {
+		SUBQ(back, r)
+		if rows == groupRows {
+			LEAQ(Mem{Base: r, Index: l.stride, Scale: 4}, r)
+		} else {
+			ADDQ(l.stride, r)
+		}
+	}
+	SUBQ(U32(rows), l.rows)
+	JGE(LabelRef(l.name("group")))
 	Label(l.name("end"))
+	ADDQ(U32(rows), l.rows)
+}
+
+// at is where eight channels lie, n times eight behind the pointers, of each slice and row of a group.
+func (l rowsLoop) at(rows, n int) (at [][]Mem) {
+	for _, r := range l.p {
+		m := []Mem{
+			{Base: r},
+			{Base: r, Index: l.stride, Scale: 1},
+			{Base: r, Index: l.stride, Scale: 2},
+			{Base: r, Index: l.third, Scale: 1},
+		}[:rows]
+		for i := range m {
+			m[i] = m[i].Offset(4 * lanes * n)
+		}
+		at = append(at, m)
+	}
+	return at
 }
 
 // load reads eight channels of a part of the strip.
@@ -165,173 +183,71 @@ func (l lane) widen(m Mem) pair {
 	return p
 }
 
-// sumGroups is how many rows sum a block of rows side by side: row r goes to sum r % 4.
-const sumGroups = 4
+// minus returns m - v.
+func (l lane) minus(m Mem, v VecVirtual) VecVirtual {
+	d := YMM()
+	l.load(m, d)
+	VSUBPS(v, d, d)
+	return d
+}
 
-// totals are float32 sums of two kinds over the rows of a block.
-type totals [sumGroups]struct{ sum, product VecVirtual }
+// strips is a loop whose structure are strips.
+func strips(l labels, body step, moving ...string) rowsLoop {
+	return rowsLoop{labels: l, moving: moving, structure: "s", size: stripSize, body: body}
+}
 
-// totalsLoop emits a loop over eight channels at a time: first loads what it needs from the strip, row handles a row. What row adds to sums is added to the
-// strip in float64 when the rows have ended.
-func totalsLoop(
-	l labels, moving []string, first func(s Mem), row func(v lane, at []Mem, sum, product VecVirtual),
-) {
-	var base []Register
-	for _, m := range moving {
-		base = append(base, pointer(m))
+// addTo adds eight float32 numbers to float64 ones in memory.
+func addTo(m Mem, v VecVirtual) {
+	p := widen(v)
+	VADDPD(m, p[0], p[0])
+	VADDPD(m.Offset(32), p[1], p[1])
+	p.store(m)
+}
+
+// addSums adds to the strip what each of some rows gives: the sum of a group is (0 + 1) + (2 + 3).
+func addSums(s Mem, rows int, row func(i int) (v, d VecVirtual)) {
+	var sum, half, product VecVirtual
+	for i := range rows {
+		v, d := row(i)
+		if i == 0 {
+			product = YMM()
+			VMULPS(v, d, product)
+		} else {
+			VFMADD231PS(v, d, product)
+		}
+		switch i {
+		case 0:
+			sum = v
+		case 1:
+			VADDPS(v, sum, sum)
+		case 2:
+			half = v
+		case 3:
+			VADDPS(v, half, half)
+			VADDPS(half, sum, sum)
+		}
 	}
-	s, stride := integer("s"), bytes("stride")
-	wide, third := GP64(), GP64()
-	MOVQ(s, wide)
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, third)
-	rows := integer("rows")
-	TESTQ(rows, rows)
-	JLE(LabelRef(l.name("end")))
-	ahead := GP64()
-	MOVQ(stride, ahead)
-	SHLQ(U8(4), ahead)
-	n := GP64()
-	block := func(l labels, v lane, fetch bool) {
-		first(Mem{Base: s})
-		var t totals
-		for i := range t {
-			t[i].sum, t[i].product = zero(), zero()
-		}
-		var p []GPVirtual
-		for _, b := range base {
-			r := GP64()
-			MOVQ(b, r)
-			p = append(p, r)
-		}
-		step := func(group int) {
-			var at []Mem
-			for _, r := range p {
-				at = append(at, []Mem{
-					{Base: r},
-					{Base: r, Index: stride, Scale: 1},
-					{Base: r, Index: stride, Scale: 2},
-					{Base: r, Index: third, Scale: 1},
-				}[group])
-			}
-			row(v, at, t[group].sum, t[group].product)
-		}
-		MOVQ(rows, n)
-		SUBQ(U32(sumGroups), n)
-		JLT(LabelRef(l.name("rest")))
-		Label(l.name("rows"))
-		for i := range sumGroups {
-			step(i)
-		}
-		for i, r := range p {
-			if fetch && i < 2 { // a third is mostly the second
-				next := GP64()
-				LEAQ(Mem{Base: r, Index: ahead, Scale: 1}, next)
-				PREFETCHT0(Mem{Base: next})
-				PREFETCHT0(Mem{Base: next, Index: stride, Scale: 1})
-				PREFETCHT0(Mem{Base: next, Index: stride, Scale: 2})
-				PREFETCHT0(Mem{Base: next, Index: third, Scale: 1})
-			}
-			LEAQ(Mem{Base: r, Index: stride, Scale: 4}, r)
-		}
-		SUBQ(U32(sumGroups), n)
-		JGE(LabelRef(l.name("rows")))
-		Label(l.name("rest"))
-		ADDQ(U32(sumGroups), n)
-		JZ(LabelRef(l.name("summed")))
-		Label(l.name("row"))
-		step(0)
-		for _, r := range p {
-			ADDQ(stride, r)
-		}
-		DECQ(n)
-		JNZ(LabelRef(l.name("row")))
-		Label(l.name("summed"))
-		sums, products := newPair(), newPair()
-		sums.load(Mem{Base: wide, Disp: stripSums})
-		products.load(Mem{Base: wide, Disp: stripMore})
-		for _, g := range t {
-			sums.add(widen(g.sum))
-			products.add(widen(g.product))
-		}
-		sums.store(Mem{Base: wide, Disp: stripSums})
-		products.store(Mem{Base: wide, Disp: stripMore})
-		for _, b := range base {
-			ADDQ(U32(4*lanes), b)
-		}
-		ADDQ(U32(4*lanes), s)
-		ADDQ(U32(8*lanes), wide)
-	}
-	left := integer("n")
-	SUBQ(U32(lanes), left)
-	JLT(LabelRef(l.name("few")))
-	Comment("Every second eight channels begin a line of the cache.")
-	Label(l.name("channels"))
-	block(labels(l.name("even")), lane{}, true)
-	SUBQ(U32(lanes), left)
-	JLT(LabelRef(l.name("few")))
-	block(labels(l.name("odd")), lane{}, false)
-	SUBQ(U32(lanes), left)
-	JGE(LabelRef(l.name("channels")))
-	Label(l.name("few"))
-	ADDQ(U32(lanes), left)
-	JZ(LabelRef(l.name("end")))
-	mask := YMM()
-	loadMask(left, mask)
-	block(labels(l.name("masked")), lane{mask}, false)
-	Label(l.name("end"))
+	addTo(s.Offset(stripSums), sum)
+	addTo(s.Offset(stripProducts), product)
 }
 
 func normSums() {
 	begin("normSums", "(rows, n, stride int, x []float32, s *float32)", "normSumsAVX2 is normSumsGeneric.")
-	var minus VecVirtual
-	totalsLoop("channels", []string{"x"}, func(s Mem) {
-		minus = negated(load(s, stripMean))
-	}, func(v lane, at []Mem, sum, product VecVirtual) {
-		d := v.plus(at[0], minus)
-		VADDPS(d, sum, sum)
-		VFMADD231PS(d, d, product)
-	})
+	strips("rows", func(v lane, s Mem, at [][]Mem) {
+		mean := load(s, stripMean)
+		addSums(s, len(at[0]), func(i int) (VecVirtual, VecVirtual) {
+			d := v.minus(at[0][i], mean)
+			return d, d
+		})
+	}, "x").grouped()
 	end()
 }
 
-// negated changes the sign of eight numbers.
-func negated(v VecVirtual) VecVirtual {
-	VXORPS(table(1<<31), v, v)
-	return v
-}
-
-// plus returns m + v.
-func (l lane) plus(m Mem, v VecVirtual) VecVirtual {
-	d := YMM()
-	if l.mask == nil {
-		VADDPS(m, v, d)
-	} else {
-		l.load(m, d)
-		VADDPS(v, d, d)
-	}
-	return d
-}
-
-// stateless is the part of columns that gather nothing.
-type stateless struct{}
-
-func (stateless) last(Mem) {}
-
-type normApplyColumn struct {
-	stateless
-	a                   activation
-	minus, scale, shift VecVirtual
-}
-
-func (c *normApplyColumn) first(s, _ Mem) {
-	c.minus, c.scale, c.shift = negated(load(s, stripMean)), load(s, stripScale), load(s, stripShift)
-}
-
-func (c *normApplyColumn) row(v lane, at []Mem) {
-	z := v.plus(at[0], c.minus)
-	VFMADD213PS(c.shift, c.scale, z)
-	c.a.forward(z)
-	v.store(z, at[1])
+// normalised returns (m - mean) * scale + shift.
+func (l lane) normalised(m Mem, mean, scale, shift VecVirtual) VecVirtual {
+	z := l.minus(m, mean)
+	VFMADD213PS(shift, scale, z)
+	return z
 }
 
 func normApply() {
@@ -339,7 +255,14 @@ func normApply() {
 		"normApplyAVX2 is normApplyGeneric.")
 	eachActivation(func(l labels, a activation) {
 		a.hold()
-		columnsLoop(l, []string{"x", "y"}, "s", func() column { return &normApplyColumn{a: a} })
+		strips(l, func(v lane, s Mem, at [][]Mem) {
+			mean, scale, shift := load(s, stripMean), load(s, stripScale), load(s, stripShift)
+			for i, m := range at[0] {
+				z := v.normalised(m, mean, scale, shift)
+				a.forward(z)
+				v.store(z, at[1][i])
+			}
+		}, "x", "y").single()
 		release()
 	})
 }
@@ -353,76 +276,49 @@ func normBackwardSums() {
 			moving = moving[:2]
 		}
 		base := a.backwardBase()
-		var minus, shift VecVirtual
-		var strip Mem
-		totalsLoop(l, moving, func(s Mem) {
-			strip, minus = s, negated(load(s, stripMean))
-			if a.kind == relu || a.kind == relu6 {
-				shift = load(s, stripShift)
-			}
-		}, func(v lane, at []Mem, sum, product VecVirtual) {
-			d := v.plus(at[0], minus)
-			var dz VecVirtual
-			if a.kind == identity {
-				dz = YMM()
-				v.load(at[1], dz)
-			} else {
-				z := YMM()
-				if shift != nil {
-					VMOVAPS(shift, z)
-				} else {
-					VMOVUPS(strip.Offset(stripShift), z) // registers are short
+		strips(l, func(v lane, s Mem, at [][]Mem) {
+			mean := load(s, stripMean)
+			addSums(s, len(at[0]), func(i int) (VecVirtual, VecVirtual) {
+				d := v.minus(at[0][i], mean)
+				if a.kind == identity {
+					dz := YMM()
+					v.load(at[1][i], dz)
+					return dz, d
 				}
-				VFMADD231PS(strip.Offset(stripScale), d, z)
-				dz = a.backwardFrom(v, at[1], base, z)
-				v.store(dz, at[2])
-			}
-			VADDPS(dz, sum, sum)
-			VFMADD231PS(dz, d, product)
-		})
+				z := load(s, stripShift)
+				VFMADD231PS(s.Offset(stripScale), d, z)
+				dz := a.backwardFrom(v, at[1][i], base, z)
+				v.store(dz, at[2][i])
+				return dz, d
+			})
+		}, moving...).grouped()
 	})
 }
 
-type normBackwardApplyColumn struct {
-	stateless
-	minus, slope, offset, scale VecVirtual
+// backward returns dz * scale + (x - mean) * slope + offset.
+type backwardApply struct{ mean, slope, offset, scale VecVirtual }
+
+func newBackwardApply(s Mem) backwardApply {
+	return backwardApply{load(s, stripMean), load(s, stripSlope), load(s, stripLast), load(s, stripScale)}
 }
 
-func (c *normBackwardApplyColumn) first(s, _ Mem) {
-	c.minus, c.scale = negated(load(s, stripMean)), load(s, stripScale)
-	c.slope, c.offset = load(s, stripSlope), load(s, stripLast)
-}
-
-func (c *normBackwardApplyColumn) row(v lane, at []Mem) {
-	d := v.plus(at[0], c.minus)
-	VFMADD213PS(c.offset, c.slope, d)
-	v.fma(at[1], c.scale, d)
-	v.store(d, at[2])
+func (b backwardApply) value(v lane, x, dz Mem) VecVirtual {
+	d := v.minus(x, b.mean)
+	VFMADD213PS(b.offset, b.slope, d)
+	v.fma(dz, b.scale, d)
+	return d
 }
 
 func normBackwardApply() {
 	begin("normBackwardApply", "(rows, n, stride int, x, dz []float32, s *float32, dx []float32)",
 		"normBackwardApplyAVX2 is normBackwardApplyGeneric.")
-	columnsLoop("channels", []string{"x", "dz", "dx"}, "s", func() column { return &normBackwardApplyColumn{} })
+	strips("rows", func(v lane, s Mem, at [][]Mem) {
+		b := newBackwardApply(s)
+		for i := range at[0] {
+			v.store(b.value(v, at[0][i], at[1][i]), at[2][i])
+		}
+	}, "x", "dz", "dx").single()
 	end()
-}
-
-type scaleShiftColumn struct {
-	stateless
-	a            activation
-	scale, shift VecVirtual
-}
-
-func (c *scaleShiftColumn) first(s, _ Mem) {
-	c.scale, c.shift = load(s, stripScale), load(s, stripShift)
-}
-
-func (c *scaleShiftColumn) row(v lane, at []Mem) {
-	z := YMM()
-	v.load(at[0], z)
-	VFMADD213PS(c.shift, c.scale, z)
-	c.a.forward(z)
-	v.store(z, at[1])
 }
 
 func scaleShift() {
@@ -430,35 +326,41 @@ func scaleShift() {
 		"scaleShiftAVX2 is scaleShiftGeneric.")
 	eachActivation(func(l labels, a activation) {
 		a.hold()
-		columnsLoop(l, []string{"x", "y"}, "s", func() column { return &scaleShiftColumn{a: a} })
+		strips(l, func(v lane, s Mem, at [][]Mem) {
+			scale, shift := load(s, stripScale), load(s, stripShift)
+			for i, m := range at[0] {
+				z := YMM()
+				v.load(m, z)
+				VFMADD213PS(shift, scale, z)
+				a.forward(z)
+				v.store(z, at[1][i])
+			}
+		}, "x", "y").single()
 		release()
 	})
 }
 
-// rowSums is one sum of eight channels in float64.
-type rowSums struct{ sums pair }
-
-func (c *rowSums) first(_, wide Mem) {
-	c.sums = newPair()
-	c.sums.load(wide)
+// sumsLoop adds what each row gives to float64 sums, row by row.
+func sumsLoop(add func(v lane, sums pair, at [][]Mem, row int), moving ...string) {
+	rowsLoop{labels: "rows", moving: moving, structure: "sums", size: 8 * lanes, body: func(v lane, s Mem, at [][]Mem) {
+		sums := newPair()
+		sums.load(s)
+		for i := range at[0] {
+			add(v, sums, at, i)
+		}
+		sums.store(s)
+	}}.grouped()
+	end()
 }
-
-func (c *rowSums) last(wide Mem) { c.sums.store(wide) }
-
-func (c *rowSums) row(v lane, at []Mem) { c.sums.add(v.widen(at[0])) }
 
 func sumRows() {
 	begin("sumRows", "(rows, n, stride int, x []float32, sums *[128]float64)", "sumRowsAVX2 is sumRowsGeneric.")
-	columnsLoop("channels", []string{"x"}, "sums", func() column { return &rowSums{} })
-	end()
+	sumsLoop(func(v lane, sums pair, at [][]Mem, i int) { sums.add(v.widen(at[0][i])) }, "x")
 }
-
-type dotSums struct{ rowSums }
-
-func (c *dotSums) row(v lane, at []Mem) { c.sums.fma(v.widen(at[0]), v.widen(at[1])) }
 
 func dotRows() {
 	begin("dotRows", "(rows, n, stride int, x, y []float32, sums *[128]float64)", "dotRowsAVX2 is dotRowsGeneric.")
-	columnsLoop("channels", []string{"x", "y"}, "sums", func() column { return &dotSums{} })
-	end()
+	sumsLoop(func(v lane, sums pair, at [][]Mem, i int) {
+		sums.fma(v.widen(at[0][i]), v.widen(at[1][i]))
+	}, "x", "y")
 }
