@@ -167,66 +167,70 @@ func largest(v []float32) (l float64) {
 }
 
 func TestInferenceIsPyTorchs(t *testing.T) {
-	for i, network := range references {
-		t.Run(network.name, func(t *testing.T) {
-			r := loadReference(t, i)
-			inference, err := r.network.NewInference(r.state, referenceBatch)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer inference.Close()
-			for range 2 { // the second run has dirty buffers
-				pooled, logits, err := inference.Run(r.images)
+	eachKernel(t, func(t *testing.T) {
+		for i, network := range references {
+			t.Run(network.name, func(t *testing.T) {
+				r := loadReference(t, i)
+				inference, err := r.network.NewInference(r.state, referenceBatch)
 				if err != nil {
 					t.Fatal(err)
 				}
-				worst := max(r.check(t, "eval.features", pooled), r.check(t, "eval.logits", logits))
-				t.Logf("largest relative error %.1e", worst)
-			}
-		})
-	}
+				defer inference.Close()
+				for range 2 { // the second run has dirty buffers
+					pooled, logits, err := inference.Run(r.images)
+					if err != nil {
+						t.Fatal(err)
+					}
+					worst := max(r.check(t, "eval.features", pooled), r.check(t, "eval.logits", logits))
+					t.Logf("largest relative error %.1e", worst)
+				}
+			})
+		}
+	})
 }
 
 func TestTrainingIsPyTorchs(t *testing.T) {
-	for i, network := range references {
-		t.Run(network.name, func(t *testing.T) {
-			r := loadReference(t, i)
-			s := newStep(t, r.network, r.state, referenceBatch, nn.Logits, meanSquare)
-			for range 2 { // the second run has dirty buffers
-				s.run(t, r.images)
-			}
-			worst := r.check(t, "train.logits", s.features[0])
-			// The trained parameters and running statistics leave by Export, which puts them in PyTorch's layout.
-			after := &nn.State{Params: s.gradients, Buffers: append([]float32(nil), r.state.Buffers...)}
-			r.network.UpdateRunning(after.Buffers, s.statistics)
-			zeros := 0
-			for _, x := range r.network.Export(after).Tensors {
-				if x.DType != safetensors.F32 {
-					continue // num_batches_tracked
+	eachKernel(t, func(t *testing.T) {
+		for i, network := range references {
+			t.Run(network.name, func(t *testing.T) {
+				r := loadReference(t, i)
+				s := newStep(t, r.network, r.state, referenceBatch, nn.Logits, meanSquare)
+				for range 2 { // the second run has dirty buffers
+					s.run(t, r.images)
 				}
-				v, err := x.Float32()
-				if err != nil {
-					t.Fatal(err)
+				worst := r.check(t, "train.logits", s.features[0])
+				// The trained parameters and running statistics leave by Export, which puts them in PyTorch's layout.
+				after := &nn.State{Params: s.gradients, Buffers: append([]float32(nil), r.state.Buffers...)}
+				r.network.UpdateRunning(after.Buffers, s.statistics)
+				zeros := 0
+				for _, x := range r.network.Export(after).Tensors {
+					if x.DType != safetensors.F32 {
+						continue // num_batches_tracked
+					}
+					v, err := x.Float32()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if strings.Contains(x.Name, "running_") {
+						worst = max(worst, r.check(t, "after."+x.Name, v))
+						continue
+					}
+					e, zero := r.checkGradient(t, x.Name, v)
+					worst = max(worst, e)
+					if zero {
+						zeros++
+					}
 				}
-				if strings.Contains(x.Name, "running_") {
-					worst = max(worst, r.check(t, "after."+x.Name, v))
-					continue
+				if zeros != network.zeros {
+					t.Errorf("%d biases are without influence, want %d", zeros, network.zeros)
 				}
-				e, zero := r.checkGradient(t, x.Name, v)
-				worst = max(worst, e)
-				if zero {
-					zeros++
-				}
-			}
-			if zeros != network.zeros {
-				t.Errorf("%d biases are without influence, want %d", zeros, network.zeros)
-			}
-			pooled := newStep(t, r.network, r.state, referenceBatch, nn.Pooled, meanSquare)
-			pooled.run(t, r.images)
-			worst = max(worst, r.check(t, "train.features", pooled.features[0]))
-			t.Logf("largest relative error %.1e", worst)
-		})
-	}
+				pooled := newStep(t, r.network, r.state, referenceBatch, nn.Pooled, meanSquare)
+				pooled.run(t, r.images)
+				worst = max(worst, r.check(t, "train.features", pooled.features[0]))
+				t.Logf("largest relative error %.1e", worst)
+			})
+		}
+	})
 }
 
 // meanSquare is the reference's loss, mean(x^2), with its gradient; of several outputs the sum.
