@@ -22,7 +22,7 @@ type Object struct {
 // goroutines. Errors name the operation, the bucket's URL and the key.
 type Bucket interface {
 	// Get opens an object from offset; length bytes of it, or all that follow when length is -1. An object that ends
-	// before offset+length gives what there is; one that ends before offset is an error. The caller closes the reader,
+	// before offset+length gives what there is; one that ends before offset gives ErrSize. The caller closes the reader,
 	// which keeps giving the object that was there when Get returned. A missing key gives ErrNotFound.
 	Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
 	// Put stores an object whole or not at all: a reader sees the old object or the new one, never a part.

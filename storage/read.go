@@ -61,6 +61,11 @@ func CheckRange(offset, length int64) error {
 	return nil
 }
 
+// Beyond is the error of a Get whose offset lies behind an object's end: ErrSize. Implementations of Bucket call it.
+func Beyond(offset, size int64) error {
+	return fmt.Errorf("%w: offset %d is beyond its %d bytes", ErrSize, offset, size)
+}
+
 // CopyBody copies the body of a Put to w until it ends or ctx does. It returns an error when the body has not size
 // bytes (any number for -1). Implementations of Bucket call it.
 func CopyBody(ctx context.Context, w io.Writer, body io.Reader, size int64) (int64, error) {

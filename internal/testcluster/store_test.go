@@ -54,6 +54,7 @@ func keys(t *testing.T) {
 		name, value, _ := strings.Cut(v, "=")
 		t.Setenv(name, value)
 	}
+	t.Setenv("PUPIL_CACHE_DIR", t.TempDir())
 }
 
 // jobOnStore runs a job of two workers whose images, teacher and run lie on a store: it is killed, and goes on on what could

@@ -7,82 +7,91 @@ import (
 	"sync"
 )
 
-// cache keeps the shards that were used last, up to a bound in bytes; one shard stays even when it is larger than the
-// bound. Goroutines that want the same shard at the same time share one load.
-type cache struct {
+// sized is what a cache keeps.
+type sized interface{ bytes() int64 }
+
+// cache keeps the values that were used last, up to a bound in bytes; one stays even when it is larger than the bound.
+// Goroutines that want the same value at the same time share one load.
+type cache[K comparable, V sized] struct {
 	limit int64
-	load  func(ctx context.Context, shard int) (*content, error)
+	load  func(ctx context.Context, key K) (V, error)
 
 	mu     sync.Mutex
 	bytes  int64
-	recent *list.List            // of *content, the one used last in front
-	loaded map[int]*list.Element // by shard
-	flight map[int]*flight       // loads under way, by shard
+	recent *list.List          // of item, the one used last in front
+	loaded map[K]*list.Element //
+	flight map[K]*flight[V]    // loads under way
+}
+
+// item is an element of a cache.
+type item[K comparable, V sized] struct {
+	key   K
+	value V
 }
 
 // flight is a load under way. The result is there when done is closed.
-type flight struct {
-	done    chan struct{}
-	content *content
-	err     error
+type flight[V sized] struct {
+	done  chan struct{}
+	value V
+	err   error
 }
 
-func newCache(limit int64, load func(context.Context, int) (*content, error)) *cache {
-	return &cache{limit: limit, load: load, recent: list.New(), loaded: map[int]*list.Element{}, flight: map[int]*flight{}}
+func newCache[K comparable, V sized](limit int64, load func(context.Context, K) (V, error)) *cache[K, V] {
+	return &cache[K, V]{limit: limit, load: load, recent: list.New(), loaded: map[K]*list.Element{}, flight: map[K]*flight[V]{}}
 }
 
-// get returns a shard. A load that failed is not kept: the next get tries again. A caller that waits for the load of
+// get returns a value. A load that failed is not kept: the next get tries again. A caller that waits for the load of
 // another whose context ends takes the load over.
-func (c *cache) get(ctx context.Context, shard int) (*content, error) {
+func (c *cache[K, V]) get(ctx context.Context, key K) (V, error) {
 	for {
 		c.mu.Lock()
-		if e, ok := c.loaded[shard]; ok {
+		if e, ok := c.loaded[key]; ok {
 			c.recent.MoveToFront(e)
 			c.mu.Unlock()
-			return e.Value.(*content), nil
+			return e.Value.(item[K, V]).value, nil
 		}
-		f, waiting := c.flight[shard]
+		f, waiting := c.flight[key]
 		if !waiting {
-			f = &flight{done: make(chan struct{})}
-			c.flight[shard] = f
+			f = &flight[V]{done: make(chan struct{})}
+			c.flight[key] = f
 		}
 		c.mu.Unlock()
 		if !waiting {
-			return c.fly(ctx, shard, f)
+			return c.fly(ctx, key, f)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			var none V
+			return none, ctx.Err()
 		case <-f.done:
 		}
 		abandoned := errors.Is(f.err, context.Canceled) || errors.Is(f.err, context.DeadlineExceeded)
 		if !abandoned || ctx.Err() != nil {
-			return f.content, f.err
+			return f.value, f.err
 		}
 	}
 }
 
-// fly loads a shard and tells those who wait for it.
-func (c *cache) fly(ctx context.Context, shard int, f *flight) (*content, error) {
-	f.content, f.err = c.load(ctx, shard)
+// fly loads a value and tells those who wait for it.
+func (c *cache[K, V]) fly(ctx context.Context, key K, f *flight[V]) (V, error) {
+	f.value, f.err = c.load(ctx, key)
 	c.mu.Lock()
-	delete(c.flight, shard)
+	delete(c.flight, key)
 	if f.err == nil {
-		c.keep(shard, f.content)
+		c.keep(key, f.value)
 	}
 	c.mu.Unlock()
 	close(f.done)
-	return f.content, f.err
+	return f.value, f.err
 }
 
-// keep puts a shard in front and drops those that were not used for longest, while there are too many bytes.
-func (c *cache) keep(shard int, s *content) {
-	c.loaded[shard] = c.recent.PushFront(s)
-	c.bytes += s.bytes()
+// keep puts a value in front and drops those that were not used for longest, while there are too many bytes.
+func (c *cache[K, V]) keep(key K, v V) {
+	c.loaded[key] = c.recent.PushFront(item[K, V]{key, v})
+	c.bytes += v.bytes()
 	for c.bytes > c.limit && c.recent.Len() > 1 {
-		oldest := c.recent.Back()
-		dropped := c.recent.Remove(oldest).(*content)
-		delete(c.loaded, dropped.number)
-		c.bytes -= dropped.bytes()
+		dropped := c.recent.Remove(c.recent.Back()).(item[K, V])
+		delete(c.loaded, dropped.key)
+		c.bytes -= dropped.value.bytes()
 	}
 }

@@ -5,15 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"sync/atomic"
 
 	"pupil/storage"
+	"pupil/storage/diskcache"
 )
 
 // ErrDamaged says that a dataset does not hold what its manifest promises. Test for it with errors.Is.
 var ErrDamaged = errors.New("dataset is damaged")
 
-// DefaultCacheBytes is how much of the shards a Dataset keeps in memory.
+// DefaultCacheBytes is how much of the images a Dataset keeps in memory.
 const DefaultCacheBytes = 256 << 20
+
+// DefaultBlock is how many consecutive images are fetched at once.
+const DefaultBlock = 64
+
+// maxIndexBytes is how much of the indexes a Dataset keeps in memory.
+const maxIndexBytes = 128 << 20
 
 // Sample is one image of a dataset.
 type Sample struct {
@@ -24,21 +32,34 @@ type Sample struct {
 }
 
 // Dataset reads a packed dataset. It is safe for concurrent use.
+//
+// Images are fetched in blocks of consecutive ones, so that who uses a part of the dataset fetches little more than that part.
+// When the dataset fits into memory, blocks stay there. When it does not, images are read one by one: from the cache on disk,
+// where a block goes when it is first used, or without one from the bucket. Every image has its hash checked each time.
 type Dataset struct {
 	bucket   storage.Bucket
 	manifest Manifest
 	digest   string
 	ends     []int // by shard: the number of images in it and all before it
-	cache    *cache
+	block    int
+	fits     bool             // all images fit into memory
+	disk     *diskcache.Cache // nil: none
+	indexes  *cache[int, *listing]
+	units    *cache[unit, *content]
+	fetched  atomic.Int64
 }
 
 // Option changes how a dataset is read.
 type Option func(*Dataset)
 
-// CacheBytes sets how much of the shards, in bytes, stays in memory; 0 keeps the shard that was used last alone.
-func CacheBytes(n int64) Option {
-	return func(d *Dataset) { d.cache.limit = n }
-}
+// CacheBytes sets how many bytes of images stay in memory.
+func CacheBytes(n int64) Option { return func(d *Dataset) { d.units.limit = n } }
+
+// Block sets how many consecutive images are fetched at once: best the Chunk of the Order that they are used in.
+func Block(n int) Option { return func(d *Dataset) { d.block = max(n, 1) } }
+
+// Disk sets the cache for what is fetched: for a bucket that is not on this machine.
+func Disk(c *diskcache.Cache) Option { return func(d *Dataset) { d.disk = c } }
 
 // Open reads and checks the manifest of a packed dataset. Shards are read when they are first used.
 func Open(ctx context.Context, b storage.Bucket, options ...Option) (*Dataset, error) {
@@ -55,14 +76,16 @@ func Open(ctx context.Context, b storage.Bucket, options ...Option) (*Dataset, e
 		return nil, fmt.Errorf("open dataset: %w: %s/%s: %w; pack it again, or copy it again from where it is whole",
 			ErrDamaged, b.URL(), ManifestKey, err)
 	}
-	d := &Dataset{bucket: b, manifest: m, digest: digest(data), ends: m.ShardCounts()}
+	d := &Dataset{bucket: b, manifest: m, digest: digest(data), ends: m.ShardCounts(), block: DefaultBlock}
 	for i := range d.ends[1:] {
 		d.ends[i+1] += d.ends[i]
 	}
-	d.cache = newCache(DefaultCacheBytes, d.load)
+	d.indexes = newCache(maxIndexBytes, d.loadIndex)
+	d.units = newCache(DefaultCacheBytes, d.loadUnit)
 	for _, o := range options {
 		o(d)
 	}
+	d.fits = m.Bytes() <= d.units.limit
 	return d, nil
 }
 
@@ -76,57 +99,64 @@ func (d *Dataset) Count() int { return d.manifest.Count }
 // holds the hash of every shard.
 func (d *Dataset) Digest() string { return d.digest }
 
-// Sample returns an image and its encoded bytes, which the caller must not change: they are shared with the cache. The
-// first use of a shard reads it whole and checks it. An error names the shard and, where there is one, the image;
-// content that is not what was packed gives ErrDamaged.
+// Fetched returns the bytes of images and indexes that were read from the bucket so far.
+func (d *Dataset) Fetched() int64 { return d.fetched.Load() }
+
+// Sample returns an image and its encoded bytes, which the caller must not change: they are shared with the cache. An error
+// names the shard and, where there is one, the image; content that is not what was packed gives ErrDamaged.
 func (d *Dataset) Sample(ctx context.Context, number int) (Sample, []byte, error) {
 	if number < 0 || number >= d.manifest.Count {
 		return Sample{}, nil, fmt.Errorf("image %d of a dataset of %d", number, d.manifest.Count)
 	}
 	shard := sort.SearchInts(d.ends, number+1)
-	c, err := d.cache.get(ctx, shard)
+	l, err := d.indexes.get(ctx, shard)
 	if err != nil {
 		return Sample{}, nil, err
 	}
-	e := c.entries[number-(d.ends[shard]-len(c.entries))]
-	end := e.Offset + e.Size
-	return Sample{Name: e.Name, Label: e.Label, Shard: shard, Index: number}, c.data[e.Offset:end:end], nil
+	i := number - (d.ends[shard] - len(l.entries))
+	e := l.entries[i]
+	s := Sample{Name: e.Name, Label: e.Label, Shard: shard, Index: number}
+	if d.fits || !l.sums {
+		c, err := d.units.get(ctx, d.unitOf(l, i))
+		if err != nil {
+			return Sample{}, nil, err
+		}
+		start := e.Offset - c.offset
+		end := start + e.Size
+		return s, c.data[start:end:end], nil
+	}
+	data, err := d.single(ctx, l, i)
+	if err != nil {
+		return Sample{}, nil, err
+	}
+	return s, data, nil
+}
+
+// Prefetch makes an image ready: it fetches its block, if Sample would have to. Sample tells what is wrong with it.
+func (d *Dataset) Prefetch(ctx context.Context, number int) {
+	if number < 0 || number >= d.manifest.Count {
+		return
+	}
+	shard := sort.SearchInts(d.ends, number+1)
+	l, err := d.indexes.get(ctx, shard)
+	if err != nil {
+		return
+	}
+	i := number - (d.ends[shard] - len(l.entries))
+	switch {
+	case d.fits || !l.sums:
+		_, _ = d.units.get(ctx, d.unitOf(l, i))
+	case d.disk != nil:
+		u := d.unitOf(l, i)
+		if offset, length := d.span(l, u); !d.disk.Has(d.pieceName(u), length) {
+			_, _ = d.fetchBlock(ctx, l, u, offset, length)
+		}
+	}
 }
 
 // Describe names a sample for an error message: the image's name and its shard's address.
 func (d *Dataset) Describe(s Sample) string {
 	return fmt.Sprintf("image %s in %s/%s", s.Name, d.bucket.URL(), d.manifest.Shards[s.Shard].Name)
-}
-
-// content is a shard in memory, checked.
-type content struct {
-	number  int
-	data    []byte
-	entries []entry
-}
-
-// entryBytes is about what an entry of the index takes in memory.
-const entryBytes = 96
-
-func (c *content) bytes() int64 { return int64(len(c.data)) + int64(len(c.entries))*entryBytes }
-
-// load reads a shard and its index, and checks both against the manifest.
-func (d *Dataset) load(ctx context.Context, number int) (*content, error) {
-	s := d.manifest.Shards[number]
-	raw, err := d.read(ctx, s.Index(), s.IndexSHA256, -1)
-	if err != nil {
-		return nil, fmt.Errorf("load shard %d: %w", number, err)
-	}
-	entries, err := decodeIndex(raw, s, len(d.manifest.Classes))
-	if err != nil {
-		return nil, fmt.Errorf("load shard %d: %w: %s/%s: %w; pack the dataset again",
-			number, ErrDamaged, d.bucket.URL(), s.Index(), err)
-	}
-	data, err := d.read(ctx, s.Name, s.SHA256, s.Size)
-	if err != nil {
-		return nil, fmt.Errorf("load shard %d: %w", number, err)
-	}
-	return &content{number, data, entries}, nil
 }
 
 // read returns an object that has the right size (-1: any) and hash.
@@ -136,6 +166,7 @@ func (d *Dataset) read(ctx context.Context, key, sum string, size int64) (data [
 	} else {
 		data, err = storage.ReadSized(ctx, d.bucket, key, size)
 	}
+	d.fetched.Add(int64(len(data)))
 	if err == nil && digest(data) != sum {
 		err = fmt.Errorf("%s/%s has SHA-256 %s, the manifest says %s", d.bucket.URL(), key, digest(data), sum)
 	} else if err == nil || !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrSize) {

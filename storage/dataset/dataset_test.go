@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"pupil/internal/random"
 	"pupil/storage"
 	"pupil/storage/dataset"
+	"pupil/storage/diskcache"
 	"pupil/storage/mem"
 )
 
@@ -82,36 +85,121 @@ func TestShardsAreReadOnce(t *testing.T) {
 	}
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	b := &counting{Bucket: mem.New()}
-	m := packed(t, b.Bucket, 8, 2) // four shards
-	use := func(d *dataset.Dataset, shards ...int) {
-		t.Helper()
-		for _, shard := range shards {
-			if _, _, err := d.Sample(t.Context(), 2*shard); err != nil {
+// TestMemoryIsBounded reads a dataset that does not fit into memory: images are read one by one, or from the cache on disk,
+// where each block is fetched once.
+func TestMemoryIsBounded(t *testing.T) {
+	b := mem.New()
+	m := packed(t, b, 40, 20)
+	images := int64(0)
+	for i := range 40 {
+		images += int64(len(grey(t, i+1, uint8(i))))
+	}
+	indexes := int64(len(content(t, b)["shard-00000.json"]) + len(content(t, b)["shard-00001.json"]))
+	folder := t.TempDir()
+	for kind, tt := range map[string]struct {
+		options []dataset.Option
+		rounds  int
+		most    int64 // bytes that may be fetched
+	}{
+		"memory":           {[]dataset.Option{dataset.Block(8)}, 3, m.Bytes() + indexes},
+		"one by one":       {[]dataset.Option{dataset.CacheBytes(1)}, 3, 3*images + indexes},
+		"disk":             {[]dataset.Option{dataset.CacheBytes(1), dataset.Block(8), dataset.Disk(diskcache.New(t.TempDir(), 1<<20, nil))}, 3, m.Bytes() + indexes},
+		"disk and memory":  {[]dataset.Option{dataset.Block(8), dataset.Disk(diskcache.New(folder, 1<<20, nil))}, 2, m.Bytes() + indexes},
+		"disk, not enough": {[]dataset.Option{dataset.CacheBytes(1), dataset.Block(8), dataset.Disk(diskcache.New(t.TempDir(), 3000, nil))}, 1, 40 * m.Bytes()},
+		"no disk":          {[]dataset.Option{dataset.CacheBytes(1), dataset.Block(8), dataset.Disk(diskcache.New("/dev/null/x", 3000, nil))}, 1, 40 * m.Bytes()},
+	} {
+		d := openDataset(t, b, tt.options...)
+		for range tt.rounds {
+			for i := range 40 {
+				i = i * 7 % 40
+				s, data, err := d.Sample(t.Context(), i)
+				if err != nil || s.Name != name(i) || !bytes.Equal(data, grey(t, i+1, uint8(i))) {
+					t.Fatalf("%s: Sample(%d) = %+v, %v", kind, i, s, err)
+				}
+			}
+		}
+		if got := d.Fetched(); got > tt.most || got < images {
+			t.Errorf("%s: %d bytes were fetched, want %d to %d", kind, got, images, tt.most)
+		}
+	}
+	// Another process of the same machine fetches the indexes alone; damage on the disk is found and mended.
+	for _, limit := range []int64{1, 1 << 20} {
+		d := openDataset(t, b, dataset.CacheBytes(limit), dataset.Block(8), dataset.Disk(diskcache.New(folder, 1<<20, nil)))
+		if err := each(t, d); err != nil || d.Fetched() != indexes {
+			t.Errorf("a second process: %v; %d bytes were fetched, want %d", err, d.Fetched(), indexes)
+		}
+		pieces, err := filepath.Glob(filepath.Join(folder, "*.piece"))
+		if err != nil || len(pieces) != 6 {
+			t.Fatal(pieces, err)
+		}
+		for _, p := range pieces[:2] {
+			data, err := os.ReadFile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range data {
+				data[i] ^= 1
+			}
+			if err := os.WriteFile(p, data, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-	}
-	reads := func() (n [4]int) {
-		for i := range n {
-			n[i] = b.count(fmt.Sprintf("shard-%05d.tar", i))
+		if err := os.Truncate(pieces[3], 10); err != nil {
+			t.Fatal(err)
 		}
-		return n
+		d = openDataset(t, b, dataset.CacheBytes(limit), dataset.Block(8), dataset.Disk(diskcache.New(folder, 1<<20, nil)))
+		if err := each(t, d); err != nil || d.Fetched() <= indexes {
+			t.Errorf("after damage on the disk: %v; %d bytes were fetched", err, d.Fetched())
+		}
 	}
-	two := m.Shards[0].Size*2 + 1000 // room for two shards and their indexes
-	d := openDataset(t, b, dataset.CacheBytes(two))
-	use(d, 0, 1, 0, 1, 0) // both stay
-	if got, want := reads(), [4]int{1, 1, 0, 0}; got != want {
-		t.Errorf("reads %v, want %v", got, want)
+}
+
+// TestWorkersFetchTheirShare has four workers share an epoch: each fetches about a quarter of the dataset, with a cold cache,
+// though a chunk is a small part of a shard.
+func TestWorkersFetchTheirShare(t *testing.T) {
+	b := mem.New()
+	w, err := dataset.NewWriter(b, dataset.WriterOptions{ShardSize: 500})
+	if err != nil {
+		t.Fatal(err)
 	}
-	use(d, 2, 0, 1) // 2 drops 1, the one not used for longest; 1 drops 2
-	if got, want := reads(), [4]int{1, 2, 1, 0}; got != want {
-		t.Errorf("reads %v, want %v", got, want)
+	const count, lanes, workers, chunk = 4000, 8, 4, 16
+	for i := range count {
+		image := append([]byte("P5 20 20 255 "), bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 200)...)
+		if err := w.Add(t.Context(), fmt.Sprintf("%d.pgm", i), -1, image); err != nil {
+			t.Fatal(err)
+		}
 	}
-	use(openDataset(t, b, dataset.CacheBytes(0)), 3, 3, 3, 2, 3) // the last one stays all the same
-	if got, want := reads(), [4]int{1, 2, 2, 2}; got != want {
-		t.Errorf("reads %v, want %v", got, want)
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	order := dataset.Order{Count: count, Batch: 80, Lanes: lanes, Chunk: chunk, ShardCounts: w.Manifest().ShardCounts(), Seed: 3}
+	indexes := int64(0)
+	for key, data := range content(t, b) {
+		if strings.HasPrefix(key, "shard-") && strings.HasSuffix(key, ".json") {
+			indexes += int64(len(data))
+		}
+	}
+	for name, options := range map[string][]dataset.Option{
+		"memory": nil, "disk": {dataset.CacheBytes(1), dataset.Disk(diskcache.New(t.TempDir(), 1<<30, nil))},
+	} {
+		for worker := range workers {
+			if name == "disk" { // another machine
+				options[1] = dataset.Disk(diskcache.New(t.TempDir(), 1<<30, nil))
+			}
+			d := openDataset(t, b, append(options, dataset.Block(chunk))...)
+			for lane := worker; lane < lanes; lane += workers {
+				for _, i := range order.Lane(0, lane) {
+					d.Prefetch(t.Context(), i)
+					if _, _, err := d.Sample(t.Context(), i); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			share := float64(d.Fetched()-indexes) / float64(d.Manifest().Bytes())
+			if share < 0.9/workers || share > 1.15/workers {
+				t.Errorf("%s: worker %d of %d has fetched %.3f of the dataset", name, worker, workers, share)
+			}
+		}
 	}
 }
 
@@ -189,12 +277,24 @@ func TestDamageIsTold(t *testing.T) {
 	}
 }
 
-// readAll uses every sample once and returns the first error.
+// readAll uses every sample once and returns the first error, or that of an inspection.
 func readAll(t *testing.T, b storage.Bucket) error {
 	d, err := dataset.Open(t.Context(), b)
 	if err != nil {
 		return err
 	}
+	if err := each(t, d); err != nil {
+		return err
+	}
+	s, err := d.Inspect(t.Context(), dataset.InspectOptions{})
+	if err == nil && len(s.Damaged) > 0 {
+		err = s.Damaged[0]
+	}
+	return err
+}
+
+// each uses every sample once.
+func each(t *testing.T, d *dataset.Dataset) error {
 	for i := range d.Count() {
 		if _, _, err := d.Sample(t.Context(), i); err != nil {
 			return err

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"pupil/storage/dataset"
+	"pupil/storage/dir"
+	"pupil/storage/diskcache"
 	"pupil/storage/mem"
 )
 
@@ -93,8 +95,17 @@ func index(second string) []byte {
 	return fmt.Appendf(nil, `{"version":1,"entries":[{"name":"a","offset":0,"size":512,"label":0},%s]}`, second)
 }
 
+// samples uses every sample of a dataset once.
+func samples(t *testing.T, b *mem.Bucket) error {
+	d, err := dataset.Open(t.Context(), b)
+	if err != nil {
+		return err
+	}
+	return each(t, d)
+}
+
 func TestIndexRefuses(t *testing.T) {
-	if err := readAll(t, withIndex(t, index(`{"name":"b","offset":512,"size":512,"label":-1}`))); err != nil {
+	if err := samples(t, withIndex(t, index(`{"name":"b","offset":512,"size":512,"label":-1}`))); err != nil {
 		t.Fatal(err)
 	}
 	for want, data := range map[string][]byte{
@@ -111,9 +122,11 @@ func TestIndexRefuses(t *testing.T) {
 		`"../b"`:             index(`{"name":"../b","offset":512,"size":1,"label":0}`),
 		"unknown field":      index(`{"name":"b","offset":512,"size":1,"label":0,"x":1}`),
 		"cut off":            []byte(`{"version":1,"entries":[{"name":"a","off`),
+		"the sum":            index(`{"name":"b","offset":512,"size":1,"label":0,"sum":"0123456789abcdef"}`),
+		"version 3":          []byte(`{"version":3,"entries":[]}`),
 		"follows":            append(index(`{"name":"b","offset":512,"size":1,"label":0}`), "[]"...),
 	} {
-		err := readAll(t, withIndex(t, data))
+		err := samples(t, withIndex(t, data))
 		if !errors.Is(err, dataset.ErrDamaged) || !strings.Contains(err.Error(), want) ||
 			!strings.Contains(err.Error(), "s.json") {
 			t.Errorf("index %s: %v, want ErrDamaged with %q", data, err, want)
@@ -169,4 +182,19 @@ func FuzzIndex(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestOlderIndexes reads a dataset whose indexes are of version 1, without sums.
+func TestOlderIndexes(t *testing.T) {
+	b, err := dir.New("testdata/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := readAll(t, b); err != nil {
+		t.Fatal(err)
+	}
+	d := openDataset(t, b, dataset.CacheBytes(1), dataset.Disk(diskcache.New(t.TempDir(), 1<<20, nil)))
+	if s, data, err := d.Sample(t.Context(), 4); err != nil || s.Name != "b/5.pgm" || string(data) != "P5 2 1 255 55" {
+		t.Errorf("Sample = %+v, %q, %v", s, data, err)
+	}
 }

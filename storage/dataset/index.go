@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -14,6 +15,9 @@ const (
 	maxShard    = 1 << 40
 )
 
+// indexVersion is the layout that a Writer writes. Version 1 had no sums; its shards are read whole, to be checked.
+const indexVersion = 2
+
 // index lists the images of a shard in the order of the tar file.
 type index struct {
 	Version int     `json:"version"`
@@ -22,11 +26,15 @@ type index struct {
 
 // entry is one image of a shard.
 type entry struct {
-	Name   string `json:"name"`   // of the tar entry
-	Offset int64  `json:"offset"` // of the encoded image in the tar file, bytes
-	Size   int64  `json:"size"`   // of the encoded image, bytes
-	Label  int    `json:"label"`  // -1 for none
+	Name   string `json:"name"`          // of the tar entry
+	Offset int64  `json:"offset"`        // of the encoded image in the tar file, bytes
+	Size   int64  `json:"size"`          // of the encoded image, bytes
+	Label  int    `json:"label"`         // -1 for none
+	Sum    string `json:"sum,omitempty"` // the first 16 digits of the SHA-256 of the encoded image; since version 2
 }
+
+// sumDigits are those of an image's hash that an index holds.
+const sumDigits = 16
 
 func (x index) encode() ([]byte, error) { return json.Marshal(x) }
 
@@ -36,8 +44,8 @@ func decodeIndex(data []byte, shard ShardInfo, classes int) ([]entry, error) {
 	if err := strict(data, &x); err != nil {
 		return nil, err
 	}
-	if x.Version != version {
-		return nil, fmt.Errorf("layout version %d, this build reads version %d", x.Version, version)
+	if x.Version < 1 || x.Version > indexVersion {
+		return nil, fmt.Errorf("layout version %d, this build reads versions 1 to %d", x.Version, indexVersion)
 	}
 	if len(x.Entries) != shard.Count {
 		return nil, fmt.Errorf("%d images, the manifest says %d", len(x.Entries), shard.Count)
@@ -53,6 +61,9 @@ func decodeIndex(data []byte, shard ShardInfo, classes int) ([]entry, error) {
 			return nil, fmt.Errorf("image %s: %d bytes at %d do not fit the shard's %d", e.Name, e.Size, e.Offset, shard.Size)
 		case e.Label < -1 || e.Label >= classes:
 			return nil, fmt.Errorf("image %s: label %d, but there are %d classes", e.Name, e.Label, classes)
+		}
+		if sum, err := hex.DecodeString(e.Sum); err != nil || x.Version > 1 != (len(sum) == sumDigits/2) {
+			return nil, fmt.Errorf("image %s: the sum %q is not one of version %d", e.Name, e.Sum, x.Version)
 		}
 		end = e.Offset + e.Size
 	}

@@ -66,7 +66,7 @@ func NewWriter(b storage.Bucket, o WriterOptions) (*Writer, error) {
 func (w *Writer) begin() {
 	w.tar.Reset()
 	w.writer = tar.NewWriter(&w.tar)
-	w.index = index{Version: version, Entries: []entry{}}
+	w.index = index{Version: indexVersion, Entries: []entry{}}
 }
 
 // Add appends an encoded image of a format that augment.Decode reads. Its entry is CLASS/name for a label, and name for the
@@ -161,7 +161,9 @@ func (w *Writer) append(name string, label int, encoded []byte) error {
 	if err := w.writer.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644}); err != nil {
 		return fmt.Errorf("pack dataset: %s: %w", name, err)
 	}
-	w.index.Entries = append(w.index.Entries, entry{Name: name, Offset: int64(w.tar.Len()), Size: size, Label: label})
+	w.index.Entries = append(w.index.Entries, entry{
+		Name: name, Offset: int64(w.tar.Len()), Size: size, Label: label, Sum: digest(encoded)[:sumDigits],
+	})
 	w.names[name] = true
 	if _, err := w.writer.Write(encoded); err != nil {
 		return fmt.Errorf("pack dataset: %s: %w", name, err)

@@ -91,7 +91,7 @@ func (b *Bucket) open(ctx context.Context, key string, offset, length int64) (io
 	case !info.Mode().IsRegular():
 		err = fmt.Errorf("not a regular file (%s)", info.Mode().Type())
 	case offset > info.Size():
-		err = fmt.Errorf("offset %d is beyond the object's %d bytes", offset, info.Size())
+		err = storage.Beyond(offset, info.Size())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

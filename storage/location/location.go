@@ -100,6 +100,9 @@ func openFile(u *url.URL) (storage.Bucket, error) {
 	return dir.New(filepath.FromSlash(u.Path))
 }
 
+// Local tells whether a URL names a place on this machine.
+func Local(address string) bool { return strings.HasPrefix(address, "file:") }
+
 // FromPath returns the URL of a folder given as a path, made absolute from the working directory. An argument that is
 // a URL already is returned as it is. It lets a user write either.
 func FromPath(path string) (string, error) {

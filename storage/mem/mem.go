@@ -56,7 +56,7 @@ func (b *Bucket) get(ctx context.Context, key string, offset, length int64) ([]b
 		return nil, storage.ErrNotFound
 	}
 	if offset > int64(len(o.data)) {
-		return nil, fmt.Errorf("offset %d is beyond the object's %d bytes", offset, len(o.data))
+		return nil, storage.Beyond(offset, int64(len(o.data)))
 	}
 	data := o.data[offset:]
 	if length >= 0 && length < int64(len(data)) {

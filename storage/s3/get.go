@@ -54,7 +54,7 @@ func (b *Bucket) nothing(ctx context.Context, key, name string, offset int64) (i
 	case err != nil:
 		return nil, b.wrap("get", key, cmp.Or(ctx.Err(), err))
 	case offset > info.Size:
-		return nil, b.wrap("get", key, fmt.Errorf("offset %d is beyond the object's %d bytes", offset, info.Size))
+		return nil, b.wrap("get", key, storage.Beyond(offset, info.Size))
 	}
 	return http.NoBody, nil
 }

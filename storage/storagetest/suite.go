@@ -85,6 +85,8 @@ func ranges(t *testing.T, b storage.Bucket) {
 		if r, err := b.Get(t.Context(), "k", bad[0], bad[1]); err == nil {
 			r.Close()
 			t.Errorf("Get(%d, %d) of 10 bytes gave no error", bad[0], bad[1])
+		} else if bad[0] > 10 && !errors.Is(err, storage.ErrSize) {
+			t.Errorf("Get(%d, %d) of 10 bytes = %v, want ErrSize", bad[0], bad[1], err)
 		}
 	}
 }

@@ -111,7 +111,7 @@ func TestDamagedShardIsAnError(t *testing.T) {
 	b, d := pack(t, 20, 5)
 	name := d.Manifest().Shards[2].Name
 	data := read(t, b, name)
-	data[700] ^= 1
+	data[530] ^= 1
 	write(t, b, name, data)
 	c := feed.Config{Data: open(t, b), Order: order(d, 4, 1, 5), Views: views(t, nil, strong(t)), SkipBroken: true}
 	_, failures, err := run(t, c, []int{0}, 0, 5)

@@ -82,6 +82,12 @@ func damage(tb testing.TB, b *mem.Bucket, numbers ...int) *dataset.Dataset {
 		}
 		at := bytes.Index(shards[s.Shard], encoded)
 		copy(shards[s.Shard][at+20:], "damaged beyond repair")
+		sum := func(data []byte) string { h := sha256.Sum256(data); return hex.EncodeToString(h[:]) }
+		info := &m.Shards[s.Shard]
+		old, changed := sum(encoded)[:16], sum(shards[s.Shard][at : at+len(encoded)])[:16]
+		index := bytes.Replace(read(tb, b, info.Index()), []byte(old), []byte(changed), 1)
+		write(tb, b, info.Index(), index)
+		info.IndexSHA256 = sum(index)
 	}
 	for i, data := range shards {
 		sum := sha256.Sum256(data)

@@ -5,6 +5,7 @@ package setup
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 
 	"pupil/allreduce"
@@ -12,6 +13,7 @@ import (
 	"pupil/coordinator/job"
 	"pupil/loss"
 	"pupil/storage/dataset"
+	"pupil/storage/diskcache"
 	"pupil/storage/location"
 	"pupil/worker/nn"
 	"pupil/worker/optim"
@@ -61,7 +63,7 @@ func Open(ctx context.Context, spec *job.Spec) (*Job, error) {
 
 func (j *Job) openData(ctx context.Context) (err error) {
 	s := j.Spec
-	if j.Data, err = openDataset(ctx, "dataset.train", s.Dataset.Train); err != nil {
+	if j.Data, err = openDataset(ctx, "dataset.train", s.Dataset.Train, s.Dataset.Chunk); err != nil {
 		return err
 	}
 	m := j.Data.Manifest()
@@ -77,12 +79,21 @@ func (j *Job) openData(ctx context.Context) (err error) {
 	return err
 }
 
-func openDataset(ctx context.Context, key, url string) (*dataset.Dataset, error) {
+// openDataset opens packed images, which are used in chunks of consecutive ones. Those of a store go through a cache on disk.
+func openDataset(ctx context.Context, key, url string, chunk int) (*dataset.Dataset, error) {
 	b, err := location.Open(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	d, err := dataset.Open(ctx, b)
+	options := []dataset.Option{dataset.Block(chunk)}
+	if !location.Local(url) {
+		disk, err := diskcache.FromEnvironment(os.Getenv, nil)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, dataset.Disk(disk))
+	}
+	d, err := dataset.Open(ctx, b, options...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
@@ -94,7 +105,7 @@ func (j *Job) OpenTest(ctx context.Context) (*dataset.Dataset, error) {
 	if j.Spec.Dataset.Test == "" {
 		return nil, nil
 	}
-	return openDataset(ctx, "dataset.test", j.Spec.Dataset.Test)
+	return openDataset(ctx, "dataset.test", j.Spec.Dataset.Test, j.Spec.Dataset.Chunk)
 }
 
 func (j *Job) openTeacher(ctx context.Context) error {

@@ -1,0 +1,196 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"pupil/storage"
+)
+
+// listing is the index of a shard in memory, checked.
+type listing struct {
+	shard   int
+	entries []entry
+	sums    bool // every entry has one
+	raw     int64
+}
+
+// entryBytes is about what an entry of an index takes in memory, beside its texts.
+const entryBytes = 96
+
+func (l *listing) bytes() int64 { return l.raw + int64(len(l.entries))*entryBytes }
+
+// unit is what is fetched at once: the images block*Block and following of a shard, or the whole shard for -1.
+type unit struct{ shard, block int }
+
+// content is a unit in memory, checked: the bytes of the tar file from offset.
+type content struct {
+	number  int // of the shard
+	offset  int64
+	data    []byte
+	entries []entry // of a whole shard
+}
+
+func (c *content) bytes() int64 { return int64(len(c.data)) + int64(len(c.entries))*entryBytes }
+
+// loadIndex reads the index of a shard and checks it against the manifest.
+func (d *Dataset) loadIndex(ctx context.Context, number int) (*listing, error) {
+	s := d.manifest.Shards[number]
+	raw, err := d.read(ctx, s.Index(), s.IndexSHA256, -1)
+	if err != nil {
+		return nil, fmt.Errorf("load shard %d: %w", number, err)
+	}
+	entries, err := decodeIndex(raw, s, len(d.manifest.Classes))
+	if err != nil {
+		return nil, fmt.Errorf("load shard %d: %w: %s/%s: %w; pack the dataset again",
+			number, ErrDamaged, d.bucket.URL(), s.Index(), err)
+	}
+	return &listing{number, entries, entries[0].Sum != "", int64(len(raw))}, nil
+}
+
+// load reads a whole shard and its index, and checks both against the manifest.
+func (d *Dataset) load(ctx context.Context, number int) (*content, error) {
+	l, err := d.loadIndex(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	s := d.manifest.Shards[number]
+	data, err := d.read(ctx, s.Name, s.SHA256, s.Size)
+	if err != nil {
+		return nil, fmt.Errorf("load shard %d: %w", number, err)
+	}
+	return &content{number: number, data: data, entries: l.entries}, nil
+}
+
+// unitOf is the unit of image i of a shard.
+func (d *Dataset) unitOf(l *listing, i int) unit {
+	if !l.sums {
+		return unit{l.shard, -1}
+	}
+	return unit{l.shard, i / d.block}
+}
+
+// images are the entries of a block.
+func (d *Dataset) images(l *listing, u unit) []entry {
+	first := u.block * d.block
+	return l.entries[first:min(first+d.block, len(l.entries))]
+}
+
+// span is where a block lies in its shard.
+func (d *Dataset) span(l *listing, u unit) (offset, length int64) {
+	images := d.images(l, u)
+	last := images[len(images)-1]
+	return images[0].Offset, last.Offset + last.Size - images[0].Offset
+}
+
+// loadUnit makes a unit ready in memory.
+func (d *Dataset) loadUnit(ctx context.Context, u unit) (*content, error) {
+	if u.block < 0 {
+		return d.load(ctx, u.shard)
+	}
+	l, err := d.indexes.get(ctx, u.shard)
+	if err != nil {
+		return nil, err
+	}
+	offset, length := d.span(l, u)
+	c := &content{number: u.shard, offset: offset}
+	if d.disk != nil {
+		if data, ok := d.disk.Read(d.pieceName(u), 0, length); ok && d.checkBlock(l, u, data) == nil {
+			c.data = data
+			return c, nil
+		}
+	}
+	c.data, err = d.fetchBlock(ctx, l, u, offset, length)
+	return c, err
+}
+
+// single returns one image, and keeps none in memory.
+func (d *Dataset) single(ctx context.Context, l *listing, i int) ([]byte, error) {
+	e, u := l.entries[i], d.unitOf(l, i)
+	if d.disk == nil {
+		data, err := d.fetch(ctx, l.shard, e.Offset, e.Size)
+		if err == nil {
+			err = d.checkImage(l.shard, e, data)
+		}
+		return data, err
+	}
+	offset, length := d.span(l, u)
+	name := d.pieceName(u)
+	if data, ok := d.disk.Read(name, e.Offset-offset, e.Size); ok {
+		if d.checkImage(l.shard, e, data) == nil {
+			return data, nil
+		}
+		d.disk.Drop(name)
+	}
+	data, err := d.fetchBlock(ctx, l, u, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return data[e.Offset-offset:][:e.Size], nil
+}
+
+// pieceName names a block in a cache that datasets share.
+func (d *Dataset) pieceName(u unit) string {
+	const piece = 32 // digits of the shard's hash
+	return fmt.Sprintf("%s-%d-%d", d.manifest.Shards[u.shard].SHA256[:piece], d.block, u.block)
+}
+
+// fetchBlock reads a block from the bucket, checks it, and puts it into the cache on disk.
+func (d *Dataset) fetchBlock(ctx context.Context, l *listing, u unit, offset, length int64) ([]byte, error) {
+	data, err := d.fetch(ctx, u.shard, offset, length)
+	if err == nil {
+		err = d.checkBlock(l, u, data)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.disk != nil {
+		d.disk.Add(ctx, d.pieceName(u), data)
+	}
+	return data, nil
+}
+
+// fetch reads a range of a shard.
+func (d *Dataset) fetch(ctx context.Context, shard int, offset, length int64) (_ []byte, err error) {
+	s := d.manifest.Shards[shard]
+	r, err := d.bucket.Get(ctx, s.Name, offset, length)
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrSize) {
+		return nil, fmt.Errorf("load shard %d: %w: %w; copy this file again from where it is whole, or pack the dataset again",
+			shard, ErrDamaged, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load shard %d: %w", shard, err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	data := make([]byte, length)
+	n, err := io.ReadFull(r, data)
+	d.fetched.Add(int64(n))
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && length > 0 {
+		return nil, fmt.Errorf("load shard %d: %w: %s/%s ends before byte %d; copy this file again from where it is whole, or pack the "+
+			"dataset again", shard, ErrDamaged, d.bucket.URL(), s.Name, offset+length)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load shard %d: read %s/%s: %w", shard, d.bucket.URL(), s.Name, err)
+	}
+	return data, nil
+}
+
+func (d *Dataset) checkBlock(l *listing, u unit, data []byte) error {
+	offset, _ := d.span(l, u)
+	for _, e := range d.images(l, u) {
+		if err := d.checkImage(u.shard, e, data[e.Offset-offset:][:e.Size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Dataset) checkImage(shard int, e entry, data []byte) error {
+	if digest(data)[:sumDigits] == e.Sum {
+		return nil
+	}
+	return fmt.Errorf("load shard %d: %w: image %s in %s/%s does not have the hash of its index; copy this file again from where it is "+
+		"whole, or pack the dataset again", shard, ErrDamaged, e.Name, d.bucket.URL(), d.manifest.Shards[shard].Name)
+}

@@ -1,0 +1,161 @@
+package diskcache_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pupil/storage/diskcache"
+)
+
+func size(t *testing.T, folder string) (total int64, names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), ".piece") {
+			total += info.Size()
+			names = append(names, strings.TrimSuffix(e.Name(), ".piece"))
+		}
+	}
+	return total, names
+}
+
+func TestReadAndAdd(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "made", "when needed")
+	c := diskcache.New(folder, 1000, nil)
+	if _, ok := c.Read("a", 0, 1); ok || c.Has("a", 5) {
+		t.Error("an empty cache has a piece")
+	}
+	c.Add(t.Context(), "a", []byte("hello"))
+	for _, other := range []*diskcache.Cache{c, diskcache.New(folder, 1000, nil)} { // another process
+		if data, ok := other.Read("a", 1, 3); !ok || string(data) != "ell" || !other.Has("a", 5) || other.Has("a", 4) {
+			t.Errorf("Read = %q, %t", data, ok)
+		}
+	}
+	if _, ok := c.Read("a", 3, 3); ok {
+		t.Error("a piece that is too short was read")
+	}
+	c.Add(t.Context(), "large", make([]byte, 1001))
+	if c.Has("large", 1001) {
+		t.Error("a piece over the limit was kept")
+	}
+	c.Drop("a")
+	if c.Has("a", 5) {
+		t.Error("a dropped piece is there")
+	}
+}
+
+// TestLeastRecentlyUsed fills a cache over its limit: what was used last stays.
+func TestLeastRecentlyUsed(t *testing.T) {
+	folder := t.TempDir()
+	c := diskcache.New(folder, 1000, nil)
+	for i := range 9 {
+		name := fmt.Sprint(i)
+		c.Add(t.Context(), name, make([]byte, 100))
+		old := time.Now().Add(time.Duration(i-20) * time.Hour)
+		if err := os.Chtimes(filepath.Join(folder, name+".piece"), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := c.Read("0", 0, 100); !ok { // the oldest is used
+		t.Fatal("a piece is missing")
+	}
+	stale := filepath.Join(folder, ".tmp-dead")
+	if err := os.WriteFile(stale, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(stale, time.Now().Add(-2*time.Hour), time.Now().Add(-2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		c.Add(t.Context(), fmt.Sprintf("new%d", i), make([]byte, 100))
+	}
+	total, names := size(t, folder)
+	if total > 1000 || !strings.Contains(strings.Join(names, " "), "0 ") || c.Has("1", 100) || c.Has("2", 100) || !c.Has("8", 100) || !c.Has("new3", 100) {
+		t.Errorf("%d bytes: %q", total, names)
+	}
+	if _, err := os.Stat(stale); err == nil {
+		t.Error("what a dead process left is still there")
+	}
+}
+
+// TestManyUsers has caches of one folder add and read at the same time: the limit holds, and no piece is a mixture.
+func TestManyUsers(t *testing.T) {
+	folder := t.TempDir()
+	const limit = 50_000
+	var wg sync.WaitGroup
+	for user := range 4 {
+		c := diskcache.New(folder, limit, nil)
+		wg.Go(func() {
+			for i := range 200 {
+				name := fmt.Sprint(i % 50)
+				want := bytes.Repeat([]byte{byte(i % 50)}, 2000)
+				if got, ok := c.Read(name, 0, 2000); ok && !bytes.Equal(got, want) {
+					t.Errorf("piece %s is another", name)
+				} else if !ok {
+					c.Add(context.Background(), name, want)
+				}
+				_ = user
+			}
+		})
+	}
+	wg.Wait()
+	if total, names := size(t, folder); total > limit+limit/2 || len(names) == 0 {
+		t.Errorf("%d bytes in %d pieces; the limit is %d", total, len(names), limit)
+	}
+}
+
+// TestBrokenFolder uses a place that cannot be a folder: nothing is kept, nothing fails.
+func TestBrokenFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := diskcache.New(filepath.Join(file, "below"), 1000, nil)
+	c.Add(t.Context(), "a", []byte("x"))
+	if _, ok := c.Read("a", 0, 1); ok {
+		t.Error("a piece came from nowhere")
+	}
+	c.Drop("a")
+}
+
+func TestFromEnvironment(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "ok", "0": "none", "500MB": "ok", "1.5 gb": "ok", "100": "ok", "-1": "no size", "many": "no size", "1e400": "no size",
+	} {
+		c, err := diskcache.FromEnvironment(func(name string) string {
+			return map[string]string{"PUPIL_CACHE_SIZE": text, "PUPIL_CACHE_DIR": t.TempDir()}[name]
+		}, nil)
+		got := "ok"
+		if err != nil {
+			got = err.Error()
+		} else if c == nil {
+			got = "none"
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func Example() {
+	folder, err := os.MkdirTemp("", "cache")
+	if err != nil {
+		fmt.Println(err)
+	}
+	defer os.RemoveAll(folder)
+	c := diskcache.New(folder, 1<<20, nil)
+	c.Add(context.Background(), "piece", []byte("some bytes"))
+	data, ok := c.Read("piece", 5, 5)
+	fmt.Printf("%s %t\n", data, ok)
+	// Output: bytes true
+}
