@@ -331,3 +331,78 @@ func TestGroupValidate(t *testing.T) {
 		t.Error("opened without an id")
 	}
 }
+
+// TestSnapshotToNewMember adds a member after the log was replaced by a snapshot, which it gets from the leader.
+func TestSnapshotToNewMember(t *testing.T) {
+	t.Parallel()
+	g := &group{t: t}
+	first := g.node("c0", "127.0.0.1:0")
+	var err error
+	first.log, err = raftlog.Open(t.Context(), first.dir, raftlog.Options{
+		SnapshotThreshold: 2, Group: &raftlog.Group{ID: "c0", Stream: first.network, Peers: []raftlog.Peer{first.peer}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		g.apply(join(i))
+	}
+	if err := first.log.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	g.down(first) // until then it would still have sent the log
+	g.up(first, []raftlog.Peer{first.peer})
+	g.leader()
+	second := g.node("c1", "127.0.0.1:0")
+	g.up(second, nil)
+	if err := first.log.AddMember(t.Context(), second.peer); err != nil {
+		t.Fatal(err)
+	}
+	g.apply(join(30))
+	if err := first.log.HandOver(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.log.AwaitLeadership(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(second.log.State().Workers); n != 31 {
+		t.Errorf("the new member has %d workers, want 31", n)
+	}
+	if snapshots, err := filepath.Glob(filepath.Join(second.dir, "snapshots", "*")); err != nil || len(snapshots) == 0 {
+		t.Errorf("the new member has no snapshot: %q, error %v", snapshots, err)
+	}
+}
+
+// resolver answers the second question in full.
+type resolver struct{ asked int }
+
+func (r *resolver) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	r.asked++
+	all := []*net.SRV{
+		{Target: "c1.coordinators.example.", Port: 7071},
+		{Target: "c0.coordinators.example.", Port: 7071},
+		{Target: "c2.coordinators.example.", Port: 7072},
+	}
+	if service != "" || proto != "" || name != "_raft._tcp.coordinators.example" {
+		return "", nil, errors.New("no such record")
+	}
+	return "", all[:min(len(all), r.asked+1)], nil
+}
+
+func TestLookUpPeers(t *testing.T) {
+	t.Parallel()
+	const name = "_raft._tcp.coordinators.example"
+	peers, err := raftlog.LookUpPeers(t.Context(), &resolver{}, name, 3)
+	if err != nil || fmt.Sprint(peers) != "[{c0 c0.coordinators.example:7071} {c1 c1.coordinators.example:7071} {c2 c2.coordinators.example:7072}]" {
+		t.Errorf("peers %v, error %v", peers, err)
+	}
+	if _, err := raftlog.LookUpPeers(t.Context(), &resolver{}, name, 1); err == nil || !strings.Contains(err.Error(), "has 2 targets, 1 are expected") {
+		t.Errorf("more than expected: error %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupted"))
+	if _, err := raftlog.LookUpPeers(ctx, &resolver{}, "elsewhere", 3); err == nil ||
+		!strings.Contains(err.Error(), "no such record") || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("no record: error %v", err)
+	}
+}

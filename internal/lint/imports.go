@@ -13,7 +13,7 @@ var layers = [][]string{
 	{"internal/random/...", "internal/version", "internal/metrics", "internal/config/nearest", "internal/natsserver", "internal/hostport"},
 	{"internal/kernel/...", "internal/config", "coordinator/job", "storage"},
 	{
-		"coordinator/wire", "coordinator/authority", "coordinator/peer", "storage/dir", "storage/diskcache", "storage/mem", "storage/s3",
+		"coordinator/wire", "coordinator/authority", "coordinator/peer/...", "storage/dir", "storage/diskcache", "storage/mem", "storage/s3",
 		"storage/safetensors", "storage/storagetest",
 	},
 	{
