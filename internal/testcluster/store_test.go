@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,6 +105,20 @@ func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
 		if texts[key] == nil {
 			t.Errorf("the store has no %s", key)
 		}
+	}
+	var config struct {
+		Provenance struct {
+			Job, Dataset, Teacher, Kernel string
+			Step, Seed                    int
+			CodeVersion                   string `json:"code_version"`
+		}
+	}
+	if err := json.Unmarshal(texts["student/config.json"], &config); err != nil {
+		t.Error(err)
+	}
+	if p := config.Provenance; len(p.Job) != 64 || len(p.Dataset) != 64 || len(p.Teacher) != 64 || p.Kernel == "" || p.Step != steps ||
+		p.Seed != 1 || p.CodeVersion == "" {
+		t.Errorf("the student's provenance is %+v", p)
 	}
 	for _, folder := range []string{here, there} {
 		for name, data := range files(t, folder) {

@@ -11,6 +11,7 @@ import (
 
 	"pupil/coordinator/wire"
 	"pupil/internal/kernel"
+	"pupil/internal/version"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
 	"pupil/storage/location"
@@ -214,7 +215,12 @@ func finish(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.
 
 func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State) error {
 	folder := storage.Prefix(run, wire.StudentFolder)
-	if err := nn.SaveFolder(ctx, folder, j.Student, state.Student(), j.StudentConfig); err != nil {
+	config := j.StudentConfig
+	config.Provenance = &nn.Provenance{
+		Job: j.Spec.Digest(), Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Step: state.Step, Seed: j.Spec.Seed,
+		Average: state.Average != nil, Kernel: kernel.Name(), CodeVersion: version.String(),
+	}
+	if err := nn.SaveFolder(ctx, folder, j.Student, state.Student(), config); err != nil {
 		return err
 	}
 	if prior := state.ExportPrior(); prior != nil {

@@ -31,6 +31,20 @@ type ModelConfig struct {
 	Normalize *Normalize `json:"normalize,omitempty"` // of the images that the network was trained on; nil: not known
 	Resize    int        `json:"resize,omitempty"`    // see augment.Config; 0: images are cut to squares before the resize
 	Classes   []string   `json:"classes,omitempty"`   // names of the outputs, in order; empty: not known
+
+	Provenance *Provenance `json:"provenance,omitempty"` // where the weights come from; nil: not known
+}
+
+// Provenance says what made the weights of a model.
+type Provenance struct {
+	Job         string `json:"job"`               // digest of the job
+	Dataset     string `json:"dataset"`           // digest of the training images
+	Teacher     string `json:"teacher,omitempty"` // digest of the teacher's folder
+	Step        int    `json:"step"`              // committed steps
+	Seed        uint64 `json:"seed"`
+	Average     bool   `json:"average"`      // the weights are the moving average, not the raw ones
+	Kernel      string `json:"kernel"`       // kernels that computed them
+	CodeVersion string `json:"code_version"` // build that wrote them
 }
 
 // Normalize is (x - mean) / std for pixels x in [0, 1], a value for each channel.
