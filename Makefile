@@ -61,6 +61,10 @@ e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 min
 bench: ## benchmarks of the kernels, networks, ring and feed
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./allreduce/... ./augment ./worker/feed ./loss
 
+.PHONY: bench-storage
+bench-storage: ## import, streaming and checkpoints on MinIO, beside minio-go alone and plain copies (2 minutes; builds MinIO at first)
+	$(GO) test -run '^$$' -bench . -benchtime 5x ./storage
+
 # Without libopenblas0, PyTorch's matrix products would be those of the slow reference BLAS.
 TORCH := python3-torch python3-torchvision libopenblas0
 

@@ -12,6 +12,9 @@ import (
 // DefaultPrefetch is how many batches a lane is ahead when Config leaves it open.
 const DefaultPrefetch = 2
 
+// DefaultAhead is how many batches ahead a lane's images are fetched when Config leaves it open.
+const DefaultAhead = 8
+
 // Config is what the batches of all lanes have in common.
 type Config struct {
 	Data     *dataset.Dataset
@@ -22,6 +25,7 @@ type Config struct {
 
 	SkipBroken bool // an image that cannot be decoded is replaced by another one; else it is an error
 	Prefetch   int  // batches that a lane is ahead; 0: DefaultPrefetch
+	Ahead      int  // batches ahead of the one that is made whose images are fetched; 0: DefaultAhead
 	Workers    int  // goroutines that decode, for all lanes together; 0: as many as Go uses threads
 }
 
@@ -31,6 +35,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Prefetch == 0 {
 		c.Prefetch = DefaultPrefetch
+	}
+	if c.Ahead == 0 {
+		c.Ahead = DefaultAhead
 	}
 	if c.Workers == 0 {
 		c.Workers = runtime.GOMAXPROCS(0)
@@ -50,6 +57,7 @@ func (c Config) validate(lanes []int, firstStep, lastStep int) error {
 	fault(c.Views != nil, "there are no views")
 	fault(c.Channels == 1 || c.Channels == 3, "channels is %d; it must be 1 or 3", c.Channels)
 	fault(c.Prefetch >= 1, "prefetch is %d; it must be 1 batch or more", c.Prefetch)
+	fault(c.Ahead >= 1, "ahead is %d; it must be 1 batch or more", c.Ahead)
 	fault(c.Workers >= 1, "workers is %d; it must be 1 goroutine or more", c.Workers)
 	if err := c.Order.Validate(); err != nil {
 		faults = append(faults, err)

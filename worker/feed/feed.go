@@ -16,6 +16,7 @@ type Feed struct {
 	first   int // step
 	last    int // one past the last step
 	tasks   chan task
+	ahead   *ahead
 	started atomic.Bool
 }
 
@@ -26,7 +27,7 @@ func New(c Config, lanes []int, firstStep, lastStep int) (*Feed, error) {
 	if err := c.validate(lanes, firstStep, lastStep); err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	f := &Feed{config: c, first: firstStep, last: lastStep, tasks: make(chan task)}
+	f := &Feed{config: c, first: firstStep, last: lastStep, tasks: make(chan task), ahead: newAhead(c)}
 	for _, l := range lanes {
 		f.lanes = append(f.lanes, newLane(l, c.Prefetch))
 	}
@@ -41,7 +42,8 @@ func (f *Feed) Run(ctx context.Context) error {
 	if f.started.Swap(true) {
 		return errors.New("feed: Run was called twice")
 	}
-	var workers, lanes sync.WaitGroup
+	var workers, lanes, fetching sync.WaitGroup
+	fetching.Go(func() { f.ahead.run(ctx) })
 	for range f.config.Workers {
 		workers.Go(func() {
 			for t := range f.tasks {
@@ -55,7 +57,9 @@ func (f *Feed) Run(ctx context.Context) error {
 	}
 	lanes.Wait()
 	close(f.tasks)
+	close(f.ahead.wanted)
 	workers.Wait()
+	fetching.Wait()
 	for _, l := range f.lanes {
 		if !errors.Is(l.err, io.EOF) {
 			return l.err

@@ -149,6 +149,7 @@ func TestPrefetchIsBoundedAndEndsWithItsContext(t *testing.T) {
 			count := &counter{Bucket: b, reads: map[string]int{}}
 			c := feed.Config{
 				Data: open(t, count), Order: order(d, 8, 2, 1), Views: views(t, nil, strong(t)), Workers: 3, Prefetch: prefetch,
+				Ahead: 1,
 			}
 			f, err := feed.New(c, []int{0, 1}, 0, 12)
 			if err != nil {
@@ -158,7 +159,7 @@ func TestPrefetchIsBoundedAndEndsWithItsContext(t *testing.T) {
 			ended := make(chan error)
 			go func() { ended <- f.Run(ctx) }()
 			synctest.Wait()
-			if n := count.tars(); n != prefetch*8 {
+			if n := count.tars(); n != (prefetch+1)*8 {
 				t.Errorf("prefetch %d: %d images were read before a batch was taken", prefetch, n)
 			}
 			held, err := f.Next(ctx, 0)
@@ -166,7 +167,7 @@ func TestPrefetchIsBoundedAndEndsWithItsContext(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if n := count.tars(); n != prefetch*8+4 {
+			if n := count.tars(); n != (prefetch+1)*8+4 {
 				t.Errorf("prefetch %d: %d images were read after one batch was taken", prefetch, n)
 			}
 			why := errors.New("enough")

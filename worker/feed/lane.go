@@ -44,10 +44,12 @@ func (l *lane) steps(ctx context.Context, f *Feed) error {
 	perEpoch := f.config.Order.StepsPerEpoch()
 	epoch, order := -1, []int(nil)
 	for step := f.first; step < f.last; step++ {
-		if e := step / perEpoch; e != epoch {
-			epoch, order = e, f.config.Order.Lane(e, l.number)
+		first := step/perEpoch != epoch
+		if first {
+			epoch, order = step/perEpoch, f.config.Order.Lane(step/perEpoch, l.number)
 		}
 		n := len(order) / perEpoch
+		f.ahead.want(order, step%perEpoch*n, n, first)
 		b := l.take(f, n)
 		b.reset(step)
 		if err := l.make(ctx, f, b, epoch, order, step%perEpoch*n); err != nil {

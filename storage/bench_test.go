@@ -1,0 +1,264 @@
+package storage_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"pupil/internal/random"
+	"pupil/internal/teststore"
+	"pupil/storage"
+	"pupil/storage/checkpoint"
+	"pupil/storage/dataset"
+	"pupil/storage/dir"
+	"pupil/storage/diskcache"
+	"pupil/storage/mem"
+	"pupil/storage/s3"
+	"pupil/storage/safetensors"
+)
+
+// plain is minio-go without anything of ours, and ours, on one bucket of a MinIO server.
+func plain(b *testing.B) (*minio.Client, string, *s3.Bucket) {
+	b.Helper()
+	server := teststore.MinIO(b)
+	name := server.Bucket(b)
+	u, err := url.Parse(server.Endpoint)
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err := minio.New(u.Host, &minio.Options{
+		Creds: credentials.NewStaticV4(teststore.AccessKey, teststore.SecretKey, ""), Region: "us-east-1",
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ours, err := s3.Open(b.Context(), s3.Config{
+		Bucket: name, Endpoint: server.Endpoint, AccessKey: teststore.AccessKey, SecretKey: teststore.SecretKey, Credentials: s3.Environment,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return client, name, ours
+}
+
+// noise is data that no compression makes smaller.
+func noise(n int, key uint64) []byte {
+	r := random.New(random.PurposeTest, key)
+	out := make([]byte, n)
+	for i := range out {
+		out[i] = byte(r.IntN(256))
+	}
+	return out
+}
+
+// photographs writes JPEG images of 256 x 256 pixels.
+func photographs(b *testing.B, count int) string {
+	b.Helper()
+	root := b.TempDir()
+	m := image.NewRGBA(image.Rect(0, 0, 256, 256))
+	for i := range count {
+		for p := range m.Pix {
+			m.Pix[p] = byte(p/256*i>>3) + byte(p*7)
+		}
+		var buffer bytes.Buffer
+		if err := jpeg.Encode(&buffer, m, nil); err != nil {
+			b.Fatal(err)
+		}
+		path := filepath.Join(root, fmt.Sprint(i%4), fmt.Sprintf("%d.jpg", i))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(path, buffer.Bytes(), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return root
+}
+
+func BenchmarkImport(b *testing.B) {
+	const count = 400
+	root := photographs(b, count)
+	for b.Loop() {
+		s, err := dataset.OpenSource(b.Context(), root, "", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := dataset.Import(b.Context(), mem.New(), s, dataset.ImportOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(count*b.N)/b.Elapsed().Seconds(), "images/s")
+}
+
+// BenchmarkGet reads an object of 64 MB: minio-go alone, and ours.
+func BenchmarkGet(b *testing.B) {
+	client, bucket, ours := plain(b)
+	const size = 64 << 20
+	if err := storage.WriteAll(b.Context(), ours, "large", noise(size, 1)); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("minio-go", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			o, err := client.GetObject(b.Context(), bucket, "large", minio.GetObjectOptions{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, o); err != nil || n != size {
+				b.Fatal(n, err)
+			}
+			o.Close()
+		}
+	})
+	b.Run("ours", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			r, err := ours.Get(b.Context(), "large", 0, -1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, r); err != nil || n != size {
+				b.Fatal(n, err)
+			}
+			r.Close()
+		}
+	})
+}
+
+// BenchmarkStream reads the images of an epoch of one lane, every hash checked, from a cold start; beside it plain GETs of the
+// same bytes by minio-go.
+func BenchmarkStream(b *testing.B) {
+	client, bucket, ours := plain(b)
+	const count, each, chunk = 2000, 20_000, 64
+	w, err := dataset.NewWriter(ours, dataset.WriterOptions{ShardSize: 500})
+	if err != nil {
+		b.Fatal(err)
+	}
+	header := []byte("P5 200 100 255 ")
+	for i := range count {
+		if err := w.Add(b.Context(), fmt.Sprintf("%d.pgm", i), -1, append(header[:len(header):len(header)], noise(each, uint64(i))...)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	m := w.Manifest()
+	order := dataset.Order{Count: count, Batch: 100, Lanes: 1, Chunk: chunk, ShardCounts: m.ShardCounts(), Seed: 1}
+	b.Run("minio-go", func(b *testing.B) {
+		b.SetBytes(m.Bytes())
+		for b.Loop() {
+			for _, s := range m.Shards {
+				o, err := client.GetObject(b.Context(), bucket, s.Name, minio.GetObjectOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, o); err != nil {
+					b.Fatal(err)
+				}
+				o.Close()
+			}
+		}
+	})
+	read := func(b *testing.B, ahead int, options ...dataset.Option) {
+		d, err := dataset.Open(b.Context(), ours, append(options, dataset.Block(chunk))...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		lane := order.Lane(0, 0)
+		var next atomic.Int64
+		done := make(chan struct{}, ahead)
+		for range ahead { // as a feed's workers ask for images
+			go func() {
+				defer func() { done <- struct{}{} }()
+				for i := int(next.Add(1)) - 1; i < len(lane); i = int(next.Add(1)) - 1 {
+					if _, _, err := d.Sample(context.Background(), lane[i]); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			}()
+		}
+		for range ahead {
+			<-done
+		}
+	}
+	for name, options := range map[string]func() []dataset.Option{
+		"memory": func() []dataset.Option { return nil },
+		"disk": func() []dataset.Option {
+			return []dataset.Option{dataset.CacheBytes(1), dataset.Disk(diskcache.New(b.TempDir(), 1<<30, nil))}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(m.Bytes())
+			for b.Loop() {
+				read(b, 4, options()...)
+			}
+		})
+	}
+}
+
+// BenchmarkCheckpoint saves and restores 96 MB in four parts; beside it a plain copy of the same bytes.
+func BenchmarkCheckpoint(b *testing.B) {
+	_, _, store := plain(b)
+	folder, err := dir.New(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	const size = 24 << 20
+	parts := map[string]*safetensors.File{}
+	for i := range 4 {
+		parts[fmt.Sprintf("part%d", i)] = &safetensors.File{Tensors: []safetensors.Tensor{
+			{Name: "t", DType: safetensors.U8, Shape: []int{size}, Data: noise(size, uint64(i))},
+		}}
+	}
+	for name, bucket := range map[string]storage.Bucket{"folder": folder, "minio": store} {
+		b.Run(name+"/copy", func(b *testing.B) {
+			b.SetBytes(4 * size)
+			for b.Loop() {
+				for key, f := range parts {
+					if err := storage.WriteAll(b.Context(), bucket, "plain/"+key, f.Tensors[0].Data); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+		b.Run(name+"/save", func(b *testing.B) {
+			b.SetBytes(4 * size)
+			for b.Loop() {
+				if err := checkpoint.Save(b.Context(), bucket, checkpoint.Manifest{Step: 1}, parts); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/read", func(b *testing.B) {
+			b.SetBytes(4 * size)
+			for b.Loop() {
+				for key := range parts {
+					if _, err := storage.ReadSized(b.Context(), bucket, "plain/"+key, size); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+		b.Run(name+"/restore", func(b *testing.B) {
+			b.SetBytes(4 * size)
+			for b.Loop() {
+				if _, _, err := checkpoint.Load(b.Context(), bucket, 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
