@@ -69,7 +69,7 @@ bench-storage: ## import, streaming and checkpoints on MinIO, beside minio-go al
 TORCH := python3-torch python3-torchvision libopenblas0
 
 .PHONY: bench-torch
-bench-torch: ## the training step against PyTorch's, in one run (10 minutes; gets PyTorch; ARGS='--only REGEXP')
+bench-torch: ## steps, networks and kernels against PyTorch's, in one run (15 minutes; gets PyTorch; ARGS='--only REGEXP')
 	@dpkg -s $(TORCH) >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $(TORCH); }
 	$(GO) run -ldflags '$(LDFLAGS)' ./internal/bench $(ARGS)
 

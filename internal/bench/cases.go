@@ -15,6 +15,7 @@ const (
 	step      kind = "step"
 	inference kind = "inference"
 	memory    kind = "memory"
+	oneKernel kind = "kernel"
 )
 
 // Names of a pair's networks.
@@ -36,6 +37,9 @@ type benchmark struct {
 	kind    kind
 	pair    pair
 	network string // of an inference: teacher or student
+
+	operation *operation // of a kernel
+
 	threads int
 	pairs   int // of runs
 	runs    int // steps or batches of one side in a pair
@@ -55,7 +59,7 @@ var large = pair{
 	batch:   16,
 }
 
-var cases = []benchmark{
+var cases = append([]benchmark{
 	{name: "step32.t1", kind: step, pair: small, threads: 1, pairs: 7, runs: 1},
 	{name: "step32.t2", kind: step, pair: small, threads: 2, pairs: 7, runs: 1},
 	{name: "step224.t1", kind: step, pair: large, threads: 1, pairs: 5, runs: 1},
@@ -63,7 +67,7 @@ var cases = []benchmark{
 	{name: "infer224.teacher", kind: inference, pair: large, network: teacher, threads: 1, pairs: 7, runs: 1},
 	{name: "infer224.student", kind: inference, pair: large, network: student, threads: 1, pairs: 9, runs: 3},
 	{name: "memory.step32", kind: memory, pair: small, threads: 1, pairs: 2, runs: 3},
-}
+}, kernelCases()...)
 
 // choose returns the cases whose names match a regular expression.
 func choose(only string) ([]benchmark, error) {
@@ -87,6 +91,9 @@ func choose(only string) ([]benchmark, error) {
 
 // about says in words what a case computes.
 func (c benchmark) about() string {
+	if c.kind == oneKernel {
+		return c.operation.about()
+	}
 	p := c.pair
 	where := fmt.Sprintf("batch %d of %d x %d, ", p.batch, p.student.Size, p.student.Size)
 	switch {

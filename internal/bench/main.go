@@ -97,15 +97,18 @@ func (f flags) run(cmd *cobra.Command) error {
 	}
 	r := newReport("bench " + strings.Join(os.Args[1:], " "))
 	for _, c := range chosen {
-		res, err := b.measure(ctx, c)
+		results, err := b.measure(ctx, c)
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("interrupted in %s", c.name)
 		case err != nil:
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Fprintln(b.out, res.line())
-		r.Torch, r.Results = b.torch, append(r.Results, *res)
+		for _, res := range results {
+			fmt.Fprintln(b.out, res.line())
+			r.Results = append(r.Results, *res)
+		}
+		r.Torch = b.torch
 		if err := r.write(f.json); err != nil {
 			return err
 		}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"pupil/internal/kernel"
 )
 
 // bench is one start of the program.
@@ -25,6 +27,7 @@ type bench struct {
 	layouts        map[string]map[string]string // of PyTorch's networks in a step, likewise
 	torch          torchVersions
 	threads        func(n int) int // runtime.GOMAXPROCS
+	peaks          []float64       // GFLOP/s, beside each pair of the kernel that was measured last
 }
 
 // ready says what is missing before anything is measured.
@@ -41,12 +44,14 @@ func (b *bench) ready() error {
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.messages, format+"\n", args...) }
 
 // measure compares the two sides in one case.
-func (b *bench) measure(ctx context.Context, c benchmark) (*result, error) {
+func (b *bench) measure(ctx context.Context, c benchmark) (results []*result, err error) {
 	begin := time.Now()
 	b.say("%s: %s", c.name, c.about())
-	m, err := b.modelsOf(c.pair)
-	if err != nil {
-		return nil, err
+	var m *models
+	if c.kind != oneKernel {
+		if m, err = b.modelsOf(c.pair); err != nil {
+			return nil, err
+		}
 	}
 	r := &result{Name: c.name, Unit: "s", Clock: b.clock, Threads: c.threads, Batch: c.pair.batch, About: c.about()}
 	switch {
@@ -68,7 +73,11 @@ func (b *bench) measure(ctx context.Context, c benchmark) (*result, error) {
 	r.summarise()
 	spent := time.Since(begin).Seconds()
 	b.say("  %d pairs in %.0f s; PyTorch's layouts: %s%s", len(r.Pairs), spent, r.layouts(), r.other())
-	return r, nil
+	results = []*result{r}
+	if c.kind == oneKernel && c.operation.flops() > 0 {
+		results = append(results, peakResult(c, r, b.peaks))
+	}
+	return results, nil
 }
 
 // modelsOf makes a pair's networks once.
@@ -100,6 +109,9 @@ func (b *bench) preparePeer(ctx context.Context, c benchmark, m *models) (*peer,
 
 // ourWork makes our side of a case.
 func ourWork(c benchmark, m *models) (work, error) {
+	if c.kind == oneKernel {
+		return newOurKernel(*c.operation), nil
+	}
 	if c.kind == inference {
 		return newOurInference(m, c.network)
 	}
@@ -128,7 +140,16 @@ func (b *bench) measureTime(ctx context.Context, c benchmark, m *models, r *resu
 	if err := b.layOut(c, theirs, r); err != nil {
 		return err
 	}
+	b.peaks = nil
 	return b.repeat(ctx, c, func(oursFirst bool) (p sample, err error) {
+		if c.kind == oneKernel {
+			operations := 0.0
+			peak, err := timed(func() error { operations = kernel.MultiplyAdds(peakRounds); return nil })
+			if err != nil {
+				return p, err
+			}
+			b.peaks = append(b.peaks, operations/peak.by(r.Clock)/1e9)
+		}
 		one := func() (err error) {
 			p.Ours.cost, err = timed(func() error { return ours.run(ctx, c.runs) })
 			p.Ours.cost = p.Ours.each(c.runs)
@@ -174,7 +195,7 @@ func (b *bench) layOut(c benchmark, theirs *peer, r *result) error {
 
 // Differences that two right sides may have, relative: in the first figure, from the rounding of float32 through many
 // layers, and in the second, where AdamW's first update takes each gradient for its sign, however near to 0 it is.
-var tolerances = map[kind][2]float64{step: {2e-3, 3e-2}, inference: {1e-3, 1e-3}}
+var tolerances = map[kind][2]float64{step: {2e-3, 3e-2}, inference: {1e-3, 1e-3}, oneKernel: {1e-4, 1e-4}}
 
 // check compares figures that depend on all that the two sides compute.
 func (b *bench) check(ctx context.Context, c benchmark, ours work, theirs *peer) error {

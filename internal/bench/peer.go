@@ -122,6 +122,7 @@ type torchVersions struct {
 // spec tells PyTorch's side what a case computes.
 type spec struct {
 	Kind      kind           `json:"kind"` // a memory case's is step
+	Operation *operation     `json:"operation,omitempty"`
 	Folder    string         `json:"folder"`
 	Threads   int            `json:"threads"`
 	Network   string         `json:"network,omitempty"`
@@ -149,6 +150,9 @@ type specPrior struct {
 }
 
 func newSpec(c benchmark, m *models) (spec, error) {
+	if c.kind == oneKernel {
+		return spec{Kind: c.kind, Threads: c.threads, Operation: c.operation}, nil
+	}
 	folder, err := filepath.Abs(m.folder)
 	if err != nil {
 		return spec{}, err

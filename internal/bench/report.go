@@ -17,7 +17,8 @@ import (
 // measured is what one side of a pair took: times, or bytes.
 type measured struct {
 	cost
-	Bytes int64 `json:"bytes,omitempty"`
+	Bytes int64   `json:"bytes,omitempty"`
+	Rate  float64 `json:"rate,omitempty"` // GFLOP/s
 }
 
 // sample is one pair of runs.
@@ -35,10 +36,10 @@ type result struct {
 	Lowest  float64 `json:"lowest"`
 	Highest float64 `json:"highest"`
 
-	Unit    string                        `json:"unit"`            // of ours and peer: s or MiB
+	Unit    string                        `json:"unit"`            // of ours and peer: s, MiB or GFLOP/s
 	Clock   string                        `json:"clock,omitempty"` // of the times: cpu or wall
 	Threads int                           `json:"threads"`
-	Batch   int                           `json:"batch"`
+	Batch   int                           `json:"batch,omitempty"`
 	About   string                        `json:"about"`
 	Layouts map[string]string             `json:"layouts"`           // of PyTorch's networks
 	Seconds map[string]map[string]float64 `json:"seconds,omitempty"` // that chose them, by network and layout
@@ -50,15 +51,25 @@ func (r *result) of(m measured) float64 {
 	if r.Unit == "MiB" {
 		return float64(m.Bytes) / (1 << 20)
 	}
+	if r.Unit == rateUnit {
+		return m.Rate
+	}
 	return m.by(r.Clock)
 }
+
+// rateUnit is the unit of results where more is better.
+const rateUnit = "GFLOP/s"
 
 // summarise computes the line's figures: medians, and the ratios of the pairs.
 func (r *result) summarise() {
 	var ours, theirs, ratios []float64
 	for _, p := range r.Pairs {
 		x, y := r.of(p.Ours), r.of(p.Peer)
-		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, y/x)
+		ratio := y / x
+		if r.Unit == rateUnit {
+			ratio = x / y
+		}
+		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, ratio)
 	}
 	r.Ours, r.Peer, r.Ratio = median(ours), median(theirs), median(ratios)
 	r.Lowest, r.Highest = slices.Min(ratios), slices.Max(ratios)
@@ -67,8 +78,10 @@ func (r *result) summarise() {
 // line is name, ours, peer, ratio, lowest and highest ratio.
 func (r *result) line() string {
 	digits := 4
-	if r.Unit == "MiB" {
+	if r.Unit != "s" {
 		digits = 1
+	} else if r.Ours < 0.01 {
+		digits = 6
 	}
 	return fmt.Sprintf("%s\t%.*f %s\t%.*f %s\t%.2f\t%.2f\t%.2f", r.Name,
 		digits, r.Ours, r.Unit, digits, r.Peer, r.Unit, r.Ratio, r.Lowest, r.Highest)

@@ -56,6 +56,14 @@ func transpose(depth int, x []float32, ld int, y []float32) {
 	transposeAVX2(depth, x, ld, y)
 }
 
+func multiplyAdds(rounds int) {
+	if chosen == generic {
+		multiplyAddsGeneric(rounds)
+		return
+	}
+	multiplyAddsAVX2(rounds)
+}
+
 func winogradInput(c int, x []float32, row int, v []float32, step int, scratch []float32) {
 	if chosen == generic {
 		winogradInputGeneric(c, x, row, v, step, scratch)

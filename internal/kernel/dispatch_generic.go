@@ -145,3 +145,5 @@ func addFixed16(dst, src []int16) (overflow bool) {
 func fromFixed16(dst []float32, src []int16, scale float64) {
 	fromFixed16Generic(dst, src, scale)
 }
+
+func multiplyAdds(rounds int) { multiplyAddsGeneric(rounds) }

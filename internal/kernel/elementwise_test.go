@@ -182,3 +182,17 @@ func checkMaxPool(t *testing.T, g kernel.Conv, seed uint64) {
 	kernel.MaxPoolBackward(g, dy, argmax, dx)
 	same(t, "dx", dx, wantX)
 }
+
+func TestMultiplyAdds(t *testing.T) {
+	each(t, func(t *testing.T) {
+		if n := kernel.MultiplyAdds(5); n != 2*5*96 {
+			t.Errorf("%v operations", n)
+		}
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic without rounds")
+			}
+		}()
+		kernel.MultiplyAdds(0)
+	})
+}

@@ -19,6 +19,11 @@ func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, 
 //go:noescape
 func transposeAVX2(depth int, x []float32, ld int, y []float32)
 
+// multiplyAddsAVX2 is multiplyAddsGeneric.
+//
+//go:noescape
+func multiplyAddsAVX2(rounds int)
+
 // winogradInputAVX2 is winogradInputGeneric.
 //
 //go:noescape

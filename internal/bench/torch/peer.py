@@ -25,6 +25,7 @@ class Peer:
         import torch
         import torchvision
 
+        import kernels
         import work
 
         self.torch, self.work, threads = torch, work, spec["threads"]
@@ -32,7 +33,8 @@ class Peer:
         torch.set_num_interop_threads(1)
         if torch.get_num_threads() != threads:
             raise RuntimeError(f"PyTorch uses {torch.get_num_threads()} threads instead of {threads}")
-        self.run_once = work.Step(spec) if spec["kind"] == "step" else work.Inference(spec)
+        kinds = {"step": work.Step, "inference": work.Inference, "kernel": kernels.Kernel}
+        self.run_once = kinds[spec["kind"]](spec)
         return {"torch": torch.__version__, "torchvision": torchvision.__version__, "threads": threads}
 
     def begin(self):

@@ -11,6 +11,7 @@ func main() {
 	multiplyRows()
 	multiplyColumns()
 	transpose()
+	multiplyAdds()
 	winogradInput()
 	winogradOutput()
 	depthwiseRun()
