@@ -86,6 +86,10 @@ data: build ## pack the Fashion-MNIST subset anew from the full set
 teacher: build ## train the example's teacher anew on the full set (about 7 minutes on 2 cores)
 	deploy/examples/make-teacher
 
+.PHONY: scaling
+scaling: ## compute the tables of docs/scaling.md anew: bytes and times of the ring for up to 1,000 workers (a minute)
+	$(GO) run ./allreduce/scaling --page docs/scaling.md
+
 .PHONY: sweep
 sweep: build ## train with each loss of a table, three seeds each (hours; goes on where it was ended; ARGS='--only REGEXP')
 	$(GO) run ./internal/sweep --cache $(CACHE) $(ARGS)

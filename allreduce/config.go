@@ -58,8 +58,8 @@ type Config struct {
 	Window int
 }
 
-// withDefaults fills in what is 0.
-func (c Config) withDefaults() Config {
+// WithDefaults is c with the defaults in place of what is 0.
+func (c Config) WithDefaults() Config {
 	if c.Deadline == 0 {
 		c.Deadline = DefaultDeadline
 	}
@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 
 // Validate names every field that is out of bounds. Zeros that have a default are right.
 func (c Config) Validate() error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -98,7 +98,7 @@ func (c Config) Validate() error {
 // InFlight is the most bytes that can wait at one rank's end of a link while one bucket is reduced, for a valid Config.
 // Every further bucket at the same time can add 2*Size*(ChunkBytes+HeaderSize).
 func (c Config) InFlight() int {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	return 2 * c.Size * c.Window * (c.ChunkBytes + HeaderSize)
 }
 

@@ -68,7 +68,7 @@ func New(link Link, c Config) (*Ring, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("ring: %w", err)
 	}
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	r := &Ring{
 		c: c, link: link, failed: make(chan struct{}), calls: make(chan *call), inbox: make(chan frame.Frame, inboxLength),
 		outbox: newOutbox(), pool: &frame.Pool{}, clock: newClock(),

@@ -42,10 +42,18 @@ type bucket struct {
 	share   *share        // not nil: a state, not a sum
 }
 
-// chunkElements is how many elements a chunk of a vector has: every rank starts a part, unless that makes small chunks.
+// chunkElements is how many elements a chunk of a vector has: every rank starts a part of equally many chunks, so that all
+// links carry the same, unless that makes small chunks.
 func chunkElements(n int, t frame.DType, c Config) int {
-	part := (n + c.Size - 1) / c.Size * t.Size()
-	return min(c.ChunkBytes, max(smallestChunk, part)) / t.Size()
+	part := (n + c.Size - 1) / c.Size
+	most := c.ChunkBytes / t.Size()
+	chunks := max(1, (part+most-1)/most)
+	return min(most, max(smallestChunk/t.Size(), (part+chunks-1)/chunks))
+}
+
+// ChunkSize is how many bytes a chunk of a vector has, but for a shorter last one, in a ring of so many ranks.
+func ChunkSize(vector int, t frame.DType, size, chunkBytes int) int {
+	return t.Size() * chunkElements(vector/t.Size(), t, Config{Size: size, ChunkBytes: chunkBytes})
 }
 
 // newBucket makes a bucket of b's memory.

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"pupil/allreduce/internal/ringsim"
+)
+
+// measured are times of `make bench-ring`, medians, in ms; see docs/benchmarks.md for the machine.
+var measured = []struct {
+	name      string
+	plane     ringsim.Plane
+	ranks, mb int
+	gigabits  float64
+	ms        float64
+}{
+	{"ring.1gbit.n4.4mb.int32", ringsim.Mesh, 4, 4, 1, 66.5},
+	{"ring.1gbit.n4.4mb.int32.broker", ringsim.Broker, 4, 4, 1, 242.2},
+	{"ring.1gbit.n4.14mb.int32", ringsim.Mesh, 4, 14, 1, 234.8},
+	{"ring.1gbit.n4.14mb.int32.broker", ringsim.Broker, 4, 14, 1, 775.0},
+	{"ring.1gbit.n4.45mb.int32", ringsim.Mesh, 4, 45, 1, 742.2},
+	{"ring.1gbit.n4.45mb.int32.broker", ringsim.Broker, 4, 45, 1, 2560.6},
+}
+
+func measuredTable(w io.Writer) {
+	fmt.Fprint(w, "\n### Measured\n\n`make bench-ring`, every rank and the broker in a network namespace of its own behind a link of `tc tbf`; the formula "+
+		"with the latency left out:\n\n| name | measured, ms | formula, ms | ratio |\n| --- | --- | --- | --- |\n")
+	for _, m := range measured {
+		chunk, window := settings(m.ranks)
+		ms := float64(ringsim.Time(m.plane, m.ranks, m.mb*megabyte, chunk, window, m.gigabits*gigabit, 0)) / 1e6
+		fmt.Fprintf(w, "| `%s` | %.0f | %.0f | %.2f |\n", m.name, m.ms, ms, m.ms/ms)
+	}
+}
