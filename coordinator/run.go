@@ -24,6 +24,7 @@ import (
 
 type runFlags struct {
 	workers, threads int
+	least, respawn   int
 	storage, worker  string
 	dataPlane        string
 	set              []string
@@ -37,6 +38,8 @@ func runCommand() *cobra.Command {
 		Short: "Run a whole job on this machine",
 		Long: "Run starts a broker, a coordinator and worker processes on this machine, trains the student of a job, and\n" +
 			"evaluates it on the held-out images. The weights do not depend on --workers or --threads.\n\n" +
+			"A worker that dies or is killed does no harm: the others compute its part of the step again and go on, and a\n" +
+			"new process takes its place, --respawn times each. `worker join` adds one; SIGTERM lets one leave.\n\n" +
 			"Ctrl-C finishes the step and saves a checkpoint; a second one ends at once. --resume goes on, also after a\n" +
 			"failure or a kill, and with another number of workers.\n\n" +
 			"Exit codes: 0 the job is done, 1 it failed or was stopped, 2 wrong use.",
@@ -50,6 +53,8 @@ func runCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.IntVar(&f.workers, "workers", 1, "worker processes")
 	flags.IntVar(&f.threads, "threads", 0, "lanes that a worker computes at the same time (default: the cores, shared among the workers)")
+	flags.IntVar(&f.least, "min-workers", 1, "with fewer workers the job waits for others")
+	flags.IntVar(&f.respawn, "respawn", 3, "how often a worker's process that has died is started again, each")
 	flags.StringVar(&f.storage, "storage", "", "folder or URL (file://, s3://) of the run (default: a new folder runs/NAME-DATE-TIME)")
 	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON on standard output; everything else goes to standard error")
@@ -63,6 +68,12 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	const most = 64
 	if f.workers < 1 || f.workers > most {
 		return config.Usagef("--workers is %d; it must be 1 to %d", f.workers, most)
+	}
+	if f.least < 1 || f.least > f.workers {
+		return config.Usagef("--min-workers is %d; it must be 1 to the number of --workers, %d", f.least, f.workers)
+	}
+	if f.respawn < 0 {
+		return config.Usagef("--respawn is %d; it must not be negative", f.respawn)
 	}
 	if f.threads < 0 {
 		return config.Usagef("--threads is %d; it must not be negative", f.threads)
@@ -96,8 +107,8 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	ctx, stop := interrupts(cmd.Context())
 	summary, err := local.Run(ctx, local.Config{
-		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers, Threads: f.threads,
-		DataPlane:    wire.DataPlane(f.dataPlane),
+		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers,
+		MinWorkers: f.least, Respawn: f.respawn, Threads: f.threads, DataPlane: wire.DataPlane(f.dataPlane),
 		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {

@@ -25,7 +25,7 @@ type judgement struct {
 	full, corruptions bool
 	html, teacher     string
 	train, test       []string
-	life              func(*cobra.Command) context.Context
+	life              func(context.Context, *cobra.Command) context.Context
 }
 
 func evalCommand() *cobra.Command {
@@ -66,7 +66,7 @@ func (j *judgement) run(cmd *cobra.Command, from string) error {
 	if j.html != "" && !isFolder(filepath.Dir(j.html)) {
 		return config.Usagef("--html is %q, and there is no folder %s; make it, or give another", j.html, filepath.Dir(j.html))
 	}
-	cmd.SetContext(j.life(cmd))
+	cmd.SetContext(j.life(cmd.Context(), cmd))
 	url, err := location.FromPath(from)
 	if err != nil {
 		return config.Usage(err)

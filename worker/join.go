@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,12 +23,15 @@ import (
 func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
 	var cluster clusterFlags
-	var life func(*cobra.Command) context.Context
+	var life func(context.Context, *cobra.Command) context.Context
 	cmd := &cobra.Command{
 		Use:   "join",
-		Short: "Join a coordinator, carry lanes of its job until that ends, and leave",
-		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it. The broker's user\n" +
-			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.",
+		Short: "Join a coordinator and carry lanes of its jobs",
+		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it, of one job after the\n" +
+			"other. It can join at any time: a job that is under way takes the worker in after a step. The broker's user\n" +
+			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.\n\n" +
+			"SIGTERM and Ctrl-C let the worker finish its step, hand over its lanes and leave, within --grace; a second one\n" +
+			"ends it at once. Either way the job goes on without it, and its result is the same.",
 		Example: "  worker join --coordinator http://10.0.0.1:7070,http://10.0.0.2:7070\n" +
 			"  worker join --nats-url nats://10.0.0.1:4222 --threads 4\n" +
 			"  worker join --nats-url nats://10.0.0.1:4222 --ring-listen 0.0.0.0:4223",
@@ -46,7 +52,12 @@ func joinCommand() *cobra.Command {
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
 			}
-			return agent.Run(life(cmd), c, &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger})
+			ctx, drain, stop := drainOnSignal(cmd.Context())
+			defer stop()
+			c.Drain = drain
+			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger}
+			defer t.Close()
+			return agent.Run(life(ctx, cmd), c, t)
 		},
 	}
 	life = endWithStdin(cmd)
@@ -58,8 +69,31 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
 	f.StringVar(&c.RingListen, "ring-listen", "", "HOST:PORT to listen on for the other workers' ring data, for a coordinator whose data plane is mesh\n(port 0: one that is free)")
 	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
+	f.DurationVar(&c.Grace, "grace", 30*time.Second, "time to hand over the lanes after SIGTERM")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
 	return cmd
+}
+
+// drainOnSignal closes drain at the first SIGINT or SIGTERM, and ends the context at the second.
+func drainOnSignal(parent context.Context) (ctx context.Context, drain <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent)) // which ends at the first
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	first := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			close(first)
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-signals:
+			cancel(errors.New("interrupted by a second signal"))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, first, func() { signal.Stop(signals); cancel(nil) }
 }
 
 // defaultID names the process.
@@ -72,13 +106,13 @@ func defaultID() string {
 }
 
 // endWithStdin adds a flag that ties a command to the process that started it, and returns the context to run in.
-func endWithStdin(cmd *cobra.Command) func(*cobra.Command) context.Context {
+func endWithStdin(cmd *cobra.Command) func(context.Context, *cobra.Command) context.Context {
 	tied := cmd.Flags().Bool("end-with-stdin", false, "end when standard input is closed, as when the process that started this one ends")
-	return func(cmd *cobra.Command) context.Context {
+	return func(ctx context.Context, cmd *cobra.Command) context.Context {
 		if !*tied {
-			return cmd.Context()
+			return ctx
 		}
-		ctx, cancel := context.WithCancelCause(cmd.Context())
+		ctx, cancel := context.WithCancelCause(ctx)
 		go func() {
 			_, _ = io.Copy(io.Discard, cmd.InOrStdin())
 			cancel(errors.New("the process that started this one has ended"))

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Command is something that has happened or was decided: Submit, Resume, Join, Lost, Leave, Planned, Committed,
-// Checkpointed, Ended, StopRequested, Concluded, Restarted or TookOver.
+// Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Planned, Began,
+// Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted or
+// TookOver.
 type Command interface {
 	kind() string
 	// apply checks everything before it changes anything.
@@ -117,8 +118,16 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Lost](e)
 	case Leave{}.kind():
 		return body[Leave](e)
+	case Draining{}.kind():
+		return body[Draining](e)
 	case Planned{}.kind():
 		return body[Planned](e)
+	case Began{}.kind():
+		return body[Began](e)
+	case YieldRequested{}.kind():
+		return body[YieldRequested](e)
+	case Suspended{}.kind():
+		return body[Suspended](e)
 	case Committed{}.kind():
 		return body[Committed](e)
 	case Checkpointed{}.kind():

@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Config holds the times that decisions depend on.
 type Config struct {
-	JoinTimeout time.Duration // a run whose turn it is waits so long for its workers; default 60s
+	JoinTimeout time.Duration // a run begins with fewer workers than it asks for after so long; default 60s
 	StopTimeout time.Duration // a run that was asked to stop may take so long; default 5m
+	Settle      time.Duration // a worker that joins is taken into a run after so long, with others that come by then; default 300ms
 }
 
 // DefaultConfig returns the defaults.
-func DefaultConfig() Config { return Config{JoinTimeout: time.Minute, StopTimeout: 5 * time.Minute} }
+func DefaultConfig() Config {
+	return Config{JoinTimeout: time.Minute, StopTimeout: 5 * time.Minute, Settle: 300 * time.Millisecond}
+}
 
 // Validate lists all that is wrong.
 func (c Config) Validate() error {
@@ -24,7 +28,7 @@ func (c Config) Validate() error {
 	for _, x := range []struct {
 		name  string
 		value time.Duration
-	}{{"join timeout", c.JoinTimeout}, {"stop timeout", c.StopTimeout}} {
+	}{{"join timeout", c.JoinTimeout}, {"stop timeout", c.StopTimeout}, {"settle", c.Settle}} {
 		if x.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be positive", x.name, x.value))
 		}
@@ -40,6 +44,8 @@ const (
 	DoNothing Kind = "nothing" // no run is there, or all goes well
 	DoWait    Kind = "wait"    // for workers or their end; decide again at Decision.Until
 	DoPlan    Kind = "plan"    // a new generation
+	DoYield   Kind = "yield"   // the generation is to end after a step
+	DoSuspend Kind = "suspend" // too few workers are left: wait for others
 	DoFail    Kind = "fail"
 	DoStop    Kind = "stop" // the run has stopped as it was asked to
 	DoFinish  Kind = "finish"
@@ -62,65 +68,134 @@ func Decide(s *State, now time.Time, c Config) (Decision, string) {
 	case r.Phase == Waiting:
 		return decideWaiting(s, r, now, c)
 	}
-	return decideRunning(r, now, c)
+	return decideRunning(s, r, now, c)
 }
 
-// decideWaiting decides about a run whose workers do not carry it yet.
+// decideWaiting decides about a run that nobody carries.
 func decideWaiting(s *State, r *Run, now time.Time, c Config) (Decision, string) {
 	if r.StopAsked {
 		return r.conclude(Stopped, r.Reason)
 	}
-	free := s.free(r)
-	missing := r.MinWorkers - len(free)
-	switch {
-	case missing > 0 && len(r.Losses) > 0:
-		return r.conclude(Failed, describe(r.Losses[0]))
-	case missing > 0:
-		until := s.ActiveSince.Add(c.JoinTimeout)
-		if now.Before(until) {
-			return Decision{Kind: DoWait, Run: r.Run, Until: until},
-				fmt.Sprintf("%d of %d workers have joined", len(free), r.MinWorkers)
+	ids := s.eligible(r)
+	want, least := r.MinWorkers, r.MinWorkers
+	if !r.Begun {
+		want = max(r.Workers, r.MinWorkers) - len(r.Losses)
+		if want < least && len(ids) < least {
+			return r.conclude(Failed, describe(r.Losses[0]))
 		}
-		return r.conclude(Failed, fmt.Sprintf("only %d of %d workers came within %s; "+
-			"look at what the others have logged, or ask for fewer", len(free), r.MinWorkers, c.JoinTimeout))
+		want = max(want, least)
 	}
-	if a, b := s.kernels(free); a != nil {
+	if len(ids) < want {
+		until := s.ActiveSince.Add(c.JoinTimeout)
+		why := fmt.Sprintf("%d of %d workers have joined", len(ids), want)
+		switch {
+		case now.Before(until):
+			return Decision{Kind: DoWait, Run: r.Run, Until: until}, why
+		case len(ids) < least:
+			return Decision{Kind: DoNothing, Run: r.Run}, fmt.Sprintf("%s; it needs %d", why, least)
+		}
+	}
+	if a, b := s.kernels(ids); a != nil {
 		return r.conclude(Failed, fmt.Sprintf("worker %s computes with %s kernels and %s with %s, "+
 			"which do not give the same bits; choose one for all workers", a.ID, a.Kernel, b.ID, b.Kernel))
 	}
-	var previous []Member
-	if r.Plan != nil {
-		previous = r.Plan.Members
-	}
-	plan := Plan{
-		Generation: s.Generation + 1, Restore: r.Restore, Members: planLanes(r.Spec.Lanes, free, previous),
-	}
-	return Decision{Kind: DoPlan, Run: r.Run, Command: Planned{Run: r.Run, Plan: plan}},
-		count(len(free), "worker") + " to carry it"
+	return s.replan(r, ids, planLanes, count(len(ids), "worker")+" to carry it")
 }
 
 // decideRunning decides about a run that workers carry.
-func decideRunning(r *Run, now time.Time, c Config) (Decision, string) {
-	if len(r.Losses) > 0 { // before failures: it is what makes others fail
-		return r.conclude(Failed, fmt.Sprintf("%s, after step %d", describe(r.Losses[0]), r.Position))
-	}
-	for _, e := range r.Endings {
-		if e.Outcome == Failed {
+func decideRunning(s *State, r *Run, now time.Time, c Config) (Decision, string) {
+	var interrupted *Ended
+	for i, e := range r.Endings {
+		switch e.Outcome {
+		case Failed:
 			return r.conclude(Failed, fmt.Sprintf("worker %s: %s", e.Worker, e.Error))
+		case Interrupted:
+			interrupted = cmp.Or(interrupted, &r.Endings[i])
 		}
 	}
-	if len(r.Endings) == len(r.Plan.Members) {
+	all := len(r.Endings) == len(r.Plan.Members)
+	switch {
+	case all && r.done():
 		return decideEnded(r)
-	}
-	if r.Phase == Stopping {
+	case len(r.Losses) > 0:
+		return s.replan(r, s.eligible(r), takeOver, describe(r.Losses[0]))
+	case interrupted != nil && r.Fruitless >= maxFruitless:
+		return r.conclude(Failed, fmt.Sprintf("%d generations in a row broke before they had committed a step; worker %s: %s",
+			r.Fruitless+1, interrupted.Worker, interrupted.Error))
+	case interrupted != nil:
+		return s.replan(r, s.eligible(r), takeOver, fmt.Sprintf("worker %s was interrupted: %s", interrupted.Worker, interrupted.Error))
+	case all:
+		return s.replan(r, s.eligible(r), planLanes, cmp.Or(r.Yielding, "the workers have ended after a step"))
+	case r.Phase == Stopping:
 		until := r.Since.Add(c.StopTimeout)
 		if now.Before(until) {
 			return Decision{Kind: DoWait, Run: r.Run, Until: until},
 				fmt.Sprintf("%d of %d workers have stopped", len(r.Endings), len(r.Plan.Members))
 		}
 		return r.conclude(Failed, fmt.Sprintf("it did not stop within %s", c.StopTimeout))
+	case r.Yielding != "":
+		return Decision{Kind: DoNothing, Run: r.Run}, "the generation is to end after a step: " + r.Yielding
+	}
+	return decideMembers(s, r, now, c)
+}
+
+// maxFruitless bounds the generations in a row that break, without a loss, before they have committed a step.
+const maxFruitless = 8
+
+// done says whether all members have ended for good.
+func (r *Run) done() bool {
+	return !slices.ContainsFunc(r.Endings, func(e Ended) bool {
+		return e.Outcome != Finished && (e.Outcome != Stopped || !r.StopAsked)
+	})
+}
+
+// decideMembers decides whether other workers should carry a run that goes well: some of its own want to leave, or
+// others have come.
+func decideMembers(s *State, r *Run, now time.Time, c Config) (Decision, string) {
+	ids := s.eligible(r)
+	yield := func(handover bool, format string, args ...any) (Decision, string) {
+		why := fmt.Sprintf(format, args...)
+		y := YieldRequested{Run: r.Run, Generation: r.generation(), Reason: why, Handover: handover}
+		return Decision{Kind: DoYield, Run: r.Run, Command: y}, why
+	}
+	for _, m := range r.Plan.Members {
+		if w := s.Worker(m.Worker); w != nil && w.Leaving != "" {
+			return yield(len(ids) < r.MinWorkers, "worker %s leaves: %s", w.ID, w.Leaving)
+		}
+	}
+	var fresh []string
+	var until time.Time
+	for _, id := range ids {
+		if w := s.Worker(id); w.Run == "" {
+			fresh = append(fresh, id)
+			if t := w.Joined.Add(c.Settle); t.After(until) {
+				until = t
+			}
+		}
+	}
+	switch {
+	case len(fresh) > 0 && len(r.Plan.Members) < r.Spec.Lanes && now.Before(until):
+		return Decision{Kind: DoWait, Run: r.Run, Until: until}, strings.Join(fresh, ", ") + " may come with others"
+	case len(fresh) > 0 && len(r.Plan.Members) < r.Spec.Lanes:
+		return yield(false, "to take in %s", strings.Join(fresh, ", "))
+	case uneven(r.Plan.Members):
+		return yield(false, "to spread the lanes evenly")
 	}
 	return Decision{Kind: DoNothing, Run: r.Run}, "the workers carry the run"
+}
+
+// replan gives the run's lanes to workers anew, or lets it wait when there are too few.
+func (s *State) replan(r *Run, ids []string, lanes func(int, []string, []Member) []Member, why string) (Decision, string) {
+	if len(ids) < r.MinWorkers {
+		why = fmt.Sprintf("%s; %d of %d workers are left", why, len(ids), r.MinWorkers)
+		return Decision{Kind: DoSuspend, Run: r.Run, Command: Suspended{Run: r.Run, Generation: r.generation(), Reason: why}}, why
+	}
+	var previous []Member
+	if r.Plan != nil {
+		previous = r.Plan.Members
+	}
+	plan := Plan{Generation: s.Generation + 1, Restore: r.newest(), Members: lanes(r.Spec.Lanes, ids, previous)}
+	return Decision{Kind: DoPlan, Run: r.Run, Command: Planned{Run: r.Run, Plan: plan, Reason: why}}, why
 }
 
 // decideEnded decides about a run whose members have all ended without a failure. They must have ended in the same
@@ -148,6 +223,9 @@ func decideEnded(r *Run) (Decision, string) {
 func (r *Run) conclude(p Phase, reason string) (Decision, string) {
 	kind := map[Phase]Kind{Failed: DoFail, Stopped: DoStop, Finished: DoFinish}[p]
 	end := Concluded{Run: r.Run, Generation: r.generation(), Phase: p, Reason: reason}
+	if p == Stopped {
+		end.Step = max(0, r.newest())
+	}
 	return Decision{Kind: kind, Run: r.Run, Command: end}, reason
 }
 
@@ -158,19 +236,15 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func describe(l Loss) string {
-	if l.Worker == "" {
-		return l.Reason
-	}
-	return fmt.Sprintf("worker %s was lost: %s", l.Worker, l.Reason)
-}
+func describe(l Loss) string { return fmt.Sprintf("worker %s %s", l.Worker, l.Reason) }
 
-// free returns the workers that carry nothing, by the rank that they had in the run's previous plan, the others behind
-// them by id.
-func (s *State) free(r *Run) []string {
+// eligible returns the workers that can carry a run: its members and those that carry nothing, without those that want
+// to leave and those with other kernels, by the rank that they had in the run's previous plan, the others behind them by
+// id.
+func (s *State) eligible(r *Run) []string {
 	var ids []string
 	for _, w := range s.Workers {
-		if w.Run == "" {
+		if w.Leaving == "" && (w.Run == "" || w.Run == r.Run) && (!r.Begun || w.Kernel == r.Kernel) {
 			ids = append(ids, w.ID)
 		}
 	}

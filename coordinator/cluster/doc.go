@@ -23,12 +23,21 @@
 // # A run's phases
 //
 //	waiting -> running -> finished
-//	              |   \-> failed     (Resume: waiting)
-//	              \-> stopping -> stopped (Resume: waiting), failed, finished
+//	   ^          |   \-> failed     (Resume: waiting)
+//	   \----------|-> stopping -> stopped (Resume: waiting), failed, finished
 //	waiting -> stopped, failed
 //
-// A member whose part has ended stays until the run is over, since others may still ask it about the last step. Then it
-// is dismissed: a worker process serves one plan.
+// # Generations
 //
-// A run fails when one of its members is lost. Its last plan stays, so that the lanes of the next one move little.
+// A run is carried by one generation of workers after another. A new one is planned
+//
+//   - at once, when a member is lost or goes, or when the ring breaks: the others keep their lanes, and with them what
+//     they have computed of the current step, and those of the lost member go to the ones with the fewest;
+//   - at the end of a step, which the members are asked for, when workers have come or want to leave: then lanes are
+//     spread evenly, and as few as can be move.
+//
+// With fewer workers than the run needs it waits, and goes on from where those that are left stand, or from the newest
+// checkpoint. A run fails by an error of the job itself only, and when generation after generation breaks without a step.
+//
+// A member whose part has ended keeps it until the generation is over, since others may still ask it about the last step.
 package cluster

@@ -31,10 +31,13 @@ func Example() {
 	}})
 	happens(cluster.Join{Worker: "w0", Session: "5e55", Host: "host", PID: 1, Threads: 2, Kernel: "avx2"})
 	happens(cluster.Lost{Worker: "w0", Session: "5e55", Reason: "its connection closed"})
+	happens(cluster.Join{Worker: "w1", Session: "0dd5", Host: "other", PID: 2, Threads: 2, Kernel: "avx2"})
 	// Output:
 	// wait: 0 of 1 workers have joined
 	// plan: 1 worker to carry it
 	// nothing: the workers carry the run
-	// fail: worker w0 was lost: its connection closed, after step 0
-	// nothing: there is no run to carry
+	// suspend: worker w0 was lost: its connection closed; 0 of 1 workers are left
+	// wait: 0 of 1 workers have joined
+	// plan: 1 worker to carry it
+	// nothing: the workers carry the run
 }

@@ -45,6 +45,67 @@ func planLanes(lanes int, workers []string, previous []Member) []Member {
 	return members
 }
 
+// takeOver gives the lanes that nobody of the previous plan's members carries any more to those that carry the fewest.
+// The others stay where they are, so that what was computed for them in the current step counts.
+func takeOver(lanes int, workers []string, previous []Member) []Member {
+	members := make([]Member, len(workers))
+	carried := make([]bool, lanes)
+	for i, w := range workers {
+		members[i] = Member{Worker: w, Lanes: []int{}}
+		for _, m := range previous {
+			if m.Worker == w {
+				members[i].Lanes = slices.DeleteFunc(slices.Clone(m.Lanes), func(l int) bool { return l >= lanes })
+			}
+		}
+		for _, l := range members[i].Lanes {
+			carried[l] = true
+		}
+	}
+	for l := range carried {
+		if carried[l] {
+			continue
+		}
+		least := 0
+		for i, m := range members {
+			if len(m.Lanes) < len(members[least].Lanes) {
+				least = i
+			}
+		}
+		members[least].Lanes = append(members[least].Lanes, l)
+	}
+	for _, m := range members {
+		slices.Sort(m.Lanes)
+	}
+	return members
+}
+
+// uneven says whether a member has more lanes than its even share, as after a takeOver.
+func uneven(members []Member) bool {
+	least, most := maxLanes, 0
+	for _, m := range members {
+		least, most = min(least, len(m.Lanes)), max(most, len(m.Lanes))
+	}
+	return most > least+1
+}
+
+// moved is the number of lanes that have another carrier than before.
+func moved(before, now []Member) (n int) {
+	was := map[int]string{}
+	for _, m := range before {
+		for _, l := range m.Lanes {
+			was[l] = m.Worker
+		}
+	}
+	for _, m := range now {
+		for _, l := range m.Lanes {
+			if w, ok := was[l]; ok && w != m.Worker {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // shares says how many lanes each worker carries, by what it had before.
 func shares(lanes int, had [][]int) []int {
 	order := make([]int, len(had))

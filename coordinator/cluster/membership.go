@@ -52,11 +52,10 @@ func (Lost) kind() string { return "lost" }
 
 func (c Lost) apply(s *State, at time.Time) error {
 	r := s.Active()
-	waiting := r != nil && r.Phase == Waiting
 	found := s.Worker(c.Worker)
 	switch {
-	case found == nil && c.Session == "" && waiting:
-		r.lose(c.Worker, c.Reason)
+	case found == nil && c.Session == "" && r != nil && r.Phase == Waiting && !r.Begun:
+		r.lose(c.Worker, "was lost: "+c.Reason)
 		s.event(at, r.Run, c.Worker, "lost before it joined: %s", c.Reason)
 		return nil
 	case found == nil:
@@ -65,12 +64,46 @@ func (c Lost) apply(s *State, at time.Time) error {
 		return refuse(ErrStale, "session %s of worker %s is over", c.Session, c.Worker)
 	}
 	w := *found
-	if w.Run == "" && waiting {
-		r.lose(c.Worker, c.Reason)
-	}
-	s.remove(w, c.Reason)
+	s.remove(w, "was lost: "+c.Reason)
 	s.event(at, w.Run, c.Worker, "lost: %s", c.Reason)
 	return nil
+}
+
+// Draining says that a worker wants to leave, as it does after SIGTERM: it ends its step and hands over its lanes
+// first.
+type Draining struct {
+	Worker  string `json:"worker"`
+	Session string `json:"session"`
+	Reason  string `json:"reason"`
+}
+
+func (Draining) kind() string { return "draining" }
+
+func (c Draining) apply(s *State, at time.Time) error {
+	w, err := s.session(c.Worker, c.Session)
+	switch {
+	case err != nil:
+		return err
+	case c.Reason == "":
+		return refuse(ErrRefused, "worker %s does not say why it leaves", c.Worker)
+	case w.Leaving != "":
+		return nil
+	}
+	w.Leaving = c.Reason
+	s.event(at, w.Run, c.Worker, "is about to leave: %s", c.Reason)
+	return nil
+}
+
+// session returns a live worker, or why a process with this session cannot speak for it.
+func (s *State) session(worker, session string) (*Worker, error) {
+	w := s.Worker(worker)
+	if w == nil {
+		return nil, refuse(ErrUnknown, "there is no worker %s", worker)
+	}
+	if session != w.Session {
+		return nil, refuse(ErrStale, "session %s of worker %s is over", session, worker)
+	}
+	return w, nil
 }
 
 // Leave says that a worker went of its own will.
@@ -82,15 +115,13 @@ type Leave struct {
 func (Leave) kind() string { return "leave" }
 
 func (c Leave) apply(s *State, at time.Time) error {
-	w := s.Worker(c.Worker)
-	if w == nil {
-		return refuse(ErrUnknown, "there is no worker %s", c.Worker)
+	w, err := s.session(c.Worker, c.Session)
+	if err != nil {
+		return err
 	}
-	if c.Session != w.Session {
-		return refuse(ErrStale, "session %s of worker %s is over", c.Session, c.Worker)
-	}
-	s.remove(*w, "it left before its part was done")
-	s.event(at, "", c.Worker, "left")
+	run := w.Run
+	s.remove(*w, "left")
+	s.event(at, run, c.Worker, "left")
 	return nil
 }
 
@@ -100,23 +131,23 @@ type Restarted struct{}
 func (Restarted) kind() string { return "restarted" }
 
 func (Restarted) apply(s *State, at time.Time) error {
+	s.Workers = nil
 	for i := range s.Runs {
 		r := &s.Runs[i]
 		if r.Phase == Waiting {
 			r.Losses = nil
 		} else if !r.Phase.Over() && len(r.Endings) < len(r.Plan.Members) {
-			r.lose("", "the coordinator was restarted")
+			s.suspend(r, "the coordinator was restarted", at)
 		}
 	}
-	s.Workers = nil
 	s.ActiveSince = at
 	s.event(at, "", "", "the coordinator was started")
 	return nil
 }
 
-// remove takes a worker out. One that still carries a plan of a run that goes on is a loss to it.
+// remove takes a worker out, which is a loss to a run whose plan it carries.
 func (s *State) remove(w Worker, reason string) {
-	if r := s.Run(w.Run); r != nil && !w.Done && !r.Phase.Over() && r.Plan != nil && r.Plan.Generation == w.Generation {
+	if r := s.Run(w.Run); r != nil && !r.Phase.Over() {
 		r.lose(w.ID, reason)
 	}
 	if i, ok := s.findWorker(w.ID); ok {
@@ -126,4 +157,14 @@ func (s *State) remove(w Worker, reason string) {
 
 func (r *Run) lose(worker, reason string) {
 	r.Losses = append(r.Losses, Loss{Worker: worker, Reason: reason})
+}
+
+// free lets a run's workers go, but for the members of a plan.
+func (s *State) free(run string, but []Member) {
+	for i := range s.Workers {
+		w := &s.Workers[i]
+		if w.Run == run && !slices.ContainsFunc(but, func(m Member) bool { return m.Worker == w.ID }) {
+			w.Run, w.Generation, w.Done = "", 0, false
+		}
+	}
 }

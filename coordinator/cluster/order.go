@@ -1,17 +1,14 @@
 package cluster
 
-import "fmt"
-
 // Instruction is a kind of order.
 type Instruction string
 
 // The instructions.
 const (
-	Rest    Instruction = "rest"    // there is nothing to do
-	Train   Instruction = "train"   // carry the plan
-	Halt    Instruction = "halt"    // carry the plan, and stop after a step
-	Abort   Instruction = "abort"   // the generation is over; let go of it at once
-	Dismiss Instruction = "dismiss" // all have done their part; go
+	Rest  Instruction = "rest"  // carry nothing; let go of what was carried
+	Train Instruction = "train" // carry the plan
+	Pause Instruction = "pause" // carry the plan, and end after a step: another generation follows
+	Halt  Instruction = "halt"  // carry the plan, and stop after a step, with a checkpoint
 )
 
 // Order is what a worker should be told.
@@ -19,7 +16,7 @@ type Order struct {
 	Instruction Instruction
 	Run         string
 	Generation  uint64
-	Reason      string // of Halt and Abort
+	Reason      string // of Pause and Halt
 }
 
 // Order says what the worker should be told now.
@@ -30,18 +27,13 @@ func (s *State) Order(worker string) Order {
 	}
 	r := s.Run(w.Run)
 	o := Order{Instruction: Train, Run: w.Run, Generation: w.Generation}
-	over := r.Phase.Over() || r.generation() != w.Generation
 	switch {
-	case w.Done && over:
-		o.Instruction = Dismiss
-	case w.Done: // others may still ask it about the last step
-		o = Order{Instruction: Rest}
-	case over && r.Reason != "" && r.generation() == w.Generation:
-		o.Instruction, o.Reason = Abort, r.Reason
-	case over:
-		o.Instruction, o.Reason = Abort, fmt.Sprintf("generation %d is over", w.Generation)
 	case r.Phase == Stopping:
 		o.Instruction, o.Reason = Halt, r.Reason
+	case r.Yielding != "" && r.Handover:
+		o.Instruction, o.Reason = Halt, r.Yielding
+	case r.Yielding != "":
+		o.Instruction, o.Reason = Pause, r.Yielding
 	}
 	return o
 }

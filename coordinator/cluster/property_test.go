@@ -66,9 +66,9 @@ func (w *world) event() cluster.Command {
 	}
 	step := w.r.IntN(100)
 	submission := cluster.Submission{
-		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Restore: w.r.IntN(5) - 1,
+		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Workers: w.r.IntN(4), Restore: w.r.IntN(5) - 1,
 	}
-	switch w.r.IntN(16) {
+	switch w.r.IntN(20) {
 	case 0:
 		return cluster.Submit{Submission: submission}
 	case 1, 2:
@@ -87,16 +87,27 @@ func (w *world) event() cluster.Command {
 	case 11:
 		return cluster.Checkpointed{Run: run, Generation: generation, Step: step}
 	case 12, 13:
-		outcome := []cluster.Phase{cluster.Finished, cluster.Stopped, cluster.Failed}[w.r.IntN(3)]
-		return cluster.Ended{Worker: worker, Run: run, Generation: generation, Outcome: outcome, Error: "broken"}
+		outcomes := []cluster.Phase{cluster.Finished, cluster.Stopped, cluster.Failed, cluster.Yielded, cluster.Interrupted}
+		return cluster.Ended{
+			Worker: worker, Run: run, Generation: generation, Outcome: outcomes[w.r.IntN(len(outcomes))], Error: "broken", Step: step,
+		}
 	case 14:
 		return cluster.StopRequested{Run: run, Reason: "asked to"}
+	case 15:
+		return cluster.Draining{Worker: worker, Session: session, Reason: "SIGTERM"}
+	case 16, 17:
+		return cluster.Began{Worker: worker, Run: run, Generation: generation, Step: step, From: "its own"}
+	case 18:
+		return cluster.YieldRequested{Run: run, Generation: generation, Reason: "because", Handover: w.r.IntN(2) == 0}
 	}
 	if w.r.IntN(8) == 0 {
 		return cluster.Restarted{}
 	}
 	if w.r.IntN(4) == 0 {
 		return cluster.TookOver{Coordinator: "c1"}
+	}
+	if w.r.IntN(3) == 0 {
+		return cluster.Suspended{Run: run, Generation: generation, Reason: "because"}
 	}
 	// A plan that nobody has decided.
 	return cluster.Planned{Run: run, Plan: cluster.Plan{Generation: w.state.Generation + uint64(w.r.IntN(2))}}
@@ -214,14 +225,19 @@ func (w *world) check() {
 	}
 	for _, worker := range s.Workers {
 		o := s.Order(worker.ID)
-		over := worker.Run != "" && (s.Run(worker.Run).Phase.Over() || s.Run(worker.Run).Plan.Generation != worker.Generation)
-		rests := worker.Run == "" || worker.Done && !over
-		if (o.Instruction == cluster.Rest) != rests || o.Instruction == cluster.Abort && o.Reason == "" {
+		if (o.Instruction == cluster.Rest) != (worker.Run == "") || (o.Instruction == cluster.Halt) != (o.Instruction != cluster.Pause && o.Reason != "") {
 			w.fatalf("worker %+v has the order %+v", worker, o)
 		}
-		if o.Instruction == cluster.Train && s.Run(o.Run).Plan.Rank(worker.ID) < 0 {
-			w.fatalf("worker %s shall carry a plan that it is no member of", worker.ID)
+		if worker.Run == "" {
+			continue
 		}
+		r := s.Run(worker.Run)
+		if r.Phase != cluster.Running && r.Phase != cluster.Stopping || r.Plan.Generation != worker.Generation || r.Plan.Rank(worker.ID) < 0 {
+			w.fatalf("worker %+v shall carry a plan of run %+v", worker, r)
+		}
+	}
+	for _, r := range s.Runs {
+		w.checkLedger(r)
 	}
 	if w.r.IntN(8) > 0 {
 		return
@@ -232,6 +248,19 @@ func (w *world) check() {
 	}
 	if !bytes.Equal(w.encoded, w.encode(again)) {
 		w.fatalf("the state comes back changed:\n%s", w.encoded)
+	}
+}
+
+// checkLedger holds the ledger to what it promises: no gap, and no step by two generations.
+func (w *world) checkLedger(r cluster.Run) {
+	w.t.Helper()
+	for i, span := range r.Spans {
+		if span.From > span.To || i > 0 && (r.Spans[i-1].To != span.From || r.Spans[i-1].Generation >= span.Generation) {
+			w.fatalf("run %s has the ledger %+v", r.Run, r.Spans)
+		}
+	}
+	if n := len(r.Spans); n > 0 && r.Spans[n-1].Generation == r.Plan.Generation && r.Spans[n-1].To > r.Committed {
+		w.fatalf("run %s has the ledger %+v, and %d committed steps", r.Run, r.Spans, r.Committed)
 	}
 }
 

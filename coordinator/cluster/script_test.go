@@ -134,6 +134,8 @@ func (s *script) do(words []string) string {
 		return s.orders()
 	case "events":
 		return s.events()
+	case "ledger":
+		return s.ledger()
 	}
 	c := s.command(l)
 	if c == nil {
@@ -148,7 +150,7 @@ func (s *script) command(l line) cluster.Command {
 	generation, step := uint64(l.number("gen", int(s.state.Generation))), l.number("step", 0)
 	submission := cluster.Submission{
 		Run: first, Spec: &job.Spec{Name: first, Lanes: l.number("lanes", 4)}, Digest: "digest" + l.named["digest"],
-		Storage: "mem://", MinWorkers: l.number("min", 1), Restore: l.number("restore", -1),
+		Storage: "mem://", MinWorkers: l.number("min", 1), Workers: l.number("workers", 0), Restore: l.number("restore", -1),
 	}
 	switch l.word {
 	case "submit":
@@ -161,6 +163,10 @@ func (s *script) command(l line) cluster.Command {
 		}
 	case "lost":
 		return cluster.Lost{Worker: first, Session: l.named["session"], Reason: l.rest()}
+	case "draining":
+		return cluster.Draining{Worker: first, Session: session, Reason: l.rest()}
+	case "began":
+		return cluster.Began{Worker: first, Run: run, Generation: generation, Step: step, From: l.named["from"]}
 	case "leave":
 		return cluster.Leave{Worker: first, Session: session}
 	case "committed":
@@ -244,6 +250,16 @@ func (s *script) orders() string {
 			fmt.Fprintf(&out, " (%s)", o.Reason)
 		}
 		fmt.Fprintln(&out)
+	}
+	return out.String()
+}
+
+func (s *script) ledger() string {
+	var out strings.Builder
+	for _, r := range s.state.Runs {
+		for _, span := range r.Spans {
+			fmt.Fprintf(&out, "%s %d to %d by generation %d\n", r.Run, span.From, span.To, span.Generation)
+		}
 	}
 	return out.String()
 }

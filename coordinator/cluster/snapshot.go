@@ -67,7 +67,7 @@ func (s *State) check() error {
 			return r.check()
 		case r.Plan != nil && checkLanes(r.Spec.Lanes, r.Plan.Members) != nil:
 			return fmt.Errorf("run %q: %w", r.Run, checkLanes(r.Spec.Lanes, r.Plan.Members))
-		case (r.Phase == Running || r.Phase == Stopping) && r.Plan == nil:
+		case (r.Phase == Running || r.Phase == Stopping || r.Begun) && r.Plan == nil:
 			return fmt.Errorf("run %q is %s without a plan", r.Run, r.Phase)
 		}
 		names[r.Run] = true

@@ -167,6 +167,10 @@ func FuzzDecodeCommand(f *testing.F) {
 		cluster.Checkpointed{},
 		cluster.Ended{},
 		cluster.StopRequested{},
+		cluster.Draining{},
+		cluster.Began{},
+		cluster.YieldRequested{},
+		cluster.Suspended{},
 		cluster.Concluded{},
 		cluster.Restarted{},
 	} {

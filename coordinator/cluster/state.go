@@ -33,6 +33,12 @@ const (
 	Failed   Phase = "failed"   // can be resumed
 )
 
+// What a member's part of a generation may end as, beside Finished, Stopped and Failed.
+const (
+	Yielded     Phase = "yielded"     // it was asked to end after a step, for another generation
+	Interrupted Phase = "interrupted" // the ring broke: the job is not at fault, another generation may do
+)
+
 // Over says that the phase is one that only a Resume leaves.
 func (p Phase) Over() bool { return p == Finished || p == Stopped || p == Failed }
 
@@ -42,7 +48,8 @@ type Submission struct {
 	Spec       *job.Spec `json:"spec"`        // never changed
 	Digest     string    `json:"digest"`      // of the spec
 	Storage    string    `json:"storage"`     // URL of the run's checkpoints and results
-	MinWorkers int       `json:"min_workers"` // that must be there before the run begins; at least 1
+	MinWorkers int       `json:"min_workers"` // with fewer the run waits; at least 1
+	Workers    int       `json:"workers"`     // that the run waits for at its beginning, for the join timeout; 0: MinWorkers
 	Restore    int       `json:"restore"`     // step of the checkpoint to begin from; -1: from the beginning
 }
 
@@ -54,22 +61,40 @@ type Run struct {
 	Submitted   time.Time `json:"submitted"`
 	Since       time.Time `json:"since"`       // of the phase
 	StopAsked   bool      `json:"stop_asked"`  //
+	Begun       bool      `json:"begun"`       // there was a plan since the submission or the last Resume
+	Kernel      string    `json:"kernel"`      // of the members since then
+	Yielding    string    `json:"yielding"`    // why the generation shall end after a step; "": it shall not
+	Handover    bool      `json:"handover"`    // with Yielding: nobody is there to take over, so a checkpoint is saved
+	Fruitless   int       `json:"fruitless"`   // generations in a row that have committed nothing
 	Plan        *Plan     `json:"plan"`        // the newest; nil before the first
 	Committed   int       `json:"committed"`   // the most steps that were ever committed; it never falls
 	Position    int       `json:"position"`    // steps that the newest generation stands at; a resumed run has fallen back
 	Checkpoints []int     `json:"checkpoints"` // steps, ascending; the newest maxCheckpoints
-	Losses      []Loss    `json:"losses"`      // workers lost since the submission or the last Resume
+	Spans       []Span    `json:"spans"`       // the ledger: which generation has committed which steps
+	Losses      []Loss    `json:"losses"`      // workers lost since the newest plan, or while the run waited for its first
 	Endings     []Ended   `json:"endings"`     // by the plan's members, in the order of their coming
 	Weights     string    `json:"weights"`     // SHA-256 of the final weights; "" until Finished or Stopped
 	EndedStep   int       `json:"ended_step"`  // committed steps at the end, when Finished or Stopped
 }
 
-const maxCheckpoints = 64
+const (
+	maxCheckpoints = 64
+	maxSpans       = 1024
+)
+
+// Span says that a generation has committed the steps From+1 to To, on the way from the beginning to where the run
+// stands: steps that were made again after a restore count for the generation that has made them last. Each span begins
+// where the one before ends. Of many, the oldest are joined, with the Generation of the last of them.
+type Span struct {
+	Generation uint64 `json:"generation"`
+	From       int    `json:"from"`
+	To         int    `json:"to"`
+}
 
 // Plan says who carries what in a generation.
 type Plan struct {
 	Generation uint64   `json:"generation"`
-	Restore    int      `json:"restore"` // as in Submission
+	Restore    int      `json:"restore"` // step of the newest checkpoint, for workers without a newer state; -1: there is none
 	Members    []Member `json:"members"` // by rank
 }
 
@@ -86,8 +111,8 @@ func (p *Plan) Rank(worker string) int {
 
 // Loss is a worker that went before its part was done.
 type Loss struct {
-	Worker string `json:"worker"` // "": all of them
-	Reason string `json:"reason"`
+	Worker string `json:"worker"`
+	Reason string `json:"reason"` // how it went: "was lost: ..." or "left"
 }
 
 // Worker is a registered worker process.
@@ -100,7 +125,8 @@ type Worker struct {
 	Kernel     string    `json:"kernel"`     // all members of a plan have the same
 	Run        string    `json:"run"`        // whose plan it carries, or has carried; "": none
 	Generation uint64    `json:"generation"` // of that plan
-	Done       bool      `json:"done"`       // its part of the plan has ended; it leaves when the run is over
+	Done       bool      `json:"done"`       // its part of the plan has ended
+	Leaving    string    `json:"leaving"`    // why it wants to leave, as soon as it carries nothing; "": it does not
 	Joined     time.Time `json:"joined"`
 
 	RingAddress string `json:"ring_address"` // of its own server for the ring's data; "": it has none
@@ -168,6 +194,7 @@ func (s *State) Clone() *State {
 	for i := range c.Runs {
 		r := &c.Runs[i]
 		r.Checkpoints = slices.Clone(r.Checkpoints)
+		r.Spans = slices.Clone(r.Spans)
 		r.Losses = slices.Clone(r.Losses)
 		r.Endings = slices.Clone(r.Endings)
 		// A plan is never changed, only replaced.

@@ -28,11 +28,7 @@ func TestFinish(t *testing.T) {
 			s.submit("a", n)
 			workers := s.works(n, &trainer{steps: 10})
 			st := s.over(cluster.Finished)
-			for _, w := range workers {
-				if err := w.result(t); err != nil {
-					t.Errorf("worker %s: %v", w.id, err)
-				}
-			}
+			leave(t, workers...)
 			if st.Step != 10 || st.Total != 10 || st.Generation != 1 || st.Weights != weights(10) {
 				t.Errorf("status %+v", st)
 			}
@@ -50,25 +46,19 @@ func TestFinish(t *testing.T) {
 	}
 }
 
-// TestQueue carries two runs, one after the other, by workers of their own.
+// TestQueue carries two runs, one after the other, by the same workers.
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 2)
 	s.submit("b", 1)
 	want(t, s.service.Submit(t.Context(), submission("a", 1)), "there is a run a")
-	for _, w := range s.works(2, &trainer{steps: 3}) {
-		if err := w.result(t); err != nil {
-			t.Error(err)
-		}
-	}
-	s.until("b's turn", func(st control.Status) bool { return st.Run == "b" && st.Phase == cluster.Waiting })
-	if err := s.work("late", &trainer{steps: 5}).result(t); err != nil {
-		t.Error(err)
-	}
-	if st := s.over(cluster.Finished); st.Run != "b" || st.Step != 5 || st.Generation != 2 {
+	workers := s.works(2, &trainer{steps: 5})
+	st := s.until("the end of both", func(st control.Status) bool { return st.Run == "b" && st.Phase.Over() })
+	if st.Phase != cluster.Finished || st.Step != 5 || st.Generation != 2 {
 		t.Errorf("status %+v", st)
 	}
+	leave(t, workers...)
 }
 
 func TestStopAndResume(t *testing.T) {
@@ -93,11 +83,7 @@ func TestStopAndResume(t *testing.T) {
 	})
 	close(goOn)
 	st := s.over(cluster.Stopped)
-	for _, w := range workers {
-		if err := w.result(t); err != nil {
-			t.Errorf("worker %s: %v", w.id, err)
-		}
-	}
+	leave(t, workers...)
 	if st.Step != 3 && st.Step != 4 || st.Reason != "the user has interrupted" || st.Checkpoints[0] != st.Step {
 		t.Errorf("status %+v", st)
 	}
@@ -110,10 +96,9 @@ func TestStopAndResume(t *testing.T) {
 	if err := s.service.Resume(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.work("other", &trainer{steps: 9}).result(t); err != nil {
-		t.Error(err)
-	}
-	if st = s.over(cluster.Finished); st.Generation != 2 || st.Weights != weights(9) {
+	s.work("other", &trainer{steps: 9})
+	st = s.until("the end of the second start", func(st control.Status) bool { return st.Phase == cluster.Finished })
+	if st.Generation != 2 || st.Weights != weights(9) {
 		t.Errorf("status %+v", st)
 	}
 	if got := s.stepsOf("a"); !slices.Equal(got, rising(9)) {
@@ -135,7 +120,8 @@ func child(url string) int {
 	return 1
 }
 
-// TestKilledWorker kills a worker process in the middle of a run. Its connection's end is what tells of it.
+// TestKilledWorker kills a worker process in the middle of a run, of which its connection's end tells. The others go on
+// from where they stand.
 func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil)
@@ -147,24 +133,27 @@ func TestKilledWorker(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	workers := s.works(2, &trainer{steps: 1 << 30})
+	s.works(2, &trainer{steps: 1 << 30})
 	s.until("some steps", func(st control.Status) bool { return st.Step > 20 })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
-	st := s.over(cluster.Failed)
-	want(t, errors.New(st.Reason), "worker child was lost: its connection closed", "after step ")
-	for _, w := range workers {
-		err := w.result(t)
-		var abort *agent.AbortError
-		if !errors.As(err, &abort) || abort.Reason != st.Reason {
-			t.Errorf("worker %s: error %v", w.id, err)
-		}
+	st := s.until("the run to wait", func(st control.Status) bool { return st.Phase == cluster.Waiting && st.Generation > 0 })
+	want(t, errors.New(st.Reason), "worker child was lost: its connection closed", "2 of 3 workers are left")
+	s.work("w2", &trainer{steps: 1 << 30})
+	before := st.Step
+	st = s.until("more steps", func(st control.Status) bool { return st.Phase == cluster.Running && st.Step > before+5 })
+	if got := s.stepsOf("a"); !slices.IsSorted(got) { // one may be missing: that of a report that was under way
+		t.Errorf("reported steps %v", got)
+	}
+	if st.Generation != 2 {
+		t.Errorf("status %+v", st)
 	}
 }
 
-// TestWorkerLost is told of a death by the process's parent, before and after the worker has joined.
+// TestWorkerLost is told of a death by the process's parent, before and after the worker has joined. One that lives,
+// though the coordinator was told otherwise, joins again.
 func TestWorkerLost(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil)
@@ -174,60 +163,79 @@ func TestWorkerLost(t *testing.T) {
 	}
 	want(t, errors.New(s.over(cluster.Failed).Reason), "worker w7 was lost: exit status 2")
 
-	if err := s.service.Resume(t.Context(), submission("a", 2)); err != nil {
+	if err := s.service.Resume(t.Context(), submission("a", 1)); err != nil {
 		t.Fatal(err)
 	}
 	workers := s.works(2, &trainer{steps: 1 << 30})
-	s.until("some steps", func(st control.Status) bool { return st.Generation == 1 && st.Step > 5 })
+	s.until("some steps of both", func(st control.Status) bool {
+		return st.Step > 5 && len(st.Workers) == 2 && st.Workers[0].Rank >= 0 && st.Workers[1].Rank >= 0
+	})
 	if err := s.service.WorkerLost(t.Context(), "w1", "signal: killed"); err != nil {
 		t.Fatal(err)
 	}
-	want(t, errors.New(s.over(cluster.Failed).Reason), "worker w1 was lost: signal: killed, after step")
-	var abort *agent.AbortError
-	if err := workers[0].result(t); !errors.As(err, &abort) {
-		t.Errorf("error %v", err)
-	}
-	// The other one lives, though the coordinator was told otherwise: it is refused, and gives up.
-	if err := workers[1].result(t); !errors.Is(err, agent.ErrCoordinatorGone) && !errors.As(err, &abort) {
-		t.Errorf("error %v", err)
-	}
-	if err := s.service.WorkerLost(t.Context(), "w1", "again"); err != nil {
+	s.until("both again", func(st control.Status) bool {
+		return len(st.Workers) == 2 && st.Workers[0].Rank >= 0 && st.Workers[1].Rank >= 0 && st.Generation >= 3
+	})
+	if err := s.service.WorkerLost(t.Context(), "w9", "again"); err != nil {
 		t.Error(err)
+	}
+	if err := s.service.Stop(t.Context(), "enough"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the stop", func(st control.Status) bool { return st.Phase == cluster.Stopped })
+	leave(t, workers...)
+}
+
+// TestJoinAndLeave lets workers come and go in mid-run. No step is lost, and none is made twice.
+func TestJoinAndLeave(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 1)
+	train := &trainer{steps: 1 << 30}
+	first := s.work("w0", train)
+	s.until("some steps", func(st control.Status) bool { return st.Step > 5 })
+	second := s.work("w1", train)
+	s.until("two members", func(st control.Status) bool {
+		return len(st.Workers) == 2 && len(st.Workers[0].Lanes) == 2 && len(st.Workers[1].Lanes) == 2
+	})
+	leave(t, first)
+	st := s.until("the second alone", func(st control.Status) bool {
+		return len(st.Workers) == 1 && len(st.Workers[0].Lanes) == lanes && st.Step > 10
+	})
+	if st.Generation != 3 {
+		t.Errorf("generation %d, want 3", st.Generation)
+	}
+	leave(t, second) // nobody is there to take over: it saves a checkpoint
+	st = s.until("the run to wait", func(st control.Status) bool { return st.Phase == cluster.Waiting && len(st.Workers) == 0 })
+	if n := len(st.Checkpoints); st.Checkpoints[n-1] != st.Step {
+		t.Errorf("the last worker left after step %d, the checkpoints are %v", st.Step, st.Checkpoints)
+	}
+	if got := s.stepsOf("a"); !slices.Equal(got, rising(len(got))) {
+		t.Errorf("reported steps %v", got)
 	}
 }
 
-// TestTrainerFails: the reason names the worker whose trainer failed, also to the others, whose ring broke only.
+// TestTrainerFails: the reason names the worker whose trainer failed, and not the others, whose ring broke only.
 func TestTrainerFails(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 3)
-	workers := s.works(3, &trainer{steps: 1 << 30, after: func(a agent.Assignment, step int) error {
+	s.works(3, &trainer{steps: 1 << 30, after: func(a agent.Assignment, step int) error {
 		if step == 6 && a.Rank == 1 {
 			return errors.New("shard 3 is broken")
 		}
 		return nil
 	}})
 	st := s.over(cluster.Failed)
-	failed := 0
-	for _, w := range workers {
-		err := w.result(t)
-		var abort *agent.AbortError
-		switch {
-		case errors.As(err, &abort):
-			want(t, err, "shard 3 is broken")
-		case err != nil && err.Error() == "shard 3 is broken":
-			failed++
-			want(t, errors.New(st.Reason), fmt.Sprintf("worker %s: shard 3 is broken", w.id))
-		default:
-			t.Errorf("worker %s: error %v", w.id, err)
-		}
+	if !strings.HasSuffix(st.Reason, ": shard 3 is broken") {
+		t.Errorf("reason %q", st.Reason)
 	}
-	if failed != 1 {
-		t.Errorf("%d workers have failed by themselves", failed)
-	}
+	s.until("all to let go", func(st control.Status) bool {
+		return len(st.Workers) == 3 && !slices.ContainsFunc(st.Workers, func(w control.WorkerStatus) bool { return w.Activity != wire.Idle })
+	})
 }
 
-// TestSignal ends a worker by its context, as a signal does.
+// TestSignal ends a worker by its context, as a second signal does: the run waits for another one.
 func TestSignal(t *testing.T) {
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 1)
@@ -235,7 +243,8 @@ func TestSignal(t *testing.T) {
 	s.until("some steps", func(st control.Status) bool { return st.Step > 5 })
 	w.end(errors.New("interrupted by a signal"))
 	want(t, w.result(t), "interrupted by a signal")
-	want(t, errors.New(s.over(cluster.Failed).Reason), "worker w0: interrupted by a signal")
+	st := s.until("the run to wait", func(st control.Status) bool { return st.Phase == cluster.Waiting })
+	want(t, errors.New(st.Reason), "worker w0 left; 0 of 1 workers are left")
 }
 
 // TestRestart ends the coordinator in mid-run, in order or by taking its broker away, and begins again with its folder.
@@ -273,22 +282,18 @@ func TestRestart(t *testing.T) {
 			}
 
 			s = start(t, folder, nil)
-			st := s.over(cluster.Failed)
-			if st.Run != "a" || st.Generation != 1 || len(st.Checkpoints) == 0 {
+			st := s.until("a", func(st control.Status) bool { return st.Run == "a" })
+			if st.Phase != cluster.Waiting || st.Generation != 1 || len(st.Checkpoints) == 0 {
 				t.Errorf("after the restart the status is %+v", st)
 			}
-			want(t, errors.New(st.Reason), "the coordinator was restarted, after step ")
+			want(t, errors.New(st.Reason), "the coordinator was restarted")
 			again := submission("a", 3)
 			again.Restore = st.Checkpoints[0]
 			if err := s.service.Resume(t.Context(), again); err != nil {
 				t.Fatal(err)
 			}
 			total := st.Checkpoints[0] + 5
-			for _, w := range s.works(3, &trainer{steps: total}) {
-				if err := w.result(t); err != nil {
-					t.Errorf("worker %s: %v", w.id, err)
-				}
-			}
+			leave(t, s.ended(cluster.Finished, s.works(3, &trainer{steps: total}))...)
 			if st = s.over(cluster.Finished); st.Generation != 2 || st.Weights != weights(total) {
 				t.Errorf("status %+v", st)
 			}
@@ -329,10 +334,16 @@ func TestRefusedWorkers(t *testing.T) {
 		`contains ' '`)
 }
 
+// TestJoinTimeout: a run begins with fewer workers than it asks for when the others do not come.
 func TestJoinTimeout(t *testing.T) {
 	s := start(t, t.TempDir(), func(c *control.Config) { c.Decide.JoinTimeout = 50 * time.Millisecond })
-	s.submit("a", 2)
-	want(t, errors.New(s.over(cluster.Failed).Reason), "only 0 of 2 workers came within 50ms")
+	sub := submission("a", 1)
+	sub.Workers = 2
+	if err := s.service.Submit(t.Context(), sub); err != nil {
+		t.Fatal(err)
+	}
+	s.work("w0", &trainer{steps: 3})
+	s.over(cluster.Finished)
 }
 
 func TestConfig(t *testing.T) {

@@ -65,13 +65,14 @@ func example() error {
 			}, &trainer{steps: 10})
 		}()
 	}
-	for range 2 {
-		if err := <-worked; err != nil {
-			return err
+	for st := range service.Watch(ctx) {
+		if st.Phase.Over() {
+			fmt.Println(st.Run, "is", st.Phase, "after step", st.Step)
+			break
 		}
 	}
-	st := service.Status()
-	fmt.Println(st.Run, "is", st.Phase, "after step", st.Step)
-	cancel()
+	cancel() // of the workers too
+	<-worked
+	<-worked
 	return <-served
 }

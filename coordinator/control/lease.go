@@ -25,6 +25,7 @@ type lease struct {
 	beatAt   time.Time
 	told     cluster.Order // the newest order that was pushed
 	toldAt   time.Time
+	letGo    string // why it has nothing to carry any more
 }
 
 func (l *lease) renew(now time.Time, timeout time.Duration) {
@@ -47,8 +48,14 @@ func (s *Service) receive(msg *nats.Msg) {
 		s.register(msg, m)
 	case wire.Heartbeat:
 		s.heartbeat(msg, m)
+	case wire.Draining:
+		s.answer(msg, s.apply(cluster.Draining{Worker: m.Worker, Session: m.Session, Reason: m.Reason}))
 	case wire.Leave:
 		s.leave(msg, m)
+	case wire.Began:
+		s.answer(msg, s.apply(cluster.Began{
+			Worker: m.Worker, Run: m.Run, Generation: m.Generation, Step: m.Step, From: m.From,
+		}))
 	case wire.Report:
 		s.report(m)
 	case wire.CheckpointSaved:
@@ -71,6 +78,10 @@ func subjectOf(m wire.Message) string {
 		return wire.WorkerSubject(m.Worker, m.Session)
 	case wire.Leave:
 		return wire.WorkerSubject(m.Worker, m.Session)
+	case wire.Draining:
+		return wire.WorkerSubject(m.Worker, m.Session)
+	case wire.Began:
+		return wire.RunSubject(m.Run, m.Generation)
 	case wire.Report:
 		return wire.RunSubject(m.Run, m.Generation)
 	case wire.CheckpointSaved:
@@ -186,7 +197,7 @@ func (s *Service) lose(id, session, reason string) error {
 	s.flushProgress()
 	err := s.apply(cluster.Lost{Worker: id, Session: session, Reason: reason})
 	if err == nil {
-		s.logger.Warn("worker lost", "worker", id, "reason", reason)
+		s.logger.Info("worker lost", "worker", id, "reason", reason)
 	}
 	delete(s.leases, id)
 	return err

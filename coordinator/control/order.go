@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"time"
 
 	"pupil/coordinator/cluster"
@@ -15,46 +16,61 @@ func (s *Service) order(worker string) {
 	}
 }
 
-// give pushes an order. A worker that has missed the plan, which a Stop or an Abort speaks of, gets it first.
+// give pushes an order. A worker that has missed the plan, which a Pause or a Stop speaks of, gets it first.
 func (s *Service) give(worker string, l *lease, o cluster.Order) {
-	fresh := o.Instruction == cluster.Train && o != l.told
+	fresh := o.Generation != l.told.Generation
+	before := l.told
 	l.told, l.toldAt = o, time.Now()
 	if o.Instruction == cluster.Rest {
+		if before.Instruction != cluster.Rest {
+			l.letGo = s.letGo(before)
+		}
+		if last := max(before.Generation, l.beat.Generation); last > 0 {
+			s.push(l.subject, wire.Abort{Generation: last, Reason: l.letGo})
+		}
 		return
 	}
 	if fresh || l.beat.Generation < o.Generation {
-		if r := s.state.Run(o.Run); r.Plan.Generation == o.Generation {
-			p, err := s.plan(r, worker)
-			if err != nil {
-				s.giveUp(worker, l, err)
-				return
-			}
-			s.push(l.subject, p)
+		p, err := s.plan(s.state.Run(o.Run), worker)
+		if err != nil {
+			s.giveUp(worker, l, err)
+			return
 		}
+		s.push(l.subject, p)
 	}
 	switch o.Instruction {
+	case cluster.Pause:
+		s.push(l.subject, wire.Pause{Generation: o.Generation, Reason: wire.Clip(o.Reason)})
 	case cluster.Halt:
 		s.push(l.subject, wire.Stop{Generation: o.Generation, Reason: wire.Clip(o.Reason)})
-	case cluster.Dismiss:
-		s.push(l.subject, wire.Dismiss{Generation: o.Generation})
-	case cluster.Abort:
-		s.push(l.subject, wire.Abort{Generation: o.Generation, Reason: wire.Clip(o.Reason)})
 	}
+}
+
+// letGo says why a worker has nothing to carry any more.
+func (s *Service) letGo(before cluster.Order) string {
+	r := s.state.Run(before.Run)
+	switch {
+	case r == nil:
+		return "the coordinator knows of nothing to carry"
+	case r.Phase.Over() || r.Phase == cluster.Waiting:
+		reason := fmt.Sprintf("the run is %s", r.Phase)
+		if r.Reason != "" {
+			reason += ": " + r.Reason
+		}
+		return wire.Clip(reason)
+	}
+	return fmt.Sprintf("generation %d goes on without it", r.Plan.Generation)
 }
 
 // followed says whether a heartbeat shows that the worker has heard its order.
 func followed(o cluster.Order, m wire.Heartbeat) bool {
 	switch o.Instruction {
-	case cluster.Dismiss: // then no heartbeat comes
-		return false
+	case cluster.Rest:
+		return m.Activity == wire.Idle
 	case cluster.Train:
 		return m.Generation >= o.Generation
-	case cluster.Halt:
-		return m.Generation >= o.Generation && m.Activity != wire.Training
-	case cluster.Abort:
-		return m.Generation >= o.Generation && m.Activity != wire.Training && m.Activity != wire.Stopping
 	}
-	return true
+	return m.Generation >= o.Generation && m.Activity != wire.Training
 }
 
 // plan is the message for the worker of a rank.

@@ -170,7 +170,7 @@ func TestOrdersComeAgain(t *testing.T) {
 	}
 	s.over(cluster.Failed)
 	for range 2 {
-		w.hears(1, wire.Done, is(wire.Dismiss{Generation: 1}))
+		w.hears(1, wire.Done, is(wire.Abort{Generation: 1, Reason: "the run is failed: worker w0: no"}))
 	}
 	if m := w.ask(wire.WorkerSubject("w0", "s1"), wire.Leave{Worker: "w0", Session: "s1"}); m != wire.Message(wire.Ack{}) {
 		t.Errorf("answer %+v", m)
@@ -238,7 +238,7 @@ func TestStrangeMessages(t *testing.T) {
 	leave.Worker = "w5"
 	refused(t, w.ask(wire.WorkerSubject("w5", "s0"), leave), "there is no worker w5")
 	for _, generation := range []uint64{0, 2} {
-		text := fmt.Sprintf("generation %d of run a is over", generation)
+		text := fmt.Sprintf("generation %d", generation)
 		late := wire.RunSubject("a", generation)
 		refused(t, w.ask(late, wire.CheckpointSaved{Worker: "w0", Run: "a", Generation: generation, Step: 3}), text)
 		refused(t, w.ask(late, wire.Ended{Worker: "w0", Run: "a", Generation: generation, Outcome: wire.Finished}), text)

@@ -14,7 +14,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"pupil/allreduce"
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/job"
@@ -59,7 +61,7 @@ type site struct {
 	log     *raftlog.Log
 	service *control.Service
 	end     context.CancelFunc
-	ended   chan error
+	served  chan error
 
 	mu      sync.Mutex
 	reports []wire.Report
@@ -70,7 +72,7 @@ const version = "test-1"
 // start begins a coordinator in a folder. change may be nil.
 func start(t *testing.T, folder string, change func(*control.Config)) *site {
 	t.Helper()
-	s := &site{t: t, ended: make(chan error, 1)}
+	s := &site{t: t, served: make(chan error, 1)}
 	var err error
 	if s.broker, err = control.StartBroker(control.BrokerOptions{}); err != nil {
 		t.Fatal(err)
@@ -95,7 +97,7 @@ func start(t *testing.T, folder string, change func(*control.Config)) *site {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = sync.OnceFunc(func() {
 		end()
-		if err := <-s.ended; err != nil {
+		if err := <-s.served; err != nil {
 			t.Error(err)
 		}
 		s.broker.Close()
@@ -103,7 +105,7 @@ func start(t *testing.T, folder string, change func(*control.Config)) *site {
 			t.Error(err)
 		}
 	})
-	go func() { s.ended <- s.service.Run(ctx) }()
+	go func() { s.served <- s.service.Run(ctx) }()
 	t.Cleanup(s.end)
 	return s
 }
@@ -153,6 +155,7 @@ func (s *site) over(p cluster.Phase) control.Status {
 type worker struct {
 	id     string
 	end    context.CancelCauseFunc
+	drain  chan struct{}
 	joined atomic.Bool // it knows that the coordinator has taken it
 	ended  chan error
 }
@@ -161,14 +164,15 @@ func (s *site) config(id string) agent.Config {
 	user, password := s.broker.Worker()
 	return agent.Config{
 		URL: s.broker.URL(), User: user, Password: password, ID: id, Threads: 1, Version: version, Kernel: "generic",
-		Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
+		Patience: time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
 	}
 }
 
 func (s *site) work(id string, t agent.Trainer) *worker {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	w := &worker{id: id, end: cancel, ended: make(chan error, 1)}
+	w := &worker{id: id, end: cancel, drain: make(chan struct{}), ended: make(chan error, 1)}
 	c := s.config(id)
+	c.Drain = w.drain
 	c.Logger = slog.New(&joining{Handler: c.Logger.Handler(), joined: &w.joined})
 	done := make(chan struct{})
 	go func() {
@@ -213,37 +217,74 @@ func (s *site) works(n int, t agent.Trainer) []*worker {
 type trainer struct {
 	steps int
 	after func(a agent.Assignment, step int) error // called after a step's commit; may be nil
+
+	mu sync.Mutex
+	at map[string]int // by worker: steps committed
+}
+
+func (t *trainer) stand(worker string, step int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.at == nil {
+		t.at = map[string]int{}
+	}
+	t.at[worker] = max(t.at[worker], step)
+	return t.at[worker]
+}
+
+// meet finds the newest step that a worker or a checkpoint has.
+func (t *trainer) meet(ctx context.Context, a agent.Assignment, ring *allreduce.Ring, id string) (int, error) {
+	all := make([]int64, a.Size)
+	all[a.Rank] = int64(t.stand(id, max(0, a.RestoreStep)))
+	if err := errors.Join(ring.ReduceInt64(ctx, 0, 1, all), ring.Commit(ctx, 0)); err != nil {
+		return 0, err
+	}
+	return int(slices.Max(all)), nil
 }
 
 func (t *trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
-	for step := max(0, a.RestoreStep); step < t.steps; step++ {
-		v := []int64{0, 0}
+	id, ring := a.Members[a.Rank].ID, s.Ring()
+	step, err := t.meet(ctx, a, ring, id)
+	if err != nil {
+		return agent.Outcome{}, err
+	}
+	if a.Rank == 0 {
+		s.Began(step, "")
+	}
+	pace := time.NewTicker(time.Millisecond) // so that steps without work do not flood the coordinator
+	defer pace.Stop()
+	for ; step < t.steps; step++ {
+		<-pace.C
+		v := []int64{0, 0, 0}
 		for _, l := range a.Lanes {
 			v[0] += value(step, l)
 		}
-		if s.StopRequested() {
-			v[1] = 1
+		if r := s.Requested(); r != agent.GoOn {
+			v[r] = 1
 		}
-		ring := s.Ring()
-		if err := ring.ReduceInt64(ctx, uint64(step), 1, v); err != nil {
+		if err := ring.ReduceInt64(ctx, uint64(step+1), 1, v); err != nil {
 			return agent.Outcome{}, fmt.Errorf("step %d: %w", step, err)
 		}
-		if err := ring.Commit(ctx, uint64(step)); err != nil {
+		if err := ring.Commit(ctx, uint64(step+1)); err != nil {
 			return agent.Outcome{}, fmt.Errorf("step %d: %w", step, err)
 		}
 		if want := sumOf(step); v[0] != want {
 			return agent.Outcome{}, fmt.Errorf("step %d: the sum is %d, want %d", step, v[0], want)
 		}
-		done := step + 1
+		done := t.stand(id, step+1)
 		s.SetTimes(done, wire.Times{Compute: 0.5, Wait: 0.25})
 		if a.Rank == 0 {
 			s.Report(wire.Report{Step: done, Total: t.steps, Loss: float64(v[0])})
-			if v[1] > 0 || done%4 == 0 {
+			if v[agent.Stop] > 0 || done%4 == 0 {
 				s.Checkpointed(done)
 			}
 		}
-		if v[1] > 0 && done < t.steps {
+		switch {
+		case done == t.steps:
+		case v[agent.Stop] > 0:
 			return agent.Outcome{Kind: wire.Stopped, Step: done, WeightsSHA256: weights(done)}, nil
+		case v[agent.Pause] > 0:
+			return agent.Outcome{Kind: wire.Yielded, Step: done}, nil
 		}
 		if t.after != nil {
 			if err := t.after(a, done); err != nil {
@@ -280,6 +321,26 @@ func (w *worker) result(t *testing.T) error {
 	case <-t.Context().Done():
 		t.Fatalf("worker %s does not end", w.id)
 		return nil
+	}
+}
+
+// ended waits for the run's end, and returns the workers.
+func (s *site) ended(p cluster.Phase, workers []*worker) []*worker {
+	s.t.Helper()
+	s.until("the end", func(st control.Status) bool { return st.Phase == p })
+	return workers
+}
+
+// leave lets workers hand over what they carry, and waits for their end.
+func leave(t *testing.T, workers ...*worker) {
+	t.Helper()
+	for _, w := range workers {
+		close(w.drain)
+	}
+	for _, w := range workers {
+		if err := w.result(t); err != nil {
+			t.Errorf("worker %s: %v", w.id, err)
+		}
 	}
 }
 

@@ -7,51 +7,130 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"pupil/coordinator/control"
 	"pupil/coordinator/wire"
 )
 
-// crew are the worker processes of a run.
+// crew are the worker processes of a run. One that dies is replaced by a new one, a bounded number of times.
 type crew struct {
-	end  context.CancelFunc
-	wait sync.WaitGroup
+	execution *execution
+	binary    string
+	args, env []string
+	end       context.CancelFunc
+	wait      sync.WaitGroup
+	alone     chan struct{} // closed when the last process has ended, and none replaces it
+
+	mu    sync.Mutex
+	alive int    // places that have a process, or will get one
+	last  string // how the last one ended
 }
 
 func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew, error) {
-	binary, err := WorkerBinary(e.config.WorkerBinary)
-	if err != nil {
+	c := &crew{execution: e, alone: make(chan struct{}), alive: e.config.Workers}
+	var err error
+	if c.binary, err = WorkerBinary(e.config.WorkerBinary); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	c := &crew{end: cancel}
+	ctx, c.end = context.WithCancel(ctx)
 	user, password := broker.Worker()
-	env := []string{"PUPIL_NATS_USER=" + user, "PUPIL_NATS_PASSWORD=" + password}
+	c.env = []string{"PUPIL_NATS_USER=" + user, "PUPIL_NATS_PASSWORD=" + password}
+	c.args = []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--threads", strconv.Itoa(e.config.Threads)}
+	if e.config.DataPlane == wire.MeshPlane {
+		c.args = append(c.args, "--ring-listen", "127.0.0.1:0")
+	}
+	if e.config.LogLevel != "" {
+		c.args = append(c.args, "--log-level", e.config.LogLevel)
+	}
 	for i := range e.config.Workers {
 		id := "worker-" + strconv.Itoa(i)
-		args := []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--id", id, "--threads", strconv.Itoa(e.config.Threads)}
-		if e.config.DataPlane == wire.MeshPlane {
-			args = append(args, "--ring-listen", "127.0.0.1:0")
-		}
-		if e.config.LogLevel != "" {
-			args = append(args, "--log-level", e.config.LogLevel)
-		}
-		p, err := startProcess(ctx, binary, id, filepath.Join(e.place.folder, logFolder), env, args)
+		p, err := c.start(ctx, id)
 		if err != nil {
 			c.dismiss()
 			return nil, err
 		}
-		e.config.Display.Notice(fmt.Sprintf("%s started (pid %d)", id, p.cmd.Process.Pid))
-		c.wait.Go(func() {
-			how, _ := p.wait()
-			reason := fmt.Sprintf("its process (pid %d) %s; what it wrote: %s", p.cmd.Process.Pid, how, p.logPath)
-			// After the run's end nobody minds; a service that has ended neither.
-			_ = e.service.WorkerLost(context.WithoutCancel(ctx), id, reason)
-		})
+		c.wait.Go(func() { c.look(ctx, p) })
 	}
 	return c, nil
+}
+
+func (c *crew) start(ctx context.Context, id string) (*process, error) {
+	e := c.execution
+	args := append(slices.Clone(c.args), "--id", id)
+	p, err := startProcess(ctx, c.binary, id, filepath.Join(e.place.folder, logFolder), c.env, args)
+	if err == nil {
+		e.config.Display.Notice(fmt.Sprintf("%s started (pid %d)", id, p.cmd.Process.Pid))
+	}
+	return p, err
+}
+
+// look waits for a process's end and replaces it, until it has left of its own will or has died too often.
+func (c *crew) look(ctx context.Context, p *process) {
+	for died := 1; ; died++ {
+		how, ok := p.wait()
+		if ctx.Err() != nil { // the run is over
+			return
+		}
+		reason := fmt.Sprintf("its process (pid %d) %s; what it wrote: %s", p.cmd.Process.Pid, how, p.logPath)
+		if ok || died > c.execution.config.Respawn {
+			c.tell(ctx, p.id, reason, false)
+			c.leaves(p.id + ": " + reason)
+			return
+		}
+		c.tell(ctx, p.id, reason, true)
+		if !pause(ctx, died) {
+			return
+		}
+		next, err := c.start(ctx, p.id)
+		if err != nil {
+			c.leaves(fmt.Sprintf("%s: %v", p.id, err))
+			return
+		}
+		p = next
+	}
+}
+
+// tell tells the coordinator of a death at once: sooner than the broker could. One that a new process follows is none
+// to a run that still waits for its workers.
+func (c *crew) tell(ctx context.Context, id, reason string, follows bool) {
+	if follows && !c.execution.joined(id) {
+		c.execution.config.Display.Notice(id + ": " + reason)
+		return
+	}
+	// After the run's end nobody minds; a service that has ended neither.
+	_ = c.execution.service.WorkerLost(context.WithoutCancel(ctx), id, reason)
+}
+
+// pause waits before a process is started for the second time and later, so that one that dies at once does not keep
+// the machine busy.
+func pause(ctx context.Context, died int) bool {
+	if died == 1 {
+		return ctx.Err() == nil
+	}
+	const longest = 10 * time.Second
+	timer := time.NewTimer(min(longest, time.Second<<min(died-2, 10)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// leaves counts a place that stays empty.
+func (c *crew) leaves(how string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alive--
+	c.last = how
+	if c.alive == 0 {
+		close(c.alone)
+	}
 }
 
 // dismiss ends the workers that are still there, and waits for them.

@@ -17,6 +17,9 @@ func (e *execution) hint() string {
 	if c.DataPlane != "" && c.DataPlane != wire.BrokerPlane {
 		words = append(words, "--data-plane", string(c.DataPlane))
 	}
+	if c.MinWorkers > 1 {
+		words = append(words, "--min-workers", strconv.Itoa(c.MinWorkers))
+	}
 	if c.WorkerBinary != "" {
 		words = append(words, "--worker-binary", quote(c.WorkerBinary))
 	}

@@ -31,6 +31,8 @@ type Config struct {
 	Storage      string         // folder or URL of the run; "": a new one below runs/
 	Resume       bool           // go on with the run in Storage, or with the newest one of the job
 	Workers      int            // processes; at least 1
+	MinWorkers   int            // with fewer the job waits; at least 1
+	Respawn      int            // how often a worker's process that has died is replaced by a new one, each
 	Threads      int            // of each worker; at least 1
 	WorkerBinary string         // "": beside this executable
 	DataPlane    wire.DataPlane // "": wire.BrokerPlane
@@ -169,8 +171,12 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changes := e.service.Watch(watch)
+	news := newNews(log.State())
 	for {
 		select {
+		case <-crew.alone:
+			s := e.service.Status()
+			return nil, &Failure{Reason: "no worker is left; " + crew.last, Step: s.Step, Hint: e.hint()}
 		case s, open := <-changes:
 			if !open && ctx.Err() != nil {
 				return nil, fmt.Errorf("interrupted; go on with: %s", e.hint())
@@ -178,6 +184,7 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 			if !open {
 				return nil, fmt.Errorf("the coordinator ended; go on with: %s", e.hint())
 			}
+			news.tell(s.Events, e.config.Display)
 			if s.Phase.Over() {
 				return e.conclude(s)
 			}
@@ -200,12 +207,12 @@ func (e *execution) submit(ctx context.Context, log *raftlog.Log) (finished *Sum
 	}
 	c := e.config
 	sub := cluster.Submission{
-		Run: e.place.name, Spec: c.Spec, Digest: c.Spec.Digest(), Storage: e.place.url, MinWorkers: c.Workers, Restore: restore,
+		Run: e.place.name, Spec: c.Spec, Digest: c.Spec.Digest(), Storage: e.place.url, MinWorkers: min(c.MinWorkers, c.Workers), Workers: c.Workers, Restore: restore,
 	}
 	if log.State().Run(sub.Run) == nil {
 		return nil, e.service.Submit(ctx, sub)
 	}
-	// A run that was under way has failed, since its coordinator is gone; or finished, if all its workers had said so.
+	// A run that was under way waits, since its coordinator was gone; or has finished, if all its workers had said so.
 	err = e.service.Resume(ctx, sub)
 	if known := log.State().Run(sub.Run); known.Phase == cluster.Finished {
 		return e.finished(ctx, known)

@@ -24,7 +24,7 @@ type process struct {
 }
 
 // startProcess runs the worker binary with its messages in a log file. It stands in a process group of its own, so that
-// Ctrl-C reaches only the coordinator, and ends when ctx does: by SIGTERM, then after grace by SIGKILL.
+// Ctrl-C reaches only the coordinator, and ends when ctx does: as its standard input is closed, then after grace by SIGKILL.
 func startProcess(ctx context.Context, binary, id, logs string, env, args []string) (*process, error) {
 	const grace = 5 * time.Second
 	if err := os.MkdirAll(logs, 0o755); err != nil {
@@ -39,7 +39,7 @@ func startProcess(ctx context.Context, binary, id, logs string, env, args []stri
 	p.cmd.Env = append(WorkerEnvironment(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = ownGroup()
-	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
+	p.cmd.Cancel = func() error { return p.life.Close() }
 	p.cmd.WaitDelay = grace
 	if p.life, err = p.cmd.StdinPipe(); err != nil {
 		p.log.Close()

@@ -189,7 +189,7 @@ type trainer struct {
 func (t trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
 	for step := max(0, a.RestoreStep); step < t.steps; step++ {
 		v := []int64{int64(len(a.Lanes)), 0}
-		if s.StopRequested() {
+		if s.Requested() == agent.Stop {
 			v[1] = 1
 		}
 		ring := s.Ring()

@@ -79,7 +79,7 @@ func (s *server) submission(in api.Submission) (cluster.Submission, error) {
 		in.Storage = strings.TrimSuffix(s.config.Storage, "/") + "/" + in.Run
 	}
 	return cluster.Submission{
-		Run: in.Run, Spec: in.Spec, Digest: in.Spec.Digest(), Storage: in.Storage, MinWorkers: max(1, in.MinWorkers), Restore: -1,
+		Run: in.Run, Spec: in.Spec, Digest: in.Spec.Digest(), Storage: in.Storage, MinWorkers: max(1, in.MinWorkers), Workers: in.Workers, Restore: -1,
 	}, nil
 }
 

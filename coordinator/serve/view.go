@@ -99,7 +99,12 @@ func (s *server) detail(name string, leader *control.Service) (*api.Detail, erro
 	}
 	for _, v := range s.view(st).Runs {
 		if v.Run == name {
-			return &api.Detail{Run: v, Spec: st.State.Run(name).Spec}, nil
+			r := st.State.Run(name)
+			d := &api.Detail{Run: v, Spec: r.Spec, Spans: []api.Span{}}
+			for _, s := range r.Spans {
+				d.Spans = append(d.Spans, api.Span(s))
+			}
+			return d, nil
 		}
 	}
 	return nil, refuse(api.NotFound, "there is no run "+name+"; coordinator list shows those that are there")

@@ -17,8 +17,8 @@ const MaxSize = 4 << 20
 // ErrVersion says that a message is of another version of the protocol.
 var ErrVersion = errors.New("another version of the protocol")
 
-// Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Leave, Plan,
-// Stop, Abort, Dismiss, Report, CheckpointSaved or Ended.
+// Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Draining, Leave, Plan,
+// Pause, Stop, Abort, Began, Report, CheckpointSaved or Ended.
 type Message interface {
 	kind() string
 	validate() error
@@ -111,8 +111,12 @@ func decodeBody(e envelope) (Message, error) {
 		return body[Stop](e)
 	case Abort{}.kind():
 		return body[Abort](e)
-	case Dismiss{}.kind():
-		return body[Dismiss](e)
+	case Draining{}.kind():
+		return body[Draining](e)
+	case Pause{}.kind():
+		return body[Pause](e)
+	case Began{}.kind():
+		return body[Began](e)
 	case Report{}.kind():
 		return body[Report](e)
 	case CheckpointSaved{}.kind():

@@ -9,12 +9,14 @@
 //	Register        ->                 asks to take part
 //	                <-  Registered     and how often to send heartbeats; or Refused
 //	Heartbeat       ->                 every interval, as a request: Ack or Refused comes back
-//	                <-  Plan           pushed: the worker's part of a generation
+//	                <-  Plan           pushed: the worker's part of a generation; it ends that of an earlier one
+//	Began           ->                 acknowledged; who has its state from elsewhere, and rank 0
 //	Report          ->                 rank 0, after each committed step; not acknowledged
 //	CheckpointSaved ->                 acknowledged
-//	                <-  Stop, Abort    pushed
+//	                <-  Pause, Stop    pushed: end after a step
 //	Ended           ->                 acknowledged; the worker stays for what others may ask about the last step
-//	                <-  Dismiss        pushed when all have ended
+//	                <-  Abort          pushed when the generation is over and no other follows: carry nothing
+//	Draining        ->                 acknowledged; a Plan without the worker follows, and an Abort for it
 //	Leave           ->                 acknowledged
 //
 // NATS delivers at most once. A sender repeats a request until it is answered; the coordinator repeats a push when a

@@ -96,7 +96,7 @@ type Activity string
 const (
 	Idle     Activity = "idle"     // waits for a plan
 	Training Activity = "training" // carries a plan
-	Stopping Activity = "stopping" // carries a plan and has heard a Stop
+	Stopping Activity = "stopping" // carries a plan and has heard a Pause or a Stop
 	Done     Activity = "done"     // its part of the plan has ended
 )
 
@@ -136,6 +136,19 @@ func (t Times) validate() error {
 		}
 	}
 	return nil
+}
+
+// Draining tells that a worker wants to leave. It goes on until a new generation carries its lanes.
+type Draining struct {
+	Worker  string `json:"worker"`
+	Session string `json:"session"`
+	Reason  string `json:"reason"`
+}
+
+func (Draining) kind() string { return "draining" }
+
+func (m Draining) validate() error {
+	return errors.Join(checkWorker(m.Worker, m.Session), checkReason(m.Reason))
 }
 
 // Leave tells that a worker goes of its own will.

@@ -34,7 +34,7 @@ type Plan struct {
 	Rank        int           `json:"rank"`    // of the worker that the plan is for
 	Members     []Member      `json:"members"` // by rank
 	LaneCount   int           `json:"lane_count"`
-	RestoreStep int           `json:"restore_step"` // the checkpoint to begin from; -1: from the beginning
+	RestoreStep int           `json:"restore_step"` // the newest checkpoint, for when no worker has a newer state; -1: none
 	RingPrefix  string        `json:"ring_prefix"`  // of the all-reduce's subjects
 	Deadline    time.Duration `json:"deadline_ns"`  // an all-reduce without progress for so long is an error
 	Mesh        *Mesh         `json:"mesh"`         // nil: the ring's data goes through the broker
@@ -101,32 +101,53 @@ func CheckLanes(lanes int, members []Member) error {
 	return nil
 }
 
+// Pause asks a worker to end its part after a step: another generation follows.
+type Pause struct {
+	Generation uint64 `json:"generation"`
+	Reason     string `json:"reason"`
+}
+
+func (Pause) kind() string { return "pause" }
+
+func (m Pause) validate() error { return checkReason(m.Reason) }
+
 // Stop asks a worker to finish the step, to save a checkpoint and to end its part.
 type Stop struct {
 	Generation uint64 `json:"generation"`
 	Reason     string `json:"reason"`
 }
 
-func (Stop) kind() string      { return "stop" }
+func (Stop) kind() string { return "stop" }
+
 func (m Stop) validate() error { return checkReason(m.Reason) }
 
-// Abort ends a worker's part at once: the generation is over. Generation 0 ends the worker, whatever it does: the
-// coordinator is ending.
+// Abort ends a worker's part at once: the generation is over, or goes on without it. A part that has ended already is
+// let go of. Generation 0 ends the worker, whatever it does: the coordinator is ending.
 type Abort struct {
 	Generation uint64 `json:"generation"`
 	Reason     string `json:"reason"`
 }
 
-func (Abort) kind() string      { return "abort" }
+func (Abort) kind() string { return "abort" }
+
 func (m Abort) validate() error { return checkReason(m.Reason) }
 
-// Dismiss tells a worker whose part has ended that the run is over: it may leave.
-type Dismiss struct {
+// Began tells that the workers of a generation have found their common step. Rank 0 tells it, and each worker that has
+// taken its state from elsewhere.
+type Began struct {
+	Worker     string `json:"worker"`
+	Run        string `json:"run"`
 	Generation uint64 `json:"generation"`
+	Step       int    `json:"step"` // committed
+	From       string `json:"from"` // where the state is from; "": the worker had it
 }
 
-func (Dismiss) kind() string    { return "dismiss" }
-func (Dismiss) validate() error { return nil }
+func (Began) kind() string { return "began" }
+
+func (m Began) validate() error {
+	return errors.Join(CheckName("worker", m.Worker), CheckName("run", m.Run), checkStep("step", m.Step),
+		checkText("from", m.From, 128))
+}
 
 // Report describes a committed step. Rank 0 sends it.
 type Report struct {
@@ -224,9 +245,11 @@ type Outcome string
 
 // The outcomes.
 const (
-	Finished Outcome = "finished" // all steps of the job are done
-	Stopped  Outcome = "stopped"  // after a Stop; a checkpoint is saved
-	Failed   Outcome = "failed"   // Ended.Error says why; also after an Abort
+	Finished    Outcome = "finished"    // all steps of the job are done
+	Stopped     Outcome = "stopped"     // after a Stop; a checkpoint is saved
+	Yielded     Outcome = "yielded"     // after a Pause
+	Failed      Outcome = "failed"      // the job cannot go on; Ended.Error says why
+	Interrupted Outcome = "interrupted" // the ring broke; Ended.Error says why
 )
 
 // Ended tells how a worker's part of a plan ended.
@@ -245,13 +268,13 @@ func (Ended) kind() string { return "ended" }
 func (m Ended) validate() error {
 	var err error
 	switch m.Outcome {
-	case Finished, Stopped:
+	case Finished, Stopped, Yielded:
 		if m.Error != "" {
 			err = fmt.Errorf("outcome %s with an error", m.Outcome)
 		}
-	case Failed:
+	case Failed, Interrupted:
 		if m.Error == "" {
-			err = errors.New("outcome failed without an error")
+			err = fmt.Errorf("outcome %s without an error", m.Outcome)
 		}
 	default:
 		err = fmt.Errorf("unknown outcome %.20q", m.Outcome)

@@ -35,6 +35,7 @@ type work interface {
 // through a ring of one, the update. Only images are not read and decoded.
 type ourStep struct {
 	trainer *train.Trainer
+	part    train.Part
 	control *control
 }
 
@@ -56,17 +57,16 @@ func newOurStep(m *models, threads int) (*ourStep, error) {
 		return nil, err
 	}
 	c := &control{}
-	o := &ourStep{control: c}
-	carried := make([]int, threads)
-	for i := range carried {
-		carried[i] = i
+	o := &ourStep{control: c, part: train.Part{Size: 1, Reducer: ring, Saved: -1}}
+	for i := range threads {
+		o.part.Carried = append(o.part.Carried, i)
 	}
 	o.trainer, err = train.New(train.Config{
-		Batch: m.pair.batch, Lanes: threads, Carried: carried, Threads: threads, Steps: manySteps,
+		Batch: m.pair.batch, Lanes: threads, Threads: threads, Steps: manySteps,
 		Epoch: func(int) int { return 0 }, Student: m.student, Teacher: teacher,
 		Loss: m.loss, Heads: []train.Head{{Teacher: nn.Logits, Student: nn.Logits}},
 		Schedule: optim.Schedule{Name: "constant", Peak: rate, Steps: manySteps},
-		Source:   newSource(m, threads), Reducer: ring, Control: c,
+		Source:   newSource(m, threads), Control: c,
 	}, s)
 	return o, err
 }
@@ -97,7 +97,7 @@ func firstState(m *models, lanes int) (*train.State, error) {
 
 func (o *ourStep) run(ctx context.Context, times int) error {
 	o.control.begin(times)
-	outcome, err := o.trainer.Run(ctx)
+	outcome, err := o.trainer.Run(ctx, o.part)
 	if err == nil && outcome != train.Stopped {
 		err = errors.New("the job has come to its end")
 	}
@@ -114,7 +114,7 @@ func (o *ourStep) check(ctx context.Context) ([]float64, error) {
 	return []float64{losses[0], losses[0] - losses[1]}, nil
 }
 
-func (o *ourStep) close() { o.trainer.Close() }
+func (o *ourStep) close() { _ = o.trainer.Close() } // it saves nothing
 
 // source gives each lane the same images in every step.
 type source struct{ batches []*feed.Batch }
@@ -130,7 +130,11 @@ func newSource(m *models, lanes int) *source {
 	return s
 }
 
-func (s *source) Next(_ context.Context, lane int) (*feed.Batch, error) { return s.batches[lane], nil }
+func (s *source) Carry([]int) error { return nil }
+
+func (s *source) Next(_ context.Context, lane, _ int) (*feed.Batch, error) {
+	return s.batches[lane], nil
+}
 
 // control ends the loop after a number of steps, and keeps their losses.
 type control struct {
@@ -140,8 +144,15 @@ type control struct {
 
 func (c *control) begin(steps int) { c.stopAfter, c.losses = steps, nil }
 
-// StopRequested is asked in the step whose loss is not there yet.
-func (c *control) StopRequested() bool { return len(c.losses)+1 >= c.stopAfter }
+// Requested is asked in the step whose loss is not there yet.
+func (c *control) Requested() train.Request {
+	if len(c.losses)+1 >= c.stopAfter {
+		return train.Stop
+	}
+	return train.GoOn
+}
+
+func (c *control) Began(int, train.Origin) {}
 
 func (c *control) Committed(p train.Progress) { c.losses = append(c.losses, p.Loss) }
 

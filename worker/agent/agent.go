@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,32 +17,24 @@ import (
 	"pupil/coordinator/wire"
 )
 
-// ErrCoordinatorGone says that the coordinator has been silent for too long. Test with errors.Is.
+// ErrCoordinatorGone says that the coordinator has ended, or its broker cannot be reached any more. Test with errors.Is.
 var ErrCoordinatorGone = errors.New("the coordinator is gone")
-
-// AbortError says that the coordinator has ended the worker's generation. Test with errors.As.
-type AbortError struct {
-	Generation uint64
-	Reason     string
-}
-
-// Error says why.
-func (e *AbortError) Error() string {
-	return fmt.Sprintf("the coordinator ended generation %d: %s", e.Generation, e.Reason)
-}
 
 // Config says who the worker is, and where its coordinator.
 type Config struct {
-	URL            string        // of the coordinator's broker, nats://host:port
-	User, Password string        // for the broker
-	ID             string        // unique among the workers, see wire.CheckName
-	Threads        int           // that the trainer uses, at least 1
-	Version        string        // of this build; the coordinator takes its own only
-	Kernel         string        // name of the kernels that compute
-	RingListen     string        // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
-	RingAdvertise  string        // host:port that they reach it by; "": where it listens
-	JoinTimeout    time.Duration // so long the worker tries to register; default 30s
-	Logger         *slog.Logger  // nil: no logs
+	URL            string          // of the coordinator's broker, nats://host:port
+	User, Password string          // for the broker
+	ID             string          // unique among the workers, see wire.CheckName
+	Threads        int             // that the trainer uses, at least 1
+	Version        string          // of this build; the coordinator takes its own only
+	Kernel         string          // name of the kernels that compute
+	RingListen     string          // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
+	RingAdvertise  string          // host:port that they reach it by; "": where it listens
+	JoinTimeout    time.Duration   // so long the worker tries to register; default 30s
+	Patience       time.Duration   // so long the worker tries to reach a broker that is gone; default 1m
+	Drain          <-chan struct{} // closed when the worker shall hand over its lanes and leave; may be nil
+	Grace          time.Duration   // then it leaves after so long in any case; default 30s
+	Logger         *slog.Logger    // nil: no logs
 
 	server *meshlink.Server // at RingListen, while Run runs
 }
@@ -60,32 +51,44 @@ func (c Config) Validate() error {
 	if c.Threads < 1 {
 		errs = append(errs, fmt.Errorf("threads is %d; it must be at least 1", c.Threads))
 	}
-	if c.JoinTimeout < 0 {
-		errs = append(errs, fmt.Errorf("join timeout is %s; it must not be negative", c.JoinTimeout))
+	for _, x := range []struct {
+		name  string
+		value time.Duration
+	}{{"join timeout", c.JoinTimeout}, {"patience", c.Patience}, {"grace", c.Grace}} {
+		if x.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %s; it must not be negative", x.name, x.value))
+		}
 	}
 	return errors.Join(append(errs, wire.CheckName("worker", c.ID))...)
 }
 
-// agent is a worker process's standing with the coordinator.
+// agent is a worker process's standing with the coordinator: one session of it.
 type agent struct {
 	config  Config
 	logger  *slog.Logger
 	session string
 	nc      *nats.Conn
-	gone    context.CancelCauseFunc // ends everything
+	gone    context.CancelCauseFunc // ends the session
 	beatNow chan struct{}           // asks for a heartbeat at once
 
 	interval, timeout time.Duration // of heartbeats, once registered
 
-	plans     chan *part
-	dismissed chan struct{}
+	plans   chan *part    // the newest one that is not carried yet
+	drained chan struct{} // closed when the coordinator knows that the worker leaves
+
+	notices sync.WaitGroup // of all parts
 
 	mu   sync.Mutex
-	part *part          // nil until the plan comes
+	part *part          // of the newest plan; nil: none
 	beat wire.Heartbeat // the next one
 }
 
-// Run joins the coordinator, carries one plan, and leaves.
+// errForgotten says that the coordinator does not know the session any more.
+var errForgotten = errors.New("the coordinator has given this worker up")
+
+// Run joins the coordinator and carries plans until ctx ends, Config.Drain is closed and the worker's lanes are handed
+// over, or the coordinator is gone. A worker that the coordinator has given up, as one that stood still for too long,
+// joins again.
 func Run(ctx context.Context, c Config, t Trainer) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -95,17 +98,34 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 	defer closeServer()
+	if c.JoinTimeout == 0 {
+		c.JoinTimeout = 30 * time.Second
+	}
+	if c.Patience == 0 {
+		c.Patience = time.Minute
+	}
+	if c.Grace == 0 {
+		c.Grace = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for {
+		err := runSession(ctx, c, t)
+		if !errors.Is(err, errForgotten) {
+			return err
+		}
+		c.Logger.Warn("joining again", "worker", c.ID, "err", err)
+	}
+}
+
+// runSession is one session, from the connection to the goodbye.
+func runSession(ctx context.Context, c Config, t Trainer) error {
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
 	a := &agent{
 		config: c, logger: c.Logger, session: randomName(), gone: gone,
-		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), dismissed: make(chan struct{}, 1),
-	}
-	if a.config.JoinTimeout == 0 {
-		a.config.JoinTimeout = 30 * time.Second
-	}
-	if a.logger == nil {
-		a.logger = slog.New(slog.DiscardHandler)
+		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), drained: make(chan struct{}),
 	}
 	a.beat = wire.Heartbeat{Worker: c.ID, Session: a.session, Activity: wire.Idle}
 	if err := a.connect(); err != nil {
@@ -127,10 +147,12 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 	living, end := context.WithCancel(ctx)
 	wg.Go(func() { a.heartbeats(living, answers) })
 	wg.Go(func() { a.takeOrders(living, orders) })
-	known, err := a.serve(ctx, t)
+	wg.Go(func() { a.drain(living) })
+	err := a.serve(ctx, t)
 	end() // before the goodbye: a heartbeat after it would be refused
 	wg.Wait()
-	if known {
+	a.notices.Wait()
+	if !errors.Is(err, ErrCoordinatorGone) && !errors.Is(err, errForgotten) {
 		a.leave(ctx)
 	}
 	return err
@@ -145,7 +167,7 @@ func (a *agent) connect() error {
 		nats.CustomInboxPrefix(wire.InboxPrefix),
 		nats.FlusherTimeout(a.config.JoinTimeout), // a write that is stuck does not hold up the end for longer
 		nats.ReconnectBufSize(-1),                 // what is sent without a connection fails at once; the sender tries again
-		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(600),
+		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(max(1, int(a.config.Patience/wait))),
 		nats.NoCallbacksAfterClientClose(),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			a.logger.Info("connected to the coordinator again")
@@ -196,32 +218,72 @@ func (a *agent) register(ctx context.Context) error {
 	return nil
 }
 
-// serve waits for the plan, carries it, tells how it ended, and waits until it may go. known says that there is a
-// coordinator to say goodbye to.
-func (a *agent) serve(ctx context.Context, t Trainer) (known bool, err error) {
-	var p *part
-	select {
-	case p = <-a.plans:
-	case <-ctx.Done():
-		return true, context.Cause(ctx)
-	}
-	defer p.close()
-	end, err := p.carry(t)
-	a.setActivity(wire.Done)
-	last, cancel := a.lastWords(ctx)
-	defer cancel()
-	_, e := request[wire.Ack](last, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
-	if e != nil {
-		if err == nil {
-			return false, fmt.Errorf("tell how the job ended: %w", cmp.Or(context.Cause(ctx), e))
+// serve carries one plan after the other. It returns nil when the worker has handed over its lanes.
+func (a *agent) serve(ctx context.Context, t Trainer) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		a.logger.Warn("could not tell how the job ended", "generation", p.plan.Generation, "err", e)
-		return false, err
+		select { // a plan that came before the word that the worker leaves is carried
+		case p := <-a.plans:
+			a.carry(ctx, t, p)
+			continue
+		default:
+		}
+		select {
+		case p := <-a.plans:
+			a.carry(ctx, t, p)
+		case <-a.drained:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	if err == nil {
-		err = a.awaitDismissal(ctx)
+}
+
+// carry does a plan's part, tells how it ended, and lets go of it when the coordinator says so: others may still ask
+// this worker's ring about the last step.
+func (a *agent) carry(ctx context.Context, t Trainer, p *part) {
+	defer p.close()
+	if end, ok := p.carry(t); ok {
+		p.logEnd(end)
+		a.setActivity(p, wire.Done)
+		last, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(p.ctx, cancel) // another generation makes the word idle
+		_, err := request[wire.Ack](last, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
+		stop()
+		cancel()
+		if err != nil && p.ctx.Err() == nil {
+			a.logger.Warn("could not tell how the part ended", "generation", p.plan.Generation, "err", err)
+		}
 	}
-	return true, err
+	select {
+	case <-p.over:
+	case <-ctx.Done():
+	}
+	a.setActivity(p, wire.Idle)
+}
+
+// drain waits for the word to leave, and tells the coordinator. After the grace the worker leaves in any case.
+func (a *agent) drain(ctx context.Context) {
+	select {
+	case <-a.config.Drain:
+	case <-ctx.Done():
+		return
+	}
+	a.logger.Info("leaving as soon as others carry the lanes", "worker", a.config.ID, "grace", a.config.Grace)
+	grace, cancel := context.WithTimeoutCause(ctx, a.config.Grace,
+		fmt.Errorf("the lanes were not handed over within the grace period of %s", a.config.Grace))
+	defer cancel()
+	m := wire.Draining{Worker: a.config.ID, Session: a.session, Reason: "it was asked to end"}
+	_, err := request[wire.Ack](grace, a.nc, wire.WorkerSubject(a.config.ID, a.session), m, a.interval)
+	if err != nil {
+		a.gone(err)
+		return
+	}
+	close(a.drained)
+	<-grace.Done() // the session's end, or the grace's
+	a.gone(context.Cause(grace))
 }
 
 // lastWords returns a context for what the coordinator is told also when ctx has ended, by a signal: as long as it
@@ -234,16 +296,6 @@ func (a *agent) lastWords(ctx context.Context) (context.Context, context.CancelF
 		}
 	})
 	return last, func() { stop(); cancel() }
-}
-
-// awaitDismissal waits until the run is over: others may still ask this worker's ring about the last step.
-func (a *agent) awaitDismissal(ctx context.Context) error {
-	select {
-	case <-a.dismissed:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // leave says goodbye, as far as there is somebody to hear it.

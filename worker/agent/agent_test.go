@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"pupil/allreduce"
 	"pupil/coordinator/job"
 	"pupil/coordinator/wire"
 	"pupil/worker/agent"
@@ -38,7 +39,6 @@ type coordinator struct {
 	nc     *nats.Conn
 	heard  chan *nats.Msg
 	push   string // the worker's subject
-	ring   string // where the worker listens for ring data
 }
 
 func newCoordinator(t *testing.T) *coordinator {
@@ -114,7 +114,7 @@ func (c *coordinator) send(subject string, m wire.Message) {
 // registered runs an agent and lets it join.
 func (c *coordinator) registered(t agent.Trainer) <-chan error {
 	c.t.Helper()
-	ended := c.run(context.Background(), t)
+	ended := c.run(context.Background(), t, func(c *agent.Config) { c.Patience = time.Second })
 	m, msg := hear(c, always[wire.Register])
 	c.push = wire.PushSubject(m.Worker, m.Session)
 	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
@@ -123,12 +123,13 @@ func (c *coordinator) registered(t agent.Trainer) <-chan error {
 	return ended
 }
 
-func (c *coordinator) run(ctx context.Context, t agent.Trainer) <-chan error {
+func (c *coordinator) run(ctx context.Context, t agent.Trainer, change func(*agent.Config)) <-chan error {
 	ended := make(chan error, 1)
 	config := agent.Config{
-		URL: c.server.ClientURL(), ID: "w.0", Threads: 2, Version: "v", Kernel: "generic", RingListen: c.ring,
+		URL: c.server.ClientURL(), ID: "w.0", Threads: 2, Version: "v", Kernel: "generic",
 		Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)),
 	}
+	change(&config)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -167,7 +168,7 @@ func stopper(stopped chan<- agent.Assignment) train {
 		s.SetTimes(6, wire.Times{Compute: 1, Wait: 2, Send: 3})
 		s.Report(wire.Report{Step: 6, Total: 9, Loss: 0.5})
 		s.Checkpointed(6)
-		for !s.StopRequested() {
+		for s.Requested() != agent.Stop {
 			runtime.Gosched()
 		}
 		stopped <- a
@@ -182,7 +183,7 @@ func (c *coordinator) sendNonsense() {
 		wire.Ack{},
 		wire.Stop{Generation: 7, Reason: "early"},
 		wire.Abort{Generation: 7, Reason: "early"},
-		wire.Dismiss{Generation: 7},
+		wire.Pause{Generation: 7, Reason: "early"},
 	} {
 		c.send(c.push, m)
 	}
@@ -198,8 +199,8 @@ func (c *coordinator) sendNonsense() {
 func TestConversation(t *testing.T) {
 	c := newCoordinator(t)
 	stopped := make(chan agent.Assignment, 1)
-	stop := stopper(stopped)
-	ended := c.run(t.Context(), stop)
+	stop, drain := stopper(stopped), make(chan struct{})
+	ended := c.run(t.Context(), stop, func(c *agent.Config) { c.Drain = drain })
 	m, msg := hear(c, always[wire.Register])
 	if m.Worker != "w.0" || m.PID != os.Getpid() || m.Threads != 2 || m.Build != "v" || m.Kernel != "generic" {
 		t.Errorf("registration %+v", m)
@@ -216,9 +217,9 @@ func TestConversation(t *testing.T) {
 	c.sendNonsense()
 	c.send(c.push, plan())
 	c.send(c.push, plan())
-	later := plan()
-	later.Generation = 8
-	c.send(c.push, later)
+	earlier := plan()
+	earlier.Generation = 6
+	c.send(c.push, earlier)
 	if r, _ := hear(c, always[wire.Report]); r.Worker != "w.0" || r.Run != "r" || r.Generation != 7 || r.Loss != 0.5 {
 		t.Errorf("report %+v", r)
 	}
@@ -247,7 +248,27 @@ func TestConversation(t *testing.T) {
 	}
 	c.answer(msg, wire.Ack{})
 	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Done })
-	c.send(c.push, wire.Dismiss{Generation: 7})
+	c.send(c.push, wire.Abort{Generation: 7, Reason: "the run is stopped"})
+	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Idle && m.Generation == 7 })
+
+	// The next plan is carried by the same session; then the worker is asked to leave.
+	next := plan()
+	next.Generation = 8
+	c.send(c.push, next)
+	hear(c, func(m wire.Report) bool { return m.Generation == 8 })
+	_, msg = hear(c, func(m wire.CheckpointSaved) bool { return m.Generation == 8 })
+	c.answer(msg, wire.Ack{})
+	close(drain)
+	if m, msg := hear(c, always[wire.Draining]); m.Worker != "w.0" || m.Reason == "" {
+		t.Errorf("draining %+v", m)
+	} else {
+		c.answer(msg, wire.Ack{})
+	}
+	c.send(c.push, wire.Stop{Generation: 8, Reason: "worker w.0 leaves"})
+	<-stopped
+	_, msg = hear(c, func(m wire.Ended) bool { return m.Generation == 8 && m.Outcome == wire.Stopped })
+	c.answer(msg, wire.Ack{})
+	c.send(c.push, wire.Abort{Generation: 8, Reason: "generation 9 goes on without it"})
 	_, msg = hear(c, always[wire.Leave])
 	c.answer(msg, wire.Ack{})
 	if err := <-ended; err != nil {
@@ -257,23 +278,13 @@ func TestConversation(t *testing.T) {
 
 // TestCoordinatorGone lets a worker lose its coordinator in all its phases.
 func TestCoordinatorGone(t *testing.T) {
-	silent := func(*coordinator) {}
-	refuse := func(c *coordinator) {
-		_, msg := hear(c, always[wire.Heartbeat])
-		c.answer(msg, wire.Refused{Reason: "who are you"})
-	}
 	end := func(c *coordinator) { c.end() }
 	says := func(c *coordinator) { c.send(c.push, wire.Abort{Reason: "it was ended"}) }
 	for _, c := range []struct {
 		name string
 		how  func(*coordinator)
 		want string
-	}{
-		{"silent", silent, "it has not answered for 300ms"},
-		{"refuses", refuse, "who are you"},
-		{"ended", end, ""},
-		{"says so", says, "it was ended"},
-	} {
+	}{{"ended", end, ""}, {"says so", says, "it was ended"}} {
 		for _, training := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s training=%v", c.name, training), func(t *testing.T) {
 				coordinator := newCoordinator(t)
@@ -292,64 +303,107 @@ func TestCoordinatorGone(t *testing.T) {
 	}
 }
 
-func TestAbort(t *testing.T) {
+// TestForgotten: a worker that the coordinator has given up ends its part and joins again, as another session.
+func TestForgotten(t *testing.T) {
+	c := newCoordinator(t)
+	ended := c.registered(train(block))
+	first := c.push
+	c.send(c.push, plan())
+	_, msg := hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Training })
+	c.answer(msg, wire.Refused{Reason: "who are you"})
+	m, msg := hear(c, always[wire.Register])
+	if c.push = wire.PushSubject(m.Worker, m.Session); c.push == first {
+		t.Error("it comes with the session that is over")
+	}
+	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
+	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Idle && m.Generation == 0 })
+	c.send(c.push, wire.Abort{Reason: "it was ended"})
+	if err := <-ended; !errors.Is(err, agent.ErrCoordinatorGone) {
+		t.Error(err)
+	}
+}
+
+// TestSilence: a coordinator that does not answer is waited for.
+func TestSilence(t *testing.T) {
+	c := newCoordinator(t)
+	ended := c.registered(train(block))
+	for range 20 { // of 50 ms each; the timeout is 300 ms
+		select {
+		case <-c.heard:
+		case err := <-ended:
+			t.Fatal(err)
+		}
+	}
+	c.send(c.push, plan())
+	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Training })
+	c.send(c.push, wire.Abort{Reason: "it was ended"})
+	if err := <-ended; !errors.Is(err, agent.ErrCoordinatorGone) {
+		t.Error(err)
+	}
+}
+
+// TestNextGeneration: a plan of a newer generation ends the part at once, without a word about it. An error of the
+// trainer's own fails the job; one that follows from something else is told as an interruption, unless the coordinator
+// says what lies behind it.
+func TestNextGeneration(t *testing.T) {
+	fails := func(err error) train {
+		return func(context.Context, agent.Assignment, agent.Session) (agent.Outcome, error) {
+			return agent.Outcome{}, err
+		}
+	}
 	for _, c := range []struct {
-		name  string
-		train train
-		want  string
+		name    string
+		train   train
+		outcome wire.Outcome
+		want    string
 	}{
-		{"cause", block, "the coordinator ended generation 7: w1 was lost"},
-		{"error of its own", func(ctx context.Context, _ agent.Assignment, _ agent.Session) (agent.Outcome, error) {
-			<-ctx.Done()
-			return agent.Outcome{}, errors.New("the disk is full")
-		}, "the disk is full"},
-		{"error of the ring", func(ctx context.Context, _ agent.Assignment, s agent.Session) (agent.Outcome, error) {
-			for step := uint64(5); ; step++ {
-				if err := s.Ring().Commit(context.WithoutCancel(ctx), step); err != nil {
-					return agent.Outcome{}, err
-				}
-			}
-		}, "the coordinator ended generation 7: w1 was lost"},
+		{"newer plan", block, "", ""},
+		{"error of its own", fails(errors.New("the disk is full")), wire.Failed, "the disk is full"},
+		{"broken ring", fails(fmt.Errorf("step 6: %w", allreduce.ErrDeadline)), wire.Interrupted, "step 6: no progress"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			coordinator := newCoordinator(t)
 			ended := coordinator.registered(c.train)
 			coordinator.send(coordinator.push, plan())
-			coordinator.send(coordinator.push, wire.Abort{Generation: 7, Reason: "w1 was lost"})
-			m, msg := hear(coordinator, always[wire.Ended])
-			if m.Outcome != wire.Failed || m.Error != c.want {
-				t.Errorf("end %+v", m)
+			if c.outcome != "" {
+				m, msg := hear(coordinator, always[wire.Ended])
+				if m.Outcome != c.outcome || !strings.Contains(m.Error, c.want) || m.Generation != 7 {
+					t.Errorf("end %+v", m)
+				}
+				coordinator.answer(msg, wire.Ack{})
+			} else {
+				hear(coordinator, func(m wire.Heartbeat) bool { return m.Generation == 7 })
 			}
-			coordinator.answer(msg, wire.Ack{})
-			_, msg = hear(coordinator, always[wire.Leave])
-			coordinator.answer(msg, wire.Ack{})
-			if err := <-ended; err == nil || err.Error() != c.want {
-				t.Errorf("error %v", err)
+			next := plan()
+			next.Generation = 8
+			coordinator.send(coordinator.push, next)
+			hear(coordinator, func(m wire.Heartbeat) bool { return m.Generation == 8 })
+			coordinator.send(coordinator.push, wire.Abort{Generation: 8, Reason: "w1 was lost"})
+			hear(coordinator, func(m wire.Heartbeat) bool { return m.Generation == 8 && m.Activity == wire.Idle })
+			coordinator.send(coordinator.push, wire.Abort{Reason: "it was ended"})
+			if err := <-ended; !errors.Is(err, agent.ErrCoordinatorGone) {
+				t.Error(err)
 			}
 		})
 	}
 }
 
-// TestEndIsNotHeard: a worker that cannot tell how its part ended has not done it, and does not wait for ever.
-func TestEndIsNotHeard(t *testing.T) {
+// TestGrace: a worker whose lanes nobody takes leaves all the same.
+func TestGrace(t *testing.T) {
 	c := newCoordinator(t)
-	ended := c.registered(train(func(context.Context, agent.Assignment, agent.Session) (agent.Outcome, error) {
-		return agent.Outcome{Kind: wire.Finished, Step: 9}, nil
-	}))
+	drain := make(chan struct{})
+	ended := c.run(context.Background(), train(block), func(c *agent.Config) { c.Drain, c.Grace = drain, 200*time.Millisecond })
+	m, msg := hear(c, always[wire.Register])
+	c.push = wire.PushSubject(m.Worker, m.Session)
+	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
 	c.send(c.push, plan())
-	_, msg := hear(c, always[wire.Ended])
-	c.answer(msg, wire.Refused{Reason: "generation 7 is over"})
-	if err := <-ended; err == nil || !strings.Contains(err.Error(), "tell how the job ended") {
+	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Training })
+	close(drain)
+	_, msg = hear(c, always[wire.Draining])
+	c.answer(msg, wire.Ack{})
+	_, msg = hear(c, always[wire.Leave])
+	c.answer(msg, wire.Ack{})
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "within the grace period of 200ms") {
 		t.Errorf("error %v", err)
-	}
-
-	ended = c.registered(train(func(context.Context, agent.Assignment, agent.Session) (agent.Outcome, error) {
-		return agent.Outcome{Kind: "happy"}, nil
-	}))
-	c.send(c.push, plan())
-	m, msg := hear(c, always[wire.Ended])
-	c.answer(msg, wire.Refused{Reason: "generation 7 is over"})
-	if err := <-ended; err == nil || m.Error != err.Error() || !strings.Contains(m.Error, `the outcome "happy"`) {
-		t.Errorf("end %+v, error %v", m, err)
 	}
 }

@@ -15,7 +15,7 @@ func (t sum) Train(ctx context.Context, a agent.Assignment, s agent.Session) (ag
 	step := max(0, a.RestoreStep)
 	for ; step < t.steps; step++ {
 		v := []int64{1, 0}
-		if s.StopRequested() {
+		if s.Requested() == agent.Stop {
 			v[1] = 1 // all workers must agree to stop
 		}
 		if err := s.Ring().ReduceInt64(ctx, uint64(step), 0, v); err != nil {

@@ -55,13 +55,13 @@ func try[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, dat
 	return wire.As[T](reply.Data)
 }
 
-// heartbeats tells the coordinator every interval that the worker lives, and ends everything when the coordinator does
-// not answer for the timeout, or does not know the worker. It does not wait for an answer before it sends the next.
+// heartbeats tells the coordinator every interval that the worker lives, without waiting for an answer before the next.
+// A coordinator that is silent is waited for: the training does not need it. One that does not know the worker ends the
+// session.
 func (a *agent) heartbeats(ctx context.Context, answers <-chan *nats.Msg) {
-	const fewest = 3 // unanswered heartbeats: this process may have stood still for longer than the timeout
 	ticker := time.NewTicker(a.interval)
 	defer ticker.Stop()
-	heard, unanswered := time.Now(), 0
+	heard, silent := time.Now(), false
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,21 +70,24 @@ func (a *agent) heartbeats(ctx context.Context, answers <-chan *nats.Msg) {
 			_, err := wire.As[wire.Ack](msg.Data)
 			var refused *wire.Refused
 			if errors.As(err, &refused) {
-				a.gone(fmt.Errorf("%w for this worker: %w", ErrCoordinatorGone, err))
+				a.gone(fmt.Errorf("%w: %w", errForgotten, err))
 				return
 			}
 			if err == nil {
-				heard, unanswered = time.Now(), 0
+				heard = time.Now()
+				if silent {
+					silent = false
+					a.logger.Info("the coordinator answers again")
+				}
 			}
 			continue
 		case <-ticker.C:
 		case <-a.beatNow:
 		}
-		if unanswered >= fewest && time.Since(heard) > a.timeout {
-			a.gone(fmt.Errorf("%w: it has not answered for %s", ErrCoordinatorGone, a.timeout))
-			return
+		if !silent && time.Since(heard) > a.timeout {
+			silent = true
+			a.logger.Warn("the coordinator does not answer; going on without it", "for", a.timeout)
 		}
-		unanswered++
 		if err := a.sendHeartbeat(); err != nil {
 			a.logger.Debug("could not send a heartbeat", "err", err)
 		}
@@ -113,16 +116,18 @@ func (a *agent) wake() {
 	}
 }
 
-// setActivity changes what heartbeats tell, and sends one.
-func (a *agent) setActivity(v wire.Activity) {
+// setActivity changes what heartbeats tell while p is the newest part, and sends one.
+func (a *agent) setActivity(p *part, v wire.Activity) {
 	a.mu.Lock()
-	a.beat.Activity = v
+	if a.part == p {
+		a.beat.Activity = v
+	}
 	a.mu.Unlock()
 	a.wake()
 }
 
-// takeOrders follows what the coordinator pushes. Orders of other generations than the plan's, and those that were
-// heard before, change nothing.
+// takeOrders follows what the coordinator pushes. Orders of earlier generations, and those that were heard before, change
+// nothing.
 func (a *agent) takeOrders(ctx context.Context, orders <-chan *nats.Msg) {
 	for {
 		select {
@@ -143,39 +148,45 @@ func (a *agent) follow(ctx context.Context, m wire.Message) {
 	a.mu.Lock()
 	p := a.part
 	a.mu.Unlock()
+	current := func(generation uint64) bool { return p != nil && generation == p.plan.Generation }
 	switch m := m.(type) {
 	case wire.Plan:
-		if p == nil {
-			a.begin(ctx, m)
+		if p == nil || m.Generation > p.plan.Generation {
+			a.begin(ctx, p, m)
+		}
+	case wire.Pause:
+		if current(m.Generation) {
+			a.ask(p, Pause, m.Reason)
 		}
 	case wire.Stop:
-		if p != nil && m.Generation == p.plan.Generation && !p.stop.Swap(true) {
-			a.logger.Info("asked to stop", "job", p.plan.Run, "generation", m.Generation, "reason", m.Reason)
-			a.mu.Lock()
-			if a.beat.Activity == wire.Training {
-				a.beat.Activity = wire.Stopping
-			}
-			a.mu.Unlock()
-			a.wake()
+		if current(m.Generation) {
+			a.ask(p, Stop, m.Reason)
 		}
 	case wire.Abort:
 		if m.Generation == 0 {
 			a.gone(fmt.Errorf("%w: %s", ErrCoordinatorGone, m.Reason))
-		} else if p != nil && m.Generation == p.plan.Generation {
-			p.abandon(&AbortError{Generation: m.Generation, Reason: m.Reason})
-		}
-	case wire.Dismiss:
-		if p != nil && m.Generation == p.plan.Generation {
-			select {
-			case a.dismissed <- struct{}{}:
-			default: // heard before
-			}
+		} else if current(m.Generation) {
+			p.abandon(m.Reason)
 		}
 	}
 }
 
-// begin takes the plan.
-func (a *agent) begin(ctx context.Context, m wire.Plan) {
+// ask passes a request on to the trainer.
+func (a *agent) ask(p *part, r Request, reason string) {
+	if old := p.requested.Swap(int32(r)); old == int32(r) {
+		return
+	}
+	a.logger.Info("asked to end after a step", "job", p.plan.Run, "generation", p.plan.Generation, "reason", reason)
+	a.mu.Lock()
+	if a.part == p && a.beat.Activity == wire.Training {
+		a.beat.Activity = wire.Stopping
+	}
+	a.mu.Unlock()
+	a.wake()
+}
+
+// begin takes a plan in place of an earlier one.
+func (a *agent) begin(ctx context.Context, before *part, m wire.Plan) {
 	if got := m.Members[m.Rank].ID; got != a.config.ID {
 		a.logger.Error("a plan for another worker", "worker", got)
 		return
@@ -183,8 +194,16 @@ func (a *agent) begin(ctx context.Context, m wire.Plan) {
 	p := newPart(ctx, a, m)
 	a.mu.Lock()
 	a.part = p
-	a.beat.Generation, a.beat.Activity, a.beat.Step = m.Generation, wire.Training, max(0, m.RestoreStep)
+	a.beat.Generation, a.beat.Activity = m.Generation, wire.Training
 	a.mu.Unlock()
 	a.wake()
-	a.plans <- p // there is room: it is the only one
+	if before != nil {
+		before.abandon(fmt.Sprintf("generation %d follows", m.Generation))
+	}
+	select { // one that was not begun with is skipped
+	case old := <-a.plans:
+		old.close()
+	default:
+	}
+	a.plans <- p // there is room: only this goroutine sends
 }

@@ -13,57 +13,94 @@ import (
 	"pupil/loss"
 )
 
-// part is the plan's part that this worker carries. It is a Session.
+// part is a plan's part that this worker carries. It is a Session.
 type part struct {
-	agent  *agent
-	plan   wire.Plan
-	living context.Context // of the agent
-	ctx    context.Context // of the training
-	cancel context.CancelCauseFunc
-	stop   atomic.Bool
+	agent     *agent
+	plan      wire.Plan
+	ctx       context.Context // of the training
+	cancel    context.CancelCauseFunc
+	requested atomic.Int32 // a Request
 
-	aborted chan struct{} // closed when abort is set
-	once    sync.Once
-	abort   *AbortError
+	over chan struct{} // closed when the coordinator has ended the part
+	once sync.Once
 
 	ring      *allreduce.Ring
 	closeRing func()
-	notices   sync.WaitGroup // of checkpoints
+	notices   sync.WaitGroup // of checkpoints and beginnings
 }
 
 var _ Session = (*part)(nil)
 
 func newPart(ctx context.Context, a *agent, m wire.Plan) *part {
-	p := &part{agent: a, plan: m, living: ctx, aborted: make(chan struct{}), closeRing: func() {}}
+	p := &part{agent: a, plan: m, over: make(chan struct{}), closeRing: func() {}}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	return p
 }
 
-// abandon ends the training because the coordinator says so.
-func (p *part) abandon(e *AbortError) {
+// abandon ends the part because the coordinator says so.
+func (p *part) abandon(reason string) {
 	p.once.Do(func() {
-		p.abort = e
-		close(p.aborted)
-		p.cancel(e)
+		close(p.over)
+		p.cancel(fmt.Errorf("the coordinator ended generation %d: %s", p.plan.Generation, reason))
 	})
 }
 
-// carry opens the ring and lets the trainer work. The ring stays open until close.
-func (p *part) carry(t Trainer) (wire.Ended, error) {
-	end := wire.Ended{Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation}
+// carry opens the ring and lets the trainer work. The ring stays open until close. ok says that there is an end to
+// tell of: not when the coordinator, or the process, has ended the part.
+func (p *part) carry(t Trainer) (end wire.Ended, ok bool) {
+	end = wire.Ended{Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation}
 	out, err := p.train(t)
-	p.notices.Wait()
-	if err == nil && out.Kind != wire.Finished && out.Kind != wire.Stopped {
+	if err == nil {
+		p.notices.Wait()
+		switch out.Kind {
+		case wire.Finished, wire.Stopped, wire.Yielded:
+			end.Outcome, end.Step, end.WeightsSHA256 = out.Kind, out.Step, out.WeightsSHA256
+			return end, true
+		}
 		err = fmt.Errorf("the trainer ended with the outcome %q", out.Kind)
 	}
-	if err != nil {
-		err = p.cause(err)
-		end.Outcome, end.Error = wire.Failed, wire.Clip(err.Error())
-		p.agent.logger.Error("training failed", "job", p.plan.Run, "generation", p.plan.Generation, "err", err)
-		return end, err
+	end.Outcome, end.Error = wire.Failed, wire.Clip(err.Error())
+	if ended := context.Cause(p.ctx); Interruption(err) || ended != nil && errors.Is(err, ended) {
+		end.Outcome = wire.Interrupted
+		if p.awaitCause() {
+			return end, false
+		}
 	}
-	end.Outcome, end.Step, end.WeightsSHA256 = out.Kind, out.Step, out.WeightsSHA256
-	return end, nil
+	return end, true
+}
+
+func (p *part) logEnd(end wire.Ended) {
+	log := p.agent.logger.Info
+	if end.Error != "" {
+		log = p.agent.logger.Error
+	}
+	log("part ended", "job", end.Run, "generation", end.Generation, "outcome", end.Outcome, "step", end.Step, "err", end.Error)
+}
+
+// Interruption says whether an error follows from something else, in general on another worker: then the job is not at
+// fault, and another generation may go on.
+func Interruption(err error) bool {
+	for _, e := range []error{
+		context.Canceled, context.DeadlineExceeded, allreduce.ErrAborted, allreduce.ErrDeadline, allreduce.ErrMismatch,
+		allreduce.ErrClosed, allreduce.ErrLinkClosed, loss.ErrElsewhere,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitCause gives the coordinator a moment to tell of what lies behind an interruption.
+func (p *part) awaitCause() (told bool) {
+	timer := time.NewTimer(2 * p.agent.interval)
+	defer timer.Stop()
+	select {
+	case <-p.over:
+		return true
+	case <-timer.C:
+	}
+	return false
 }
 
 func (p *part) train(t Trainer) (Outcome, error) {
@@ -123,45 +160,26 @@ func (p *part) close() {
 	p.cancel(nil)
 }
 
-// cause finds what lies behind the trainer's error. An error of the ring, or of the context, follows from something
-// else, often on another worker: then the coordinator is given a moment to tell of that.
-func (p *part) cause(err error) error {
-	ended := context.Cause(p.ctx)
-	follows := errors.Is(err, context.Canceled) || ended != nil && errors.Is(err, ended)
-	for _, e := range []error{
-		allreduce.ErrAborted, allreduce.ErrDeadline, allreduce.ErrMismatch, allreduce.ErrClosed, loss.ErrElsewhere,
-	} {
-		follows = follows || errors.Is(err, e)
-	}
-	if !follows {
-		return err
-	}
-	timer := time.NewTimer(2 * p.agent.interval)
-	defer timer.Stop()
-	select {
-	case <-p.aborted:
-		return p.abort
-	case <-p.living.Done():
-		return context.Cause(p.living)
-	case <-timer.C:
-	}
-	if ended != nil {
-		return ended
-	}
-	return err
-}
-
 // Ring implements Session.
 func (p *part) Ring() *allreduce.Ring { return p.ring }
 
-// StopRequested implements Session.
-func (p *part) StopRequested() bool { return p.stop.Load() }
+// Requested implements Session.
+func (p *part) Requested() Request { return Request(p.requested.Load()) }
+
+// Began implements Session.
+func (p *part) Began(step int, from string) {
+	p.tell("where a generation begins", wire.Began{
+		Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation, Step: step, From: from,
+	})
+}
 
 // SetTimes implements Session.
 func (p *part) SetTimes(step int, t wire.Times) {
 	p.agent.mu.Lock()
 	defer p.agent.mu.Unlock()
-	p.agent.beat.Step, p.agent.beat.Times = step, t
+	if p.agent.part == p {
+		p.agent.beat.Step, p.agent.beat.Times = step, t
+	}
 }
 
 // Report implements Session.
@@ -178,15 +196,21 @@ func (p *part) Report(r wire.Report) {
 
 // Checkpointed implements Session. Train's end waits until the coordinator has heard it, within the timeout.
 func (p *part) Checkpointed(step int) {
-	p.notices.Go(func() {
+	p.tell("a checkpoint", wire.CheckpointSaved{
+		Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation, Step: step,
+	})
+}
+
+// tell sends a message about the run until it is heard, within the timeout.
+func (p *part) tell(what string, m wire.Message) {
+	p.notices.Add(1)
+	p.agent.notices.Go(func() {
+		defer p.notices.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.agent.timeout)
 		defer cancel()
-		m := wire.CheckpointSaved{
-			Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation, Step: step,
-		}
-		_, err := request[wire.Ack](ctx, p.agent.nc, wire.RunSubject(m.Run, m.Generation), m, p.agent.interval)
+		_, err := request[wire.Ack](ctx, p.agent.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), m, p.agent.interval)
 		if err != nil {
-			p.agent.logger.Warn("could not tell of a checkpoint", "step", step, "err", err)
+			p.agent.logger.Warn("could not tell of "+what, "generation", p.plan.Generation, "err", err)
 		}
 	})
 }

@@ -51,8 +51,7 @@ func TestRingConfig(t *testing.T) {
 // TestRingAddress: a worker registers where others reach its server, and a port that is taken is an error.
 func TestRingAddress(t *testing.T) {
 	c := newCoordinator(t)
-	c.ring = "0.0.0.0:0"
-	ended := c.run(t.Context(), train(block))
+	ended := c.run(t.Context(), train(block), func(c *agent.Config) { c.RingListen = "0.0.0.0:0" })
 	m, msg := hear(c, always[wire.Register])
 	if !strings.HasPrefix(m.RingAddress, "127.0.0.1:") || len(m.RingKey) != 64 {
 		t.Errorf("registration %+v", m)

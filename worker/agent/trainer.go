@@ -7,13 +7,25 @@ import (
 	"pupil/coordinator/wire"
 )
 
-// Trainer carries a worker's part of a plan.
+// Trainer carries a worker's part of one plan after the other.
 type Trainer interface {
 	// Train returns when the part has ended. When ctx ends it returns soon, with context.Cause(ctx) or an error that
-	// wraps it. When s.StopRequested says so on any worker, all agree on a step, save a checkpoint of it, and end as
-	// wire.Stopped. With a nil error the outcome is wire.Finished or wire.Stopped.
+	// wraps it. When s.Requested says so on any worker, all agree on a step, and end after it as wire.Yielded, or save a
+	// checkpoint of it and end as wire.Stopped. With a nil error the outcome is one of these or wire.Finished. After an
+	// Interruption, or the end of ctx, Train may be called with the part of another generation of the same run, and goes
+	// on from what it has.
 	Train(ctx context.Context, a Assignment, s Session) (Outcome, error)
 }
+
+// Request is what the coordinator has asked for.
+type Request int32
+
+// The requests.
+const (
+	GoOn  Request = iota
+	Pause         // end after a step: another generation follows
+	Stop          // end after a step, and save a checkpoint
+)
 
 // Assignment is a worker's part of a plan.
 type Assignment struct {
@@ -24,7 +36,7 @@ type Assignment struct {
 
 // Outcome says how a part ended that did not fail.
 type Outcome struct {
-	Kind          wire.Outcome // wire.Finished or wire.Stopped
+	Kind          wire.Outcome // wire.Finished, wire.Stopped or wire.Yielded
 	Step          int          // committed steps, of the whole job
 	WeightsSHA256 string       // hex, of the weights after Step; the same on all workers
 }
@@ -34,8 +46,10 @@ type Outcome struct {
 type Session interface {
 	// Ring sums over the workers of the generation. It runs until Train has returned, and beyond.
 	Ring() *allreduce.Ring
-	// StopRequested says that the coordinator has asked to stop after a step.
-	StopRequested() bool
+	// Requested is what the coordinator has asked for.
+	Requested() Request
+	// Began tells where the generation begins. Rank 0 calls it, and who has taken its state from elsewhere.
+	Began(step int, from string)
 	// SetTimes puts a step and where its time went into the next heartbeats.
 	SetTimes(step int, t wire.Times)
 	// Report tells of a committed step. Rank 0 calls it after each, in order. Worker, run and generation are filled in.

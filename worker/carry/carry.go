@@ -1,11 +1,10 @@
-// Package carry turns an assignment of the coordinator into a running trainer: it opens what the job names, restores the
-// checkpoint that the plan names, trains, and leaves the student where a user finds it.
+// Package carry turns assignments of the coordinator into a running trainer: it opens what the job names, trains, and
+// leaves the student where a user finds it. What it has opened, the state and the lanes' graphs stay from one generation
+// of a run to the next.
 package carry
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -13,11 +12,8 @@ import (
 	"pupil/internal/kernel"
 	"pupil/internal/version"
 	"pupil/storage"
-	"pupil/storage/checkpoint"
-	"pupil/storage/location"
 	"pupil/storage/safetensors"
 	"pupil/worker/agent"
-	"pupil/worker/feed"
 	"pupil/worker/nn"
 	"pupil/worker/setup"
 	"pupil/worker/train"
@@ -28,169 +24,58 @@ type Trainer struct {
 	Threads int    // lanes that compute at the same time; at least 1
 	Version string // of this build, for the checkpoints
 	Logger  *slog.Logger
+
+	opening *opening // of the run that was carried last; nil: none
 }
 
 var _ agent.Trainer = (*Trainer)(nil)
 
-// Train does a worker's part of a plan, from its restore point until the job ends.
+// Train does a worker's part of a generation, from where the workers of it stand.
 func (t *Trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
-	j, err := setup.Open(ctx, a.Spec)
+	r, err := t.open(ctx, a)
 	if err != nil {
 		return agent.Outcome{}, err
 	}
-	run, err := location.Open(ctx, a.Storage)
+	outcome, err := r.trainer.Run(ctx, r.part(a, s))
 	if err != nil {
-		return agent.Outcome{}, fmt.Errorf("storage of the run: %w", err)
-	}
-	state, err := j.State(ctx)
-	if err != nil {
+		if ctx.Err() == nil && !agent.Interruption(err) { // what is left may lie in the middle of an update
+			t.Close()
+		}
 		return agent.Outcome{}, err
 	}
-	identity := checkpoint.Manifest{
-		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Name(), CodeVersion: t.Version,
+	if outcome == train.Yielded {
+		return agent.Outcome{Kind: wire.Yielded, Step: r.state.Step}, nil
 	}
-	if a.RestoreStep >= 0 {
-		if err := t.restore(ctx, run, state, a.RestoreStep, identity); err != nil {
-			return agent.Outcome{}, err
-		}
-		t.Logger.Info("restored", "step", state.Step)
-	}
-	var save train.Saver
-	if a.Rank == 0 {
-		save = &saver{bucket: run, identity: identity, keep: a.Spec.Checkpoint.Keep, session: s}
-	}
-	outcome, err := t.run(ctx, j, state, a, s, save)
-	if err != nil {
-		return agent.Outcome{}, err
-	}
-	return finish(ctx, run, j, state, a.Rank, outcome)
+	return finish(ctx, r.bucket, r.job, r.state, a.Rank, outcome)
 }
 
-// run trains with a feed beside it.
-func (t *Trainer) run(ctx context.Context, j *setup.Job, state *train.State, a agent.Assignment, s agent.Session,
-	save train.Saver,
-) (train.Outcome, error) {
-	source, err := feed.New(feed.Config{
-		Data: j.Data, Order: j.Order, Views: j.Views, Channels: a.Spec.Student.Channels,
-		Seed: a.Spec.Seed, SkipBroken: a.Spec.Dataset.Broken == "skip", Workers: t.Threads,
-	}, a.Lanes, state.Step, j.Steps)
-	if err != nil {
-		return 0, err
+// Close lets go of all that was kept for another generation, after a checkpoint under way is written.
+func (t *Trainer) Close() {
+	if t.opening != nil {
+		t.opening.close(t.Logger)
+		t.opening = nil
 	}
-	teacher, err := j.FreezeTeacher()
-	if err != nil {
-		return 0, err
-	}
-	trainer, err := train.New(train.Config{
-		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Carried: a.Lanes, Threads: t.Threads, Steps: j.Steps,
-		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
-		Student: j.Student, Teacher: teacher, Loss: j.Loss, Heads: j.Heads,
-		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse), RankEvery: a.Spec.Health.RankEvery,
-		CheckpointStep: a.Spec.Checkpoint.Every,
-		Source:         source, Reducer: s.Ring(), Saver: save, Control: &control{session: s, rank: a.Rank},
-	}, state)
-	if err != nil {
-		return 0, err
-	}
-	defer trainer.Close()
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		if err := source.Run(ctx); err != nil {
-			cancel(err)
-		}
-	}()
-	outcome, err := trainer.Run(ctx)
-	cancel(errEnded)
-	<-fed
-	return outcome, err
 }
 
-var errEnded = errors.New("training has ended")
-
-// restore puts a checkpoint into state, after a check that it belongs to the same job, data and teacher.
-func (t *Trainer) restore(ctx context.Context, run storage.Bucket, state *train.State, step int, want checkpoint.Manifest) error {
-	m, parts, err := checkpoint.Load(ctx, run, step)
-	if err != nil {
-		return fmt.Errorf("restore step %d: %w", step, err)
+// open returns the run of an assignment: the one that was carried before, or one that is opened now. It goes on opening
+// when ctx ends, for the next generation.
+func (t *Trainer) open(ctx context.Context, a agent.Assignment) (*run, error) {
+	if t.opening != nil && !t.opening.is(a) {
+		t.Close()
 	}
-	for _, x := range []struct{ what, have, want string }{
-		{"job", m.Job, want.Job}, {"training images", m.Dataset, want.Dataset}, {"teacher", m.Teacher, want.Teacher},
-	} {
-		if x.have != x.want {
-			return fmt.Errorf("restore step %d: the checkpoint was made with another %s (digest %.12s, now %.12s); "+
-				"resume with the one it was made with, or start a new run", step, x.what, x.have, x.want)
-		}
+	if t.opening == nil {
+		t.opening = begin(a, func(ctx context.Context) (*run, error) { return t.newRun(ctx, a) })
 	}
-	if m.Kernel != want.Kernel {
-		return fmt.Errorf("restore step %d: the checkpoint was made with %s kernels and this worker computes with %s, which gives "+
-			"other bits; start it with --kernel %s (or PUPIL_KERNEL)", step, m.Kernel, want.Kernel, m.Kernel)
+	o := t.opening
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	if m.CodeVersion != want.CodeVersion {
-		t.Logger.Warn("the checkpoint was made by another build, the result may differ", "then", m.CodeVersion, "now", want.CodeVersion)
+	if o.err != nil {
+		t.opening = nil
 	}
-	if err := state.Restore(train.Snapshot{Step: m.Step, Parts: parts, Meta: m.Meta}); err != nil {
-		return fmt.Errorf("restore step %d: %w", step, err)
-	}
-	return nil
-}
-
-// saver writes the trainer's snapshots as checkpoints of the run.
-type saver struct {
-	bucket   storage.Bucket
-	identity checkpoint.Manifest
-	keep     int
-	session  agent.Session
-}
-
-func (s *saver) Save(ctx context.Context, snap train.Snapshot) error {
-	m := s.identity
-	m.Step, m.Meta = snap.Step, json.RawMessage(snap.Meta)
-	if err := checkpoint.Save(ctx, s.bucket, m, snap.Parts); err != nil {
-		return err
-	}
-	if err := checkpoint.Retain(ctx, s.bucket, s.keep); err != nil {
-		return err
-	}
-	s.session.Checkpointed(snap.Step)
-	return nil
-}
-
-// control passes the loop's progress to the coordinator.
-type control struct {
-	session agent.Session
-	rank    int
-}
-
-func (c *control) StopRequested() bool { return c.session.StopRequested() }
-
-func (c *control) Committed(p train.Progress) {
-	c.session.SetTimes(p.Step, wire.Times{
-		Compute: p.Times.Compute, Wait: p.Times.Input + p.Times.Reduce, Send: 0,
-	})
-	if c.rank != 0 {
-		return
-	}
-	h := p.Health
-	health := map[string]float64{
-		"information_share": h.MutualInformation / h.LogClasses, "student_entropy": h.StudentEntropy, "conditional_entropy": h.ConditionalEntropy, "log_classes": h.LogClasses,
-		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
-		"prior_entropy": h.PriorEntropy, "joint_information": h.JointInformation, "accuracy": h.Accuracy,
-		"gradient_norm": p.GradientNorm, "saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
-	}
-	if p.RankMeasured {
-		health["effective_rank"] = p.Rank
-	}
-	for i, t := range p.Terms {
-		name := fmt.Sprintf("term.%d.%s", i, t.Name)
-		health[name], health[name+".weight"] = t.Value, t.Weight
-	}
-	c.session.Report(wire.Report{
-		Step: p.Step, Total: p.Total, Epoch: p.Epoch, Loss: p.Loss, MutualInformation: h.MutualInformation,
-		Images: p.Images, LearningRate: p.LearningRate, Health: health, Seconds: p.Times.Step,
-	})
+	return o.run, o.err
 }
 
 // finish tells how training ended; rank 0 also writes the finished student.

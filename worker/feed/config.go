@@ -27,6 +27,8 @@ type Config struct {
 	Prefetch   int  // batches that a lane is ahead; 0: DefaultPrefetch
 	Ahead      int  // batches ahead of the one that is made whose images are fetched; 0: DefaultAhead
 	Workers    int  // goroutines that decode, for all lanes together; 0: as many as Go uses threads
+
+	places chan struct{} // bounds the images that are made at a time by several feeds; nil: no bound
 }
 
 func (c Config) withDefaults() Config {

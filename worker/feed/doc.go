@@ -19,6 +19,8 @@
 //  3. A batch is released when it is not used any more; its memory serves a later one. A batch that is never released
 //     is garbage like any other, not a leak or a deadlock.
 //
+// A Carrier is for lanes that come and go: a worker's, from generation to generation.
+//
 // A batch is a function of the dataset, the order, the pipelines, the seed, the step and the lane. It does not depend
 // on the number of goroutines, on how far they are ahead, or on the step that the feed began with. Nothing is kept of a
 // sample from one epoch to the next: it is decoded and augmented anew for every use.

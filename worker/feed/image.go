@@ -39,6 +39,10 @@ type task struct {
 // lane's epoch that can, cyclically. The views of the replacement are drawn with the number of the sample whose place
 // it takes, so that they differ from its own views in the same epoch.
 func (f *Feed) do(ctx context.Context, t task) result {
+	if f.config.places != nil {
+		f.config.places <- struct{}{}
+		defer func() { <-f.config.places }()
+	}
 	b := t.batch
 	var first error
 	for k := range t.order {

@@ -144,19 +144,15 @@ func (w *world) batch(step, lane_ int) *feed.Batch {
 	return b
 }
 
-// source hands out the world's batches, each lane's in order.
+// source hands out the world's batches.
 type source struct {
 	world *world
-	mu    sync.Mutex
-	next  map[int]int
 	spoil func(b *feed.Batch) error
 }
 
-func (s *source) Next(_ context.Context, lane int) (*feed.Batch, error) {
-	s.mu.Lock()
-	step := s.next[lane]
-	s.next[lane]++
-	s.mu.Unlock()
+func (s *source) Carry([]int) error { return nil }
+
+func (s *source) Next(_ context.Context, lane, step int) (*feed.Batch, error) {
 	b := s.world.batch(step, lane)
 	if s.spoil != nil {
 		if err := s.spoil(b); err != nil {
@@ -173,11 +169,16 @@ type control struct {
 	progress  []train.Progress
 }
 
-func (c *control) StopRequested() bool {
+func (c *control) Requested() train.Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stopAfter > 0 && len(c.progress)+1 >= c.stopAfter
+	if c.stopAfter > 0 && len(c.progress)+1 >= c.stopAfter {
+		return train.Stop
+	}
+	return train.GoOn
 }
+
+func (c *control) Began(int, train.Origin) {}
 
 func (c *control) Committed(p train.Progress) {
 	c.mu.Lock()
@@ -193,21 +194,17 @@ func (m *memory) Save(_ context.Context, s train.Snapshot) error {
 	return nil
 }
 
-func (w *world) config(t testing.TB, carried []int, threads, from int, reducer train.Reducer, c *control) train.Config {
+func (w *world) config(t testing.TB, threads int, c train.Control) train.Config {
 	t.Helper()
-	next := make(map[int]int)
-	for _, l := range carried {
-		next[l] = from
-	}
 	teacher, err := w.teacher.Freeze(w.teacherState, nn.FreezeConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return train.Config{
-		Batch: images, Lanes: lanes, Carried: carried, Threads: threads, Steps: w.steps,
+		Batch: images, Lanes: lanes, Threads: threads, Steps: w.steps,
 		Epoch: func(int) int { return 0 }, Student: w.student,
 		Teacher: teacher, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule, ClipNorm: w.clip,
-		Source: &source{world: w, next: next}, Reducer: reducer, Control: c,
+		Source: &source{world: w}, Control: c,
 	}
 }
 
@@ -237,17 +234,17 @@ func (w *world) cluster(t testing.TB, plan [][]int, threads, stopAfter int, from
 		if rank == len(plan)-1 {
 			stop.stopAfter = stopAfter
 		}
-		c := w.config(t, carried, threads, states[rank].Step, rings[rank], stop)
+		part := train.Part{Carried: carried, Rank: rank, Size: len(plan), Reducer: rings[rank], Saved: -1}
 		if rank == 0 {
-			c.Saver = saved
+			part.Saver = saved
 		}
-		trainer, err := train.New(c, states[rank])
+		trainer, err := train.New(w.config(t, threads, stop), states[rank])
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer trainer.Close()
 		workers.Go(func() {
-			outcome, err := trainer.Run(ctx)
+			outcome, err := trainer.Run(ctx, part)
 			if err != nil || outcome != want {
 				t.Errorf("rank %d: outcome %v, error %v; want outcome %v", rank, outcome, err, want)
 				cancel()
@@ -288,4 +285,9 @@ func digest(t testing.TB, s *train.State) string {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// alone is the part of a worker without others.
+func alone(r train.Reducer) train.Part {
+	return train.Part{Carried: []int{0, 1, 2}, Size: 1, Reducer: r, Saved: -1}
 }

@@ -35,6 +35,7 @@ type lane struct {
 	waiting   time.Duration
 	computing bool // the lane has one of the places
 	skipped   int
+	calls     int // of the loss's sums, so far
 }
 
 // stopwatch measures the time that a lane computes: it stands still while the lane waits.
@@ -46,7 +47,7 @@ type stopwatch struct {
 func (s *stopwatch) start() { s.since = time.Now() }
 func (s *stopwatch) stop()  { s.total += time.Since(s.since) }
 
-func newLane(t *Trainer, number, size int) (*lane, error) {
+func newLane(t *Trainer, number, size, threads int) (*lane, error) {
 	c := t.config
 	l := &lane{
 		trainer: t, number: number,
@@ -67,7 +68,7 @@ func newLane(t *Trainer, number, size int) (*lane, error) {
 	l.scratch = t.exchange.newScratch()
 	var err error
 	if c.Teacher != nil {
-		inference := nn.InferenceConfig{Batch: size, Threads: c.Threads / len(c.Carried)}
+		inference := nn.InferenceConfig{Batch: size, Threads: threads}
 		if l.teacher, err = c.Teacher.NewInference(inference); err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
@@ -96,9 +97,9 @@ func (l *lane) close() {
 // step computes one batch and gives its gradients to the exchange.
 func (l *lane) step(ctx context.Context) (err error) {
 	t := l.trainer
-	l.ctx, l.err, l.result, l.skipped = ctx, nil, evaluated{}, 0
+	l.ctx, l.err, l.result, l.skipped, l.calls = ctx, nil, evaluated{}, 0, 0
 	start := time.Now()
-	if l.batch, err = t.config.Source.Next(ctx, l.number); err != nil {
+	if l.batch, err = t.config.Source.Next(ctx, l.number, t.state.Step); err != nil {
 		return err
 	}
 	defer l.batch.Release()
@@ -181,7 +182,8 @@ func (l *lane) images() string {
 // reduce lets another lane compute while this one waits for the sum.
 func (l *lane) reduce(sums []int64) error {
 	l.release()
-	err := l.trainer.gather.sum(l.ctx, sums)
+	err := l.trainer.exchange.sum(l.ctx, l.calls, sums)
+	l.calls++
 	if again := l.acquire(); err == nil {
 		err = again
 	}

@@ -4,91 +4,104 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pupil/loss"
-	"pupil/worker/nn"
-	"pupil/worker/optim"
 )
 
 var errNonFinite = errors.New("a value is not finite")
 
-// Trainer carries a worker's lanes through a job's steps.
+// Trainer carries a worker's lanes through a job's steps, from generation to generation.
 type Trainer struct {
 	config   Config
 	state    *State
 	layout   *layout
 	exchange *exchange
-	gather   *gather
-	lanes    []*lane
-	idle     *loss.Lane // takes part in the loss's sums for a worker without lanes
+	lanes    map[int]*lane // those carried
+	idle     *loss.Lane    // takes part in the loss's sums for a worker without lanes
+	idled    evaluated     // its result
 	places   chan struct{}
 	saver    *saver
+	pending  *pending // nil between two steps
+
+	living context.Context // of the lanes' goroutines
+	end    context.CancelFunc
 
 	gradients, statistics []float32 // sums over all lanes
 	largest               []float64 // by tensor, of the step's sums
 	saturated             []int     // by tensor
 }
 
-// New prepares a worker's part: a graph for each lane that it carries. state is changed by Run.
+// New prepares a worker for a job. state is changed by Run.
 func New(c Config, state *State) (*Trainer, error) {
 	if c.Threads < 1 {
 		return nil, fmt.Errorf("train: threads is %d; it must be at least 1", c.Threads)
 	}
 	t := &Trainer{
-		config: c, state: state, layout: newLayout(c.Student),
-		places: make(chan struct{}, c.Threads), saver: newSaver(c.Saver),
+		config: c, state: state, layout: newLayout(c.Student), lanes: map[int]*lane{},
+		places: make(chan struct{}, c.Threads), saver: &saver{},
 	}
+	t.living, t.end = context.WithCancel(context.Background())
 	t.gradients = make([]float32, t.layout.sizes[0])
 	t.statistics = make([]float32, t.layout.sizes[1])
 	t.largest = make([]float64, len(t.layout.tensors))
 	t.saturated = make([]int, len(t.layout.tensors))
-	if missing := state.Feedback.Missing(c.Carried); len(missing) > 0 {
-		return nil, fmt.Errorf("train: the error feedback of lanes %v as of step %d is not here; restore a checkpoint, or get "+
-			"it from the workers that have it", missing, state.Step)
-	}
-	t.exchange = newExchange(t.layout, state.Scales, len(c.Carried), c.Reducer)
-	t.gather = &gather{lanes: max(1, len(c.Carried)), reduce: func(ctx context.Context, call int, v []int64) error {
-		return c.Reducer.ReduceInt64(ctx, uint64(t.state.Step), bucketLoss+uint32(call), v)
-	}}
-	for _, n := range c.Carried {
-		l, err := newLane(t, n, c.Batch/c.Lanes)
-		if err != nil {
-			t.Close()
-			return nil, fmt.Errorf("lane %d: %w", n, err)
-		}
-		t.lanes = append(t.lanes, l)
-	}
-	if len(t.lanes) == 0 {
-		t.idle = c.Loss.Lane(0, 0)
-	}
+	t.exchange = newExchange(t.layout, state.Scales)
 	return t, nil
 }
 
-// Close releases the lanes' graphs.
-func (t *Trainer) Close() {
+// Close waits for a checkpoint that is being written, ends what a step under way still computes, and releases the lanes'
+// graphs. The error is that of the checkpoint.
+func (t *Trainer) Close() error {
+	err := t.saver.wait()
+	t.drop()
+	t.end()
 	for _, l := range t.lanes {
 		l.close()
 	}
+	clear(t.lanes)
+	return err
 }
 
-// Run makes steps until the job is done, a stop is asked for, or an error ends it. With an error the state is that of
-// the last committed step or lies in the middle of an update: it must not be used; go on from a checkpoint.
-func (t *Trainer) Run(ctx context.Context) (Outcome, error) {
-	defer t.saver.wait()
+// drop gives up a step that is under way.
+func (t *Trainer) drop() {
+	if t.pending != nil {
+		t.pending.discard()
+		t.pending = nil
+	}
+}
+
+// Run carries a part until the job is done, a stop or the generation's end is asked for, or an error ends it. After an
+// error of the reducer, or the end of ctx, Run can be called again with the part of another generation. After other
+// errors the state must not be used: it lies in the middle of an update, or the job itself is at fault.
+func (t *Trainer) Run(ctx context.Context, part Part) (Outcome, error) {
+	from, err := t.meet(ctx, part)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.carry(part.Carried); err != nil {
+		return 0, err
+	}
+	t.saver.begin(part.Saver, part.Saved)
+	t.config.Control.Began(t.state.Step, from)
 	for t.state.Step < t.config.Steps {
-		stop, err := t.step(ctx)
+		agreed, err := t.step(ctx, part)
 		if err != nil {
 			return 0, err
 		}
 		done := t.state.Step
-		if t.saves(done, stop) {
-			if err := t.saver.save(ctx, t.state); err != nil {
+		stop := agreed.stop && done < t.config.Steps
+		if t.saves(done, agreed.stop) {
+			if err := t.saver.save(t.living, t.state); err != nil {
 				return 0, err
 			}
 		}
-		if stop && done < t.config.Steps {
+		switch {
+		case stop:
 			return Stopped, t.saver.wait()
+		case agreed.yield && done < t.config.Steps:
+			return Yielded, nil
 		}
 	}
 	return Finished, t.saver.wait()
@@ -96,72 +109,124 @@ func (t *Trainer) Run(ctx context.Context) (Outcome, error) {
 
 // saves says whether all workers agree to save a checkpoint after a step.
 func (t *Trainer) saves(done int, stop bool) bool {
-	every := t.config.CheckpointStep
-	return stop || done == t.config.Steps || every > 0 && done%every == 0
+	return stop || done == t.config.Steps || t.saver.due(done, t.config.CheckpointStep)
+}
+
+// carry makes a graph for each lane that is new to this worker, and lets go of those that others carry now.
+func (t *Trainer) carry(lanes []int) error {
+	if err := t.config.Source.Carry(lanes); err != nil {
+		return err
+	}
+	if missing := t.state.Feedback.Missing(lanes); len(missing) > 0 {
+		return fmt.Errorf("the error feedback of lanes %v as of step %d is not here", missing, t.state.Step)
+	}
+	if p := t.pending; p != nil && !p.continues(lanes) {
+		t.drop()
+	}
+	for n, l := range t.lanes {
+		if !slices.Contains(lanes, n) {
+			l.close()
+			delete(t.lanes, n)
+		}
+	}
+	for _, n := range lanes {
+		if t.lanes[n] != nil {
+			continue
+		}
+		l, err := newLane(t, n, t.config.Batch/t.config.Lanes, t.config.Threads/len(lanes))
+		if err != nil {
+			return fmt.Errorf("lane %d: %w", n, err)
+		}
+		t.lanes[n] = l
+	}
+	if len(lanes) == 0 && t.idle == nil {
+		t.idle = t.config.Loss.Lane(0, 0)
+	}
+	return nil
 }
 
 // progress is the share of the job's steps that are done.
 func (t *Trainer) progress() float64 { return float64(t.state.Step) / float64(t.config.Steps) }
 
-// step makes one step and says whether some worker was asked to stop.
-func (t *Trainer) step(ctx context.Context) (stop bool, err error) {
-	begin := time.Now()
+// step makes one step, or ends the one that an earlier generation has begun, and says what the workers ask for.
+func (t *Trainer) step(ctx context.Context, part Part) (agreed votes, err error) {
 	step := t.state.Step
+	if t.pending == nil {
+		t.pending = newPending(t.living, step)
+		t.exchange.begin(t.state.Scales.exponents())
+	}
+	p := t.pending
+	ring := ringFirst + uint64(step)
 	group := newTaskGroup(ctx)
-	t.gather.reset()
-	t.exchange.begin(step, t.state.Scales.exponents(), group)
-
-	lanes := newTaskGroup(group.ctx)
-	var result evaluated
-	for _, l := range t.lanes {
-		lanes.run(l.step)
+	t.exchange.enter(&attempt{reducer: part.Reducer, step: ring, lanes: max(1, len(part.Carried)), group: group})
+	for _, n := range part.Carried {
+		p.start(n, t.lanes[n].step)
 	}
-	if t.idle != nil {
-		lanes.run(func(ctx context.Context) (err error) {
-			result, err = t.evaluate(t.idle, t.emptyBatch(), func(sums []int64) error { return t.gather.sum(ctx, sums) })
-			return err
-		})
+	if len(part.Carried) == 0 {
+		p.start(idleLane, t.takePart)
 	}
-	if err := lanes.wait(); err != nil {
+	if err := p.wait(group.ctx); err != nil { // some lanes may still compute
 		group.cancel(err)
+		_ = t.exchange.leave() // err again
+		return agreed, fmt.Errorf("step %d: %w", step+1, err)
 	}
-	computed := time.Now()
-	agreed := votes{skipped: t.skipped()}
-	group.run(func(ctx context.Context) error { return agreed.exchange(ctx, t.config, step) })
-	if err := group.wait(); err != nil {
-		return false, fmt.Errorf("step %d: %w", step+1, err)
+	p.computed = time.Now()
+	agreed.skipped = t.skipped()
+	group.run(func(ctx context.Context) error { return agreed.exchange(ctx, t.config.Control, part.Reducer, ring) })
+	if err := t.exchange.leave(); err != nil {
+		return agreed, fmt.Errorf("step %d: %w", step+1, err)
 	}
-	if t.idle == nil {
-		result = t.lanes[0].result
-	}
+	p.complete, p.skipped = true, agreed.skipped
 	if t.saves(step+1, agreed.stop) {
-		if err := t.state.Feedback.gatherNext(ctx, t.config.Reducer, uint64(step)); err != nil {
-			return false, fmt.Errorf("step %d: %w", step+1, err)
+		if err := t.state.Feedback.gatherNext(ctx, part.Reducer, ring); err != nil {
+			return agreed, fmt.Errorf("step %d: %w", step+1, err)
 		}
 	}
-	if err := t.config.Reducer.Commit(ctx, uint64(step)); err != nil {
-		return false, fmt.Errorf("step %d: commit: %w", step+1, err)
+	if err := part.Reducer.Commit(ctx, ring); err != nil {
+		return agreed, fmt.Errorf("step %d: commit: %w", step+1, err)
 	}
-	reduced := time.Now()
+	return agreed, t.finish()
+}
+
+// takePart is the step of a worker without lanes: nothing is added to the sums.
+func (t *Trainer) takePart(ctx context.Context) (err error) {
+	t.exchange.giveNothing()
+	call := 0
+	t.idled, err = t.evaluate(t.idle, t.emptyBatch(), func(sums []int64) error {
+		call++
+		return t.exchange.sum(ctx, call-1, sums)
+	})
+	return err
+}
+
+// finish applies the sums of the step, which all workers have, and tells of it.
+func (t *Trainer) finish() error {
+	p, reduced := t.pending, time.Now()
+	t.pending = nil
+	step := t.state.Step
+	result := t.idled
+	if n := p.started[0]; n != idleLane {
+		result = t.lanes[n].result
+	}
 	rate := t.config.Schedule.Rate(step)
 	norm, saturated, err := t.update(result.Result, rate)
 	if err != nil {
-		return false, fmt.Errorf("step %d: %w", step+1, err)
+		return fmt.Errorf("step %d: %w", step+1, err)
 	}
-	p := Progress{
+	progress := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
 		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank, RankMeasured: t.measuresRank(step),
-		Images: t.config.Batch, Skipped: agreed.skipped, GradientNorm: norm, Saturated: saturated,
+		Images: t.config.Batch, Skipped: p.skipped, GradientNorm: norm, Saturated: saturated,
 		Times: Times{
-			Step: time.Since(begin).Seconds(), Reduce: reduced.Sub(computed).Seconds(), Update: time.Since(reduced).Seconds(),
+			Step: time.Since(p.begun).Seconds(), Reduce: reduced.Sub(p.computed).Seconds(), Update: time.Since(reduced).Seconds(),
 		},
 	}
 	for _, l := range t.lanes {
-		p.Times.Compute += l.clock.total.Seconds()
-		p.Times.Input = max(p.Times.Input, l.waiting.Seconds())
+		progress.Times.Compute += l.clock.total.Seconds()
+		progress.Times.Input = max(progress.Times.Input, l.waiting.Seconds())
 	}
-	t.config.Control.Committed(p)
-	return agreed.stop, t.config.Collapse.watch(&t.state.Collapsing, t.state.Step, result.Health, result.rank,
+	t.config.Control.Committed(progress)
+	return t.config.Collapse.watch(&t.state.Collapsing, t.state.Step, result.Health, result.rank,
 		t.measuresRank(step), t.config.RankEvery)
 }
 
@@ -199,69 +264,23 @@ func (t *Trainer) skipped() (n int) {
 	return n
 }
 
-// update applies the sums of the step to the state. It returns the gradient's norm and the number of saturated values.
-func (t *Trainer) update(result *loss.Result, rate float64) (norm float64, saturated int, err error) {
-	s := t.state
-	t.exchange.result(t.gradients, t.statistics, t.largest, t.saturated)
-	for i := range t.statistics { // the mean over lanes
-		t.statistics[i] = float32(float64(t.statistics[i]) / float64(t.config.Lanes))
-	}
-	norm = optim.ClipNorm(t.gradients, t.config.ClipNorm)
-	s.Optimizer.Step(s.Model.Params, t.gradients, s.Step, rate)
-	t.config.Student.UpdateRunning(s.Model.Buffers, t.statistics)
-	s.Model.Batches++
-	if err := t.checkUpdated(); err != nil {
-		return 0, 0, err
-	}
-	s.Average.Update(s.Model.Params, s.Model.Buffers, s.Step)
-	s.Loss = result.State
-	if err := s.Scales.update(t.largest, t.saturated, t.layout.params); err != nil {
-		return 0, 0, err
-	}
-	s.Feedback.commit()
-	s.Step++
-	for _, n := range t.saturated {
-		saturated += n
-	}
-	return norm, saturated, nil
-}
-
-// checkUpdated looks for the first value of the state that is not finite after an update.
-func (t *Trainer) checkUpdated() error {
-	m := t.state.Model
-	for _, x := range []struct {
-		what    string
-		values  []float32
-		tensors []nn.Tensor
-	}{{"weight", m.Params, t.config.Student.Params()}, {"running statistic", m.Buffers, t.config.Student.Buffers()}} {
-		k := nonFinite(x.values)
-		if k < 0 {
-			continue
-		}
-		for _, tensor := range x.tensors {
-			if k < tensor.Offset+tensor.Len {
-				return fmt.Errorf("%w: %s %s, element %d, after the update; lower optimizer.learning_rate, or look at the images",
-					errNonFinite, x.what, tensor.Name, k-tensor.Offset)
-			}
-		}
-	}
-	return nil
-}
-
 // votes are what all workers must agree on after a step.
 type votes struct {
-	stop    bool
-	skipped int
+	stop, yield bool
+	skipped     int
 }
 
-func (v *votes) exchange(ctx context.Context, c Config, step int) error {
-	sums := []int64{0, int64(v.skipped)}
-	if c.Control.StopRequested() {
+func (v *votes) exchange(ctx context.Context, c Control, r Reducer, step uint64) error {
+	sums := []int64{0, 0, int64(v.skipped)}
+	switch c.Requested() {
+	case Stop:
 		sums[0] = 1
+	case Yield:
+		sums[1] = 1
 	}
-	if err := c.Reducer.ReduceInt64(ctx, uint64(step), bucketControl, sums); err != nil {
-		return fmt.Errorf("all-reduce of the stop votes: %w", err)
+	if err := r.ReduceInt64(ctx, step, bucketControl, sums); err != nil {
+		return fmt.Errorf("all-reduce of the votes: %w", err)
 	}
-	v.stop, v.skipped = sums[0] > 0, int(sums[1])
+	v.stop, v.yield, v.skipped = sums[0] > 0, sums[1] > 0, int(sums[2])
 	return nil
 }

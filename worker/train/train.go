@@ -6,6 +6,13 @@
 // have come back, every worker applies the same update. So a worker's state after a step is a function of the job and
 // the data, whatever lanes it carried.
 //
+// # Generations
+//
+// A Trainer outlives the generations of its run: New once, then Run with the Part of each. A Run begins with a roll call:
+// the workers tell each other at which step they stand, and those that are behind take the state of the others (meet.go).
+// When a generation ends in the middle of a step, the lanes go on computing, and what they have given to the step's sums
+// stays: in the next generation only the lanes of workers that are gone are computed again (pending.go, exchange.go).
+//
 // The loop knows neither storage, nor NATS, nor the coordinator: it declares what it needs of them here.
 package train
 
@@ -19,14 +26,18 @@ import (
 	"pupil/worker/optim"
 )
 
-// Source gives the lanes their batches, each lane's in step order.
+// Source gives the lanes their batches.
 type Source interface {
-	Next(ctx context.Context, lane int) (*feed.Batch, error)
+	// Carry says which lanes' batches will be asked for from now on.
+	Carry(lanes []int) error
+	// Next is a lane's batch of a step (counted from 0): in general of the step that follows the one asked for before.
+	Next(ctx context.Context, lane, step int) (*feed.Batch, error)
 }
 
-// Reducer sums vectors over all workers of the generation, in place. Every worker makes the same calls; those of
-// different buckets may run at the same time.
+// Reducer joins the workers of a generation. Every worker makes the same calls; those of different buckets may run at
+// the same time.
 type Reducer interface {
+	// The vectors are summed over all workers, in place.
 	ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error
 	ReduceInt16(ctx context.Context, step uint64, bucket uint32, v []int16) error
 	ReduceInt64(ctx context.Context, step uint64, bucket uint32, v []int64) error
@@ -41,13 +52,34 @@ type Saver interface {
 	Save(ctx context.Context, s Snapshot) error
 }
 
+// Request is what the coordinator has asked of a worker. One worker that hears it is enough.
+type Request int
+
+// The requests.
+const (
+	GoOn  Request = iota
+	Yield         // end the generation after a step; another one follows
+	Stop          // end after a step, and save a checkpoint
+)
+
 // Control is the loop's view of the coordinator. Its methods return at once.
 type Control interface {
-	// StopRequested says that the job shall stop after a step. One worker that hears it is enough.
-	StopRequested() bool
+	Requested() Request
+	// Began tells that all workers of the generation stand at a step, and whence this one has its state.
+	Began(step int, from Origin)
 	// Committed tells of a step after its update. The progress, and what it points to, is valid during the call.
 	Committed(p Progress)
 }
+
+// Origin is where a worker's state at the beginning of a generation comes from.
+type Origin string
+
+// The origins.
+const (
+	FromItself     Origin = ""             // it had it
+	FromPeer       Origin = "a peer"       // another worker
+	FromCheckpoint Origin = "a checkpoint" // or the beginning, when there is none
+)
 
 // Snapshot is a copy of all that the next step depends on.
 type Snapshot struct {
@@ -83,13 +115,12 @@ type Times struct {
 	Update  float64
 }
 
-// Config is a worker's part of a job.
+// Config is a job, as a worker trains it.
 type Config struct {
-	Batch   int   // images a step, over all lanes of the job
-	Lanes   int   // of the job
-	Carried []int // the lanes that this worker carries; may be empty
-	Threads int   // lanes that compute at the same time; at least 1. What lanes leave over, teachers share
-	Steps   int   // of the whole job
+	Batch   int // images a step, over all lanes of the job
+	Lanes   int // of the job
+	Threads int // lanes that compute at the same time; at least 1. What lanes leave over, teachers share
+	Steps   int // of the whole job
 	Epoch   func(step int) int
 
 	Student        *nn.Network
@@ -103,9 +134,19 @@ type Config struct {
 	CheckpointStep int // a checkpoint every so many steps; 0: only at the end
 
 	Source  Source
-	Reducer Reducer
-	Saver   Saver // nil: another worker saves
 	Control Control
+}
+
+// Part is what a worker does in a generation.
+type Part struct {
+	Carried    []int // the lanes that this worker carries; may be empty
+	Rank, Size int   // this worker's place among those of the generation
+	Reducer    Reducer
+	Saver      Saver // nil: another worker saves
+	Saved      int   // step of the newest checkpoint, of which all workers have heard; -1: there is none
+	// Load reads the newest whole checkpoint, or makes the state before the first step when there is none. Rank 0 calls it
+	// when no worker has what is needed to go on.
+	Load func(ctx context.Context) (Snapshot, error)
 }
 
 // Head names the outputs that a head of the loss compares. Heads have different student's outputs.
@@ -118,11 +159,21 @@ type Outcome int
 const (
 	Finished Outcome = iota + 1 // all steps are done
 	Stopped                     // a stop was asked for; a checkpoint of the last step is saved
+	Yielded                     // the generation was asked to end; the next one goes on from here
 )
 
 // The buckets that are no gradients. Gradient buckets count from 0.
 const (
 	bucketLoss     uint32 = 1 << 16 // and the following: the vectors of the loss, in the order of its calls
-	bucketControl  uint32 = 1 << 20 // stop votes and counts
+	bucketControl  uint32 = 1 << 20 // votes and counts
 	bucketFeedback uint32 = 1 << 24 // who knows the lanes' error feedback, and the following: that of each lane
+)
+
+// The steps of a generation's ring.
+const (
+	ringMeet   uint64 = iota // the roll call
+	ringShare                // the newest state goes to those that lack it
+	ringGather               // and the lanes' error feedback
+	ringReload               // or all begin from a checkpoint
+	ringFirst                // the job's step 0, and the following: its others
 )

@@ -192,7 +192,7 @@ func TestLaneError(t *testing.T) {
 			defer cancel()
 			rings, stop := connect(ctx, t, 1)
 			defer stop()
-			config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
+			config := w.config(t, 1, &control{})
 			config.Source.(*source).spoil = c.spoil
 			state := w.state(t)
 			config.Threads = 3
@@ -201,7 +201,7 @@ func TestLaneError(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer trainer.Close()
-			_, err = trainer.Run(ctx)
+			_, err = trainer.Run(ctx, alone(rings[0]))
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.where) {
 				t.Errorf("Run returned %v; want %v with %q", err, c.want, c.where)
 			}
@@ -218,7 +218,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	rings, stop := connect(t.Context(), t, 1)
 	defer stop()
-	config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
+	config := w.config(t, 1, &control{})
 	config.Source.(*source).spoil = func(b *feed.Batch) error {
 		if b.Lane == 2 {
 			cancel(fs.ErrClosed)
@@ -232,7 +232,7 @@ func TestCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer trainer.Close()
-	if _, err := trainer.Run(ctx); !errors.Is(err, fs.ErrClosed) {
+	if _, err := trainer.Run(ctx, alone(rings[0])); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("Run returned %v; want the context's cause", err)
 	}
 }
@@ -244,14 +244,16 @@ func TestOverflow(t *testing.T) {
 	rings, stop := connect(t.Context(), t, 1)
 	defer stop()
 	saved := &memory{}
-	config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
-	config.Saver, config.CheckpointStep = saved, 1
+	config := w.config(t, 1, &control{})
+	config.CheckpointStep = 1
+	part := alone(rings[0])
+	part.Saver = saved
 	trainer, err := train.New(config, w.state(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer trainer.Close()
-	if _, err := trainer.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "learning_rate") {
+	if _, err := trainer.Run(t.Context(), part); err == nil || !strings.Contains(err.Error(), "learning_rate") {
 		t.Errorf("Run returned %v", err)
 	}
 	if saved.last != nil {
@@ -288,14 +290,14 @@ func TestCollapse(t *testing.T) {
 	}
 	rings, stop := connect(t.Context(), t, 1)
 	defer stop()
-	config := w.config(t, []int{0, 1, 2}, 1, 0, rings[0], &control{})
+	config := w.config(t, 1, &control{})
 	config.Collapse = train.Collapse{UsedClasses: 1, Patience: 3}
 	trainer, err := train.New(config, state)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer trainer.Close()
-	_, err = trainer.Run(t.Context())
+	_, err = trainer.Run(t.Context(), alone(rings[0]))
 	if !errors.Is(err, train.ErrCollapsed) || state.Step != 3 {
 		t.Errorf("after step %d: %v; want ErrCollapsed after step 3", state.Step, err)
 	}

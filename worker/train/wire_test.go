@@ -62,15 +62,6 @@ func TestWire16(t *testing.T) {
 		if !bytes.Equal(feedback(t, again.last), rest) {
 			t.Errorf("stopped after step %d and resumed: another error feedback", stop)
 		}
-		delete(saved.last.Parts, train.PartFeedback)
-		state := w.state(t)
-		if err := state.Restore(*saved.last); err != nil {
-			t.Fatal(err)
-		}
-		_, err := train.New(w.config(t, []int{0, 2}, 1, stop, nil, &control{}), state)
-		if err == nil || !strings.Contains(err.Error(), "error feedback of lanes [0 2]") {
-			t.Errorf("a lane without its error feedback: error %v", err)
-		}
 	}
 	w.wire = allreduce.Fixed32
 	if states, _ := w.cluster(t, [][]int{{0, 1, 2}}, 1, 0, nil); digest(t, states[0]) == want {
@@ -89,7 +80,8 @@ func (w *world) interrupted(t *testing.T, plan [][]int, before int) []*train.Sta
 	states := make([]*train.State, len(plan))
 	for rank, carried := range plan {
 		states[rank] = w.state(t)
-		c := w.config(t, carried, 1, 0, rings[rank], &control{})
+		c := w.config(t, 1, &control{})
+		part := train.Part{Carried: carried, Rank: rank, Size: len(plan), Reducer: rings[rank], Saved: -1}
 		var once sync.Once
 		c.Source.(*source).spoil = func(b *feed.Batch) error {
 			if b.Step < before {
@@ -105,7 +97,7 @@ func (w *world) interrupted(t *testing.T, plan [][]int, before int) []*train.Sta
 		}
 		defer trainer.Close()
 		workers.Go(func() {
-			if _, err := trainer.Run(t.Context()); !errors.Is(err, enough) && !errors.Is(err, allreduce.ErrAborted) {
+			if _, err := trainer.Run(t.Context(), part); !errors.Is(err, enough) && !errors.Is(err, allreduce.ErrAborted) {
 				t.Errorf("rank %d: %v", rank, err)
 			}
 		})
@@ -159,15 +151,12 @@ func TestFeedbackMoves(t *testing.T) {
 	defer stop()
 	plan := [][]int{{2}, {0}, {1}}
 	for rank, err := range each(t, rings, func(ctx context.Context, rank int, r *allreduce.Ring) error {
-		if err := errors.Join(states[rank].GatherFeedback(ctx, r, 0), r.Commit(ctx, 0)); err != nil {
-			return err
-		}
-		trainer, err := train.New(w.config(t, plan[rank], 1, states[rank].Step, r, &control{}), states[rank])
+		trainer, err := train.New(w.config(t, 1, &control{}), states[rank])
 		if err != nil {
 			return err
 		}
 		defer trainer.Close()
-		_, err = trainer.Run(ctx)
+		_, err = trainer.Run(ctx, train.Part{Carried: plan[rank], Rank: rank, Size: len(plan), Reducer: r, Saved: -1})
 		return err
 	}) {
 		if err != nil {

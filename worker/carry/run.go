@@ -1,0 +1,165 @@
+package carry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"pupil/internal/kernel"
+	"pupil/storage"
+	"pupil/storage/checkpoint"
+	"pupil/storage/location"
+	"pupil/worker/agent"
+	"pupil/worker/feed"
+	"pupil/worker/setup"
+	"pupil/worker/train"
+)
+
+// opening is a run that is being opened, or open.
+type opening struct {
+	name, digest, storage string
+	cancel                context.CancelFunc
+
+	done chan struct{} // closed when run and err are set
+	run  *run
+	err  error
+}
+
+func begin(a agent.Assignment, open func(ctx context.Context) (*run, error)) *opening {
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &opening{name: a.Run, digest: a.Digest, storage: a.Storage, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		o.run, o.err = open(ctx)
+	}()
+	return o
+}
+
+func (o *opening) is(a agent.Assignment) bool {
+	return o.name == a.Run && o.digest == a.Digest && o.storage == a.Storage
+}
+
+func (o *opening) close(logger *slog.Logger) {
+	o.cancel()
+	<-o.done
+	if o.run == nil {
+		return
+	}
+	if err := o.run.trainer.Close(); err != nil {
+		logger.Error("a checkpoint that was under way", "job", o.name, "err", err)
+	}
+	o.run.source.Close()
+}
+
+// run is a run with all that a worker keeps of it from generation to generation.
+type run struct {
+	job      *setup.Job
+	bucket   storage.Bucket
+	identity checkpoint.Manifest
+	state    *train.State
+	source   *feed.Carrier
+	trainer  *train.Trainer
+	control  *control
+	logger   *slog.Logger
+}
+
+func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) {
+	j, err := setup.Open(ctx, a.Spec)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{job: j, control: &control{}, logger: t.Logger}
+	if r.bucket, err = location.Open(ctx, a.Storage); err != nil {
+		return nil, fmt.Errorf("storage of the run: %w", err)
+	}
+	if r.state, err = j.State(ctx); err != nil {
+		return nil, err
+	}
+	r.identity = checkpoint.Manifest{
+		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Name(), CodeVersion: t.Version,
+	}
+	teacher, err := j.FreezeTeacher()
+	if err != nil {
+		return nil, err
+	}
+	if r.source, err = feed.NewCarrier(feed.Config{
+		Data: j.Data, Order: j.Order, Views: j.Views, Channels: a.Spec.Student.Channels,
+		Seed: a.Spec.Seed, SkipBroken: a.Spec.Dataset.Broken == "skip", Workers: t.Threads,
+	}, j.Steps); err != nil {
+		return nil, err
+	}
+	r.trainer, err = train.New(train.Config{
+		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Threads: t.Threads, Steps: j.Steps,
+		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
+		Student: j.Student, Teacher: teacher, Loss: j.Loss, Heads: j.Heads,
+		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse),
+		RankEvery: a.Spec.Health.RankEvery, CheckpointStep: a.Spec.Checkpoint.Every, Source: r.source, Control: r.control,
+	}, r.state)
+	if err != nil {
+		r.source.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// part is what the trainer is to do in a generation.
+func (r *run) part(a agent.Assignment, s agent.Session) train.Part {
+	r.control.now.Store(&place{session: s, rank: a.Rank})
+	p := train.Part{
+		Carried: a.Lanes, Rank: a.Rank, Size: a.Size, Reducer: s.Ring(), Saved: a.RestoreStep,
+		Load: func(ctx context.Context) (train.Snapshot, error) { return r.load(ctx, a.RestoreStep) },
+	}
+	if a.Rank == 0 {
+		p.Saver = &saver{bucket: r.bucket, identity: r.identity, keep: a.Spec.Checkpoint.Keep, control: r.control}
+	}
+	return p
+}
+
+// load reads the checkpoint of a step, or the newest whole one if that is damaged. Step -1 is the state before the first
+// step.
+func (r *run) load(ctx context.Context, step int) (train.Snapshot, error) {
+	if step < 0 {
+		first, err := r.job.State(ctx)
+		if err != nil {
+			return train.Snapshot{}, err
+		}
+		return first.Checkpoint()
+	}
+	snap, err := r.loadStep(ctx, step)
+	if err == nil || !errors.Is(err, checkpoint.ErrDamaged) && !errors.Is(err, storage.ErrNotFound) {
+		return snap, err
+	}
+	newest, _, older := checkpoint.Latest(ctx, r.bucket)
+	if older != nil {
+		return train.Snapshot{}, errors.Join(err, older)
+	}
+	r.logger.Warn("a checkpoint is not used; going on from an older one", "step", step, "err", err, "older", newest.Step)
+	return r.loadStep(ctx, newest.Step)
+}
+
+// loadStep reads a checkpoint, after a check that it belongs to the same job, data and teacher.
+func (r *run) loadStep(ctx context.Context, step int) (train.Snapshot, error) {
+	var none train.Snapshot
+	want := r.identity
+	m, parts, err := checkpoint.Load(ctx, r.bucket, step)
+	if err != nil {
+		return none, fmt.Errorf("restore step %d: %w", step, err)
+	}
+	for _, x := range []struct{ what, have, want string }{
+		{"job", m.Job, want.Job}, {"training images", m.Dataset, want.Dataset}, {"teacher", m.Teacher, want.Teacher},
+	} {
+		if x.have != x.want {
+			return none, fmt.Errorf("restore step %d: the checkpoint was made with another %s (digest %.12s, now %.12s); "+
+				"resume with the one it was made with, or start a new run", step, x.what, x.have, x.want)
+		}
+	}
+	if m.Kernel != want.Kernel {
+		return none, fmt.Errorf("restore step %d: the checkpoint was made with %s kernels and this worker computes with %s, which gives "+
+			"other bits; start it with --kernel %s (or PUPIL_KERNEL)", step, m.Kernel, want.Kernel, m.Kernel)
+	}
+	if m.CodeVersion != want.CodeVersion {
+		r.logger.Warn("the checkpoint was made by another build, the result may differ", "then", m.CodeVersion, "now", want.CodeVersion)
+	}
+	return train.Snapshot{Step: m.Step, Parts: parts, Meta: m.Meta}, nil
+}
