@@ -24,7 +24,7 @@ func main() {
 	}
 	root.PersistentFlags().StringVar(&kernels, "kernel", "auto", "kernels: auto (by the CPU's features), generic or avx2")
 	root.AddCommand(joinCommand(), evalCommand(), viewsCommand(), inspectCommand(), extractCommand(), fitHeadCommand(),
-		classifyCommand(), enrollCommand(), identifyCommand(), exportCommand())
+		classifyCommand(), enrollCommand(), identifyCommand(), exportCommand(), serveCommand())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := config.Execute(ctx, root, func() error { return config.Usage(kernel.Select(kernels)) })
 	stop()

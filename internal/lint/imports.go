@@ -126,6 +126,8 @@ var dependencies = []struct {
 	{"golang.org/x/image", []string{"augment/..."}},
 	{"golang.org/x/term", []string{"coordinator/...", "worker"}},
 	{"golang.org/x/tools", []string{"internal/lint"}},
+	{"github.com/prometheus", []string{"internal/metrics", "worker/student/serve"}},
+	{"github.com/getkin", nil},
 	{"google.golang.org/protobuf", []string{"worker/export"}},
 	{"gonum.org/v1/plot", []string{"worker/student/report"}},
 	{"gonum.org/v1/gonum", []string{"loss", "worker/student"}},

@@ -221,7 +221,7 @@ func sorted(where string, names []string, item func(name string, label int) Item
 	return p, nil
 }
 
-var suffixes = []string{".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+var suffixes = []string{".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 // IsImage says whether a name ends as that of an image, and is not hidden.
 func IsImage(name string) bool {
