@@ -74,7 +74,7 @@ func fakeAnswer(do, layout string) string {
 			`"seconds": {"teacher": {"contiguous": 1, "channels_last": 2}}}`,
 		"run":    `{"cpu": 3600, "wall": 7200}`,
 		"memory": `{"growth": ` + growths[layout] + `}`,
-		"begin":  `{}`, "use": `{}`,
+		"begin":  `{}`, "use": `{}`, "decode": `{}`,
 	}[do]
 }
 
@@ -340,7 +340,7 @@ func TestCommand(t *testing.T) {
 	for line := range strings.Lines(out) {
 		names = append(names, strings.Fields(line)[0])
 	}
-	if want := []string{"step32.t1", "step32.t2", "memory.step32"}; err != nil || !slices.Equal(names, want) {
+	if want := []string{"step32.t1", "step32.t2", "step32.decode.t1", "step32.decode.t2", "memory.step32"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("list %v, error %v, want %v", names, err, want)
 	}
 	for want, args := range map[string][]string{

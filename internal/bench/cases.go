@@ -39,6 +39,7 @@ type benchmark struct {
 	network string // of an inference: teacher or student
 
 	operation *operation // of a kernel
+	decode    bool       // of a step: images are decoded and augmented too
 
 	threads int
 	pairs   int // of runs
@@ -64,6 +65,10 @@ var cases = append([]benchmark{
 	{name: "step32.t2", kind: step, pair: small, threads: 2, pairs: 7, runs: 1},
 	{name: "step224.t1", kind: step, pair: large, threads: 1, pairs: 5, runs: 1},
 	{name: "step224.t2", kind: step, pair: large, threads: 2, pairs: 5, runs: 1},
+	{name: "step32.decode.t1", kind: step, pair: small, threads: 1, pairs: 5, runs: 2, decode: true},
+	{name: "step32.decode.t2", kind: step, pair: small, threads: 2, pairs: 5, runs: 2, decode: true},
+	{name: "step224.decode.t1", kind: step, pair: large, threads: 1, pairs: 3, runs: 2, decode: true},
+	{name: "step224.decode.t2", kind: step, pair: large, threads: 2, pairs: 3, runs: 2, decode: true},
 	{name: "infer224.teacher", kind: inference, pair: large, network: teacher, threads: 1, pairs: 7, runs: 1},
 	{name: "infer224.student", kind: inference, pair: large, network: student, threads: 1, pairs: 9, runs: 3},
 	{name: "memory.step32", kind: memory, pair: small, threads: 1, pairs: 2, runs: 3},
@@ -103,6 +108,9 @@ func (c benchmark) about() string {
 		return where + title(p.student) + ", 1 thread"
 	case c.kind == memory:
 		where = "growth of the resident memory, " + where
+	}
+	if c.decode {
+		where = "with decoding and two views, " + where
 	}
 	with := fmt.Sprintf("%s teaches %s, ", title(p.teacher), title(p.student))
 	if c.threads == 1 {

@@ -141,6 +141,11 @@ func (b *bench) measureTime(ctx context.Context, c benchmark, m *models, r *resu
 		return err
 	}
 	b.peaks = nil
+	if c.decode {
+		if err := b.decode(ctx, c, m, ours, theirs); err != nil {
+			return err
+		}
+	}
 	return b.repeat(ctx, c, func(oursFirst bool) (p sample, err error) {
 		if c.kind == oneKernel {
 			operations := 0.0
@@ -168,6 +173,22 @@ func (b *bench) measureTime(ctx context.Context, c benchmark, m *models, r *resu
 		}
 		return p, other()
 	}, r)
+}
+
+// decode lets both sides decode their images from now on, and makes a first step of both.
+func (b *bench) decode(ctx context.Context, c benchmark, m *models, ours work, theirs *peer) error {
+	d, err := newDecoding(ctx, m, c.threads)
+	if err != nil {
+		return err
+	}
+	ours.(*ourStep).decoding = d
+	if err := ours.run(ctx, 1); err != nil {
+		return err
+	}
+	if err := theirs.ask(map[string]any{"do": "decode"}, &struct{}{}); err != nil {
+		return err
+	}
+	return theirs.ask(map[string]any{"do": "run", "times": 1}, &cost{})
 }
 
 // layOut gives each of PyTorch's networks the faster layout. The choice for a step is made once for a pair of networks,

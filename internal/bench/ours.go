@@ -34,9 +34,11 @@ type work interface {
 // ourStep is the step loop of a worker that is alone: lanes' graphs, the exact loss, gradients as fixed-point numbers
 // through a ring of one, the update. Only images are not read and decoded.
 type ourStep struct {
-	trainer *train.Trainer
-	part    train.Part
-	control *control
+	trainer  *train.Trainer
+	part     train.Part
+	control  *control
+	source   *source
+	decoding *decoding // nil: images are not decoded
 }
 
 // newOurStep cuts the batch into as many lanes as there are threads.
@@ -57,7 +59,7 @@ func newOurStep(m *models, threads int) (*ourStep, error) {
 		return nil, err
 	}
 	c := &control{}
-	o := &ourStep{control: c, part: train.Part{Size: 1, Reducer: ring, Saved: -1}}
+	o := &ourStep{control: c, source: newSource(m, threads), part: train.Part{Size: 1, Reducer: ring, Saved: -1}}
 	for i := range threads {
 		o.part.Carried = append(o.part.Carried, i)
 	}
@@ -66,7 +68,7 @@ func newOurStep(m *models, threads int) (*ourStep, error) {
 		Epoch: func(int) int { return 0 }, Student: m.student, Teacher: teacher,
 		Loss: m.loss, Heads: []train.Head{{Teacher: nn.Logits, Student: nn.Logits}},
 		Schedule: optim.Schedule{Name: "constant", Peak: rate, Steps: manySteps},
-		Source:   newSource(m, threads), Control: c,
+		Source:   o.source, Control: c,
 	}, s)
 	return o, err
 }
@@ -95,8 +97,25 @@ func firstState(m *models, lanes int) (*train.State, error) {
 	return s, nil
 }
 
-func (o *ourStep) run(ctx context.Context, times int) error {
+func (o *ourStep) run(ctx context.Context, times int) (err error) {
 	o.control.begin(times)
+	if o.decoding != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // after an error
+		end, err := o.decoding.begin(ctx, times)
+		if err != nil {
+			return err
+		}
+		o.source.feed = o.decoding.feed
+		if err = o.train(ctx); err != nil {
+			cancel()
+		}
+		return errors.Join(err, end())
+	}
+	return o.train(ctx)
+}
+
+func (o *ourStep) train(ctx context.Context) error {
 	outcome, err := o.trainer.Run(ctx, o.part)
 	if err == nil && outcome != train.Stopped {
 		err = errors.New("the job has come to its end")
@@ -116,8 +135,11 @@ func (o *ourStep) check(ctx context.Context) ([]float64, error) {
 
 func (o *ourStep) close() { _ = o.trainer.Close() } // it saves nothing
 
-// source gives each lane the same images in every step.
-type source struct{ batches []*feed.Batch }
+// source gives each lane the same images in every step, or those of a feed.
+type source struct {
+	batches []*feed.Batch
+	feed    *feed.Feed
+}
 
 func newSource(m *models, lanes int) *source {
 	s := &source{}
@@ -132,7 +154,10 @@ func newSource(m *models, lanes int) *source {
 
 func (s *source) Carry([]int) error { return nil }
 
-func (s *source) Next(_ context.Context, lane, _ int) (*feed.Batch, error) {
+func (s *source) Next(ctx context.Context, lane, _ int) (*feed.Batch, error) {
+	if s.feed != nil {
+		return s.feed.Next(ctx, lane)
+	}
 	return s.batches[lane], nil
 }
 

@@ -130,6 +130,16 @@ type spec struct {
 	Student   specNetwork    `json:"student"`
 	Optimizer map[string]any `json:"optimizer"`
 	Prior     specPrior      `json:"prior"`
+	Views     *specViews     `json:"views,omitempty"` // images are decoded
+}
+
+// specViews say how images become the two views.
+type specViews struct {
+	Files   string     `json:"files"` // a folder, which is written before the first decoding
+	Teacher [2]float64 `json:"teacher"`
+	Student [2]float64 `json:"student"`
+	Ratio   [2]float64 `json:"ratio"`
+	Flip    float64    `json:"flip"`
 }
 
 type specNetwork struct {
@@ -176,6 +186,12 @@ func newSpec(c benchmark, m *models) (spec, error) {
 	}
 	if c.kind == memory {
 		s.Kind = step
+	}
+	if c.decode {
+		s.Views = &specViews{
+			Files: filepath.Join(folder, encodedFolder), Teacher: teacherCrop.Scale, Student: studentCrop.Scale,
+			Ratio: studentCrop.Ratio, Flip: flip,
+		}
 	}
 	return s, nil
 }

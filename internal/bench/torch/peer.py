@@ -7,6 +7,7 @@ object a line: {"error": text}, or what the command says.
   {"do": "use", "layouts": {...}}     puts networks, by name, into memory layouts; answers {}
   {"do": "check", "lanes": n}         answers {"values": [...]}, figures that must be those of the Go side
   {"do": "choose", "times": n}        takes the faster layout for each network; answers {"layouts", "seconds"}
+  {"do": "decode"}                    lets steps decode and augment their images from now on; answers {}
   {"do": "run", "times": n}           answers {"cpu", "wall"}, seconds of n runs
   {"do": "memory", "times": n}        begins, makes n runs; answers {"growth"}, bytes: the peak less what was there
 """
@@ -44,6 +45,10 @@ class Peer:
     def use(self, layouts):
         for name, layout in layouts.items():
             self.run_once.networks[name].use(layout)
+        return {}
+
+    def decode(self):
+        self.run_once.decode()
         return {}
 
     def check(self, lanes):

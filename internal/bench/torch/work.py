@@ -1,4 +1,6 @@
 """What is measured: a step of distillation and inference, in PyTorch's eager mode."""
+import concurrent.futures
+import io
 import os
 import time
 
@@ -59,6 +61,37 @@ class Prior:
         return (p * (self.log()[None, :] - posterior)).sum()
 
 
+class Views:
+    """Encoded images in memory, and their two views as torchvision makes them from PIL's images, in threads."""
+
+    def __init__(self, spec):
+        from torchvision import transforms
+
+        v, size = spec["views"], spec["student"]["size"]
+        self.files = [open(os.path.join(v["files"], f), "rb").read() for f in sorted(os.listdir(v["files"]))]
+        self.pool = concurrent.futures.ThreadPoolExecutor(spec["threads"])
+        self.two = [
+            transforms.Compose([
+                transforms.RandomResizedCrop(size, v[which], v["ratio"]),
+                transforms.RandomHorizontalFlip(v["flip"]),
+                transforms.ToTensor(),
+                transforms.Normalize([0.5] * 3, [0.25] * 3),
+            ])
+            for which in ("teacher", "student")
+        ]
+
+    def of(self, file):
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(file)).convert("RGB")
+        return [view(image) for view in self.two]
+
+    def load(self, *networks):
+        made = list(self.pool.map(self.of, self.files))
+        for i, n in enumerate(networks):
+            n.images = torch.stack([m[i] for m in made]).contiguous(memory_format=LAYOUTS[n.layout])
+
+
 class Step:
     """One step: the teacher's forward pass, the student's, the loss, the student's backward pass, AdamW."""
 
@@ -67,7 +100,7 @@ class Step:
         self.student = Network(spec["student"], spec["folder"], "student")
         self.teacher.freeze()
         self.student.model.train()
-        self.spec, self.optimizer = spec, None
+        self.spec, self.optimizer, self.views = spec, None, None
         self.networks = {"teacher": self.teacher, "student": self.student}
 
     def begin(self):
@@ -92,7 +125,12 @@ class Step:
         self.optimizer.step()
         return loss.item()
 
+    def decode(self):
+        self.views = Views(self.spec)
+
     def run(self):
+        if self.views:
+            self.views.load(self.teacher, self.student)
         return self.learn(self.teach())
 
     def check(self, lanes):
