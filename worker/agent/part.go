@@ -60,7 +60,11 @@ func (p *part) carry(t Trainer) (end wire.Ended, ok bool) {
 		err = fmt.Errorf("the trainer ended with the outcome %q", out.Kind)
 	}
 	end.Outcome, end.Error = wire.Failed, wire.Clip(err.Error())
-	if ended := context.Cause(p.ctx); Interruption(err) || ended != nil && errors.Is(err, ended) {
+	ended := context.Cause(p.ctx)
+	switch {
+	case errors.Is(err, ErrInterrupted):
+		end.Outcome = wire.Interrupted
+	case Interruption(err) || ended != nil && errors.Is(err, ended):
 		end.Outcome = wire.Interrupted
 		if p.awaitCause() {
 			return end, false
@@ -76,6 +80,10 @@ func (p *part) logEnd(end wire.Ended) {
 	}
 	log("part ended", "job", end.Run, "generation", end.Generation, "outcome", end.Outcome, "step", end.Step, "err", end.Error)
 }
+
+// ErrInterrupted marks an error of a trainer after which another generation may go on, and of which the coordinator shall
+// hear at once.
+var ErrInterrupted = errors.New("interrupted")
 
 // Interruption says whether an error follows from something else, in general on another worker: then the job is not at
 // fault, and another generation may go on.

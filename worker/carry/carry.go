@@ -5,9 +5,11 @@ package carry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
+	"pupil/allreduce"
 	"pupil/coordinator/wire"
 	"pupil/internal/kernel"
 	"pupil/internal/version"
@@ -37,7 +39,12 @@ func (t *Trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session
 		return agent.Outcome{}, err
 	}
 	outcome, err := r.trainer.Run(ctx, r.part(a, s))
-	if err != nil {
+	switch {
+	case errors.Is(err, train.ErrDiverged):
+		return agent.Outcome{}, fmt.Errorf("%w: %w", agent.ErrInterrupted, err)
+	case errors.Is(err, train.ErrOtherDiverged):
+		return agent.Outcome{}, fmt.Errorf("%w: %w", allreduce.ErrMismatch, err)
+	case err != nil:
 		if ctx.Err() == nil && !agent.Interruption(err) { // what is left may lie in the middle of an update
 			t.Close()
 		}

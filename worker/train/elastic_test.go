@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -51,7 +52,9 @@ type scene struct {
 	abort   func(err error) // ends the generation for all
 	saved   *train.Snapshot // the newest checkpoint
 	origins []train.Origin
-	retold  int // micro-batches that were computed
+	flip    func(m *member, step int) // at a batch; may be nil
+	named   []int                     // workers that have found themselves different
+	retold  int                       // micro-batches that were computed
 }
 
 // death says where in which step which rank dies.
@@ -85,7 +88,7 @@ func (s *scene) join() *member {
 	m := &member{scene: s, id: s.born, state: s.world.state(s.t)}
 	s.born++
 	c := s.world.config(s.t, s.threads, m)
-	c.Source, c.CheckpointStep = m, 2
+	c.Source, c.CheckpointStep, c.CompareEvery = m, 2, 1
 	var err error
 	if m.trainer, err = train.New(c, m.state); err != nil {
 		s.t.Fatal(err)
@@ -176,7 +179,9 @@ func (s *scene) bury(outcomes []train.Outcome, errs []error) (outcome train.Outc
 			continue
 		case err == nil:
 			outcome = outcomes[rank]
-		case !errors.Is(err, errOver) && !errors.Is(err, allreduce.ErrAborted):
+		case errors.Is(err, train.ErrDiverged):
+			s.named = append(s.named, m.id)
+		case !errors.Is(err, train.ErrOtherDiverged) && !errors.Is(err, errOver) && !errors.Is(err, allreduce.ErrAborted):
 			s.t.Fatalf("rank %d: %v", rank, err)
 		}
 		living = append(living, m)
@@ -217,6 +222,9 @@ func (m *member) Carry([]int) error { return nil }
 
 func (m *member) Next(_ context.Context, lane, step int) (*feed.Batch, error) {
 	m.reached(beforeForward, step)
+	if f := m.scene.flip; f != nil {
+		f(m, step)
+	}
 	m.scene.mu.Lock()
 	m.scene.retold++
 	m.scene.mu.Unlock()
@@ -390,3 +398,41 @@ func TestAnySequence(t *testing.T) {
 		})
 	}
 }
+
+// A flipped bit in a worker's weights, or in its optimiser's moments, is found before anything that was computed with it
+// is committed: the worker is named and takes the others' state, or all go back when there are only two. The same bits.
+func TestFlippedBit(t *testing.T) {
+	w := elasticWorld(t)
+	want := w.quiet(t)
+	for name, c := range map[string]struct {
+		workers int
+		flip    func(s *train.State)
+		named   int
+	}{
+		"weight":    {3, func(s *train.State) { flip(s.Model.Params, 17) }, 1},
+		"statistic": {3, func(s *train.State) { flip(s.Model.Buffers, 3) }, 1},
+		"moment":    {3, func(s *train.State) { flip(s.Optimizer.Moments()[0].Values, 5) }, 1},
+		"of two":    {2, func(s *train.State) { flip(s.Model.Params, 17) }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, w, c.workers, 1)
+			var once sync.Once
+			s.flip = func(m *member, step int) {
+				if m.id == 1 && step == 2 {
+					once.Do(func() { c.flip(m.state) })
+				}
+			}
+			for s.generation() != train.Finished {
+				if s.number > 5 {
+					t.Fatal("the run does not end")
+				}
+			}
+			if len(s.named) != c.named || s.named[c.named-1] != 1 || s.number != 2 {
+				t.Errorf("workers %v were named, in %d generations", s.named, s.number)
+			}
+			s.ended(want)
+		})
+	}
+}
+
+func flip(v []float32, i int) { v[i] = math.Float32frombits(math.Float32bits(v[i]) ^ 1<<20) }

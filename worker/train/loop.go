@@ -172,8 +172,11 @@ func (t *Trainer) step(ctx context.Context, part Part) (agreed votes, err error)
 	}
 	p.computed = time.Now()
 	agreed.skipped = t.skipped()
-	group.run(func(ctx context.Context) error { return agreed.exchange(ctx, t.config.Control, part.Reducer, ring) })
+	group.run(func(ctx context.Context) error { return t.vote(ctx, &agreed, part, ring) })
 	if err := t.exchange.leave(); err != nil {
+		return agreed, fmt.Errorf("step %d: %w", step+1, err)
+	}
+	if err := t.compare(agreed.digests, part.Rank); err != nil {
 		return agreed, fmt.Errorf("step %d: %w", step+1, err)
 	}
 	p.complete, p.skipped = true, agreed.skipped
@@ -262,25 +265,4 @@ func (t *Trainer) skipped() (n int) {
 		n += l.skipped
 	}
 	return n
-}
-
-// votes are what all workers must agree on after a step.
-type votes struct {
-	stop, yield bool
-	skipped     int
-}
-
-func (v *votes) exchange(ctx context.Context, c Control, r Reducer, step uint64) error {
-	sums := []int64{0, 0, int64(v.skipped)}
-	switch c.Requested() {
-	case Stop:
-		sums[0] = 1
-	case Yield:
-		sums[1] = 1
-	}
-	if err := r.ReduceInt64(ctx, step, bucketControl, sums); err != nil {
-		return fmt.Errorf("all-reduce of the votes: %w", err)
-	}
-	v.stop, v.yield, v.skipped = sums[0] > 0, sums[1] > 0, int(sums[2])
-	return nil
 }

@@ -137,17 +137,14 @@ func (t *Trainer) rollCall(ctx context.Context, part Part) ([]standing, error) {
 // trust takes from have the workers whose state of the newest step is not that of most, and says whether there is a
 // state of most. Those that still have to commit the step are not asked: they have the sums of all.
 func trust(all []standing, have []bool, newest int) bool {
-	votes := map[int64]int{}
-	most, voters := int64(0), 0
+	votes, voters := map[int64]int{}, 0
 	for rank, s := range all {
 		if have[rank] && s.step == newest {
 			votes[s.digest]++
 			voters++
-			if votes[s.digest] > votes[most] {
-				most = s.digest
-			}
 		}
 	}
+	most, _ := majority(votes)
 	for rank, s := range all {
 		have[rank] = have[rank] && (s.step < newest || s.digest == most)
 	}

@@ -132,6 +132,7 @@ type Config struct {
 	Collapse       Collapse
 	RankEvery      int // the effective rank is measured every so many steps; 0: never
 	CheckpointStep int // a checkpoint every so many steps; 0: only at the end
+	CompareEvery   int // the workers compare a checksum of their weights every so many steps; 0: only when a generation begins
 
 	Source  Source
 	Control Control
