@@ -22,6 +22,7 @@ import (
 
 func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
+	var record string
 	var cluster clusterFlags
 	var life func(context.Context, *cobra.Command) context.Context
 	cmd := &cobra.Command{
@@ -55,7 +56,7 @@ func joinCommand() *cobra.Command {
 			ctx, drain, stop := drainOnSignal(cmd.Context())
 			defer stop()
 			c.Drain = drain
-			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Logger: logger}
+			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, Logger: logger}
 			defer t.Close()
 			return agent.Run(life(ctx, cmd), c, t)
 		},
@@ -69,6 +70,7 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
 	f.StringVar(&c.RingListen, "ring-listen", "", "HOST:PORT to listen on for the other workers' ring data, for a coordinator whose data plane is mesh\n(port 0: one that is free)")
 	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
+	f.StringVar(&record, "record", "", "folder for a record of the images that were really fed, which coordinator audit --record reads")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "time to hand over the lanes after SIGTERM")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
 	return cmd

@@ -25,6 +25,8 @@ import (
 type Trainer struct {
 	Threads int    // lanes that compute at the same time; at least 1
 	Version string // of this build, for the checkpoints
+	Worker  string // its name, for Record
+	Record  string // folder that gets WORKER.jsonl with what the lanes were fed; "": none
 	Logger  *slog.Logger
 
 	opening *opening // of the run that was carried last; nil: none

@@ -50,6 +50,9 @@ func (o *opening) close(logger *slog.Logger) {
 		logger.Error("a checkpoint that was under way", "job", o.name, "err", err)
 	}
 	o.run.source.Close()
+	if err := o.run.record.close(); err != nil {
+		logger.Error("the record of what was fed", "job", o.name, "err", err)
+	}
 }
 
 // run is a run with all that a worker keeps of it from generation to generation.
@@ -59,6 +62,7 @@ type run struct {
 	identity checkpoint.Manifest
 	state    *train.State
 	source   *feed.Carrier
+	record   *recorder // nil: none
 	trainer  *train.Trainer
 	control  *control
 	logger   *slog.Logger
@@ -89,12 +93,20 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 	}, j.Steps); err != nil {
 		return nil, err
 	}
+	var source train.Source = r.source
+	if t.Record != "" {
+		if r.record, err = newRecorder(r.source, t.Record, a.Run, t.Worker); err != nil {
+			r.source.Close()
+			return nil, err
+		}
+		source = r.record
+	}
 	r.trainer, err = train.New(train.Config{
 		Batch: a.Spec.Batch, Lanes: a.Spec.Lanes, Threads: t.Threads, Steps: j.Steps,
 		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
 		Student: j.Student, Teacher: teacher, Loss: j.Loss, Heads: j.Heads,
 		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse),
-		RankEvery: a.Spec.Health.RankEvery, CheckpointStep: a.Spec.Checkpoint.Every, CompareEvery: compareEvery, Source: r.source, Control: r.control,
+		RankEvery: a.Spec.Health.RankEvery, CheckpointStep: a.Spec.Checkpoint.Every, CompareEvery: compareEvery, Source: source, Control: r.control,
 	}, r.state)
 	if err != nil {
 		r.source.Close()
