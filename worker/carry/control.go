@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 
 	"pupil/coordinator/wire"
@@ -19,16 +20,18 @@ type saver struct {
 	identity checkpoint.Manifest
 	keep     int
 	control  *control
+	logger   *slog.Logger
 }
 
 func (s *saver) Save(ctx context.Context, snap train.Snapshot) error {
 	m := s.identity
 	m.Step, m.Meta = snap.Step, json.RawMessage(snap.Meta)
 	if err := checkpoint.Save(ctx, s.bucket, m, snap.Parts); err != nil {
+		s.logger.Error("a checkpoint could not be saved; it is tried again", "step", snap.Step, "err", err)
 		return err
 	}
-	if err := checkpoint.Retain(ctx, s.bucket, s.keep); err != nil {
-		return err
+	if err := checkpoint.Retain(ctx, s.bucket, s.keep); err != nil { // the next one tries again
+		s.logger.Warn("old checkpoints could not be removed", "step", snap.Step, "err", err)
 	}
 	s.control.now.Load().session.Checkpointed(snap.Step)
 	return nil
@@ -73,6 +76,9 @@ func (c *control) Committed(p train.Progress) {
 		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
 		"prior_entropy": h.PriorEntropy, "joint_information": h.JointInformation, "accuracy": h.Accuracy,
 		"gradient_norm": p.GradientNorm, "saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
+	}
+	if p.Unsaved > 0 {
+		health["failed_checkpoints"] = float64(p.Unsaved)
 	}
 	if p.RankMeasured {
 		health["effective_rank"] = p.Rank

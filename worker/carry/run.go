@@ -127,7 +127,7 @@ func (r *run) part(a agent.Assignment, s agent.Session) train.Part {
 		Load: func(ctx context.Context) (train.Snapshot, error) { return r.load(ctx, a.RestoreStep) },
 	}
 	if a.Rank == 0 {
-		p.Saver = &saver{bucket: r.bucket, identity: r.identity, keep: a.Spec.Checkpoint.Keep, control: r.control}
+		p.Saver = &saver{bucket: r.bucket, identity: r.identity, keep: a.Spec.Checkpoint.Keep, control: r.control, logger: r.logger}
 	}
 	return p
 }

@@ -436,3 +436,44 @@ func TestFlippedBit(t *testing.T) {
 }
 
 func flip(v []float32, i int) { v[i] = math.Float32frombits(math.Float32bits(v[i]) ^ 1<<20) }
+
+// full is a bucket that refuses the first checkpoints.
+type full struct {
+	memory
+	refuse, saves int
+}
+
+func (f *full) Save(ctx context.Context, s train.Snapshot) error {
+	f.saves++
+	if f.saves <= f.refuse {
+		return errors.New("no space left")
+	}
+	return f.memory.Save(ctx, s)
+}
+
+// A checkpoint that cannot be saved is tried again, and the training goes on meanwhile.
+func TestFailingCheckpoints(t *testing.T) {
+	w := newWorld(t, 6)
+	rings, stop := connect(t.Context(), t, 1)
+	defer stop()
+	c := &control{}
+	config := w.config(t, 1, c)
+	config.CheckpointStep = 3
+	to := &full{refuse: 1}
+	part := alone(rings[0])
+	part.Saver = to
+	trainer, err := train.New(config, w.state(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := trainer.Run(t.Context(), part)
+	if err := errors.Join(err, trainer.Close()); err != nil || outcome != train.Finished {
+		t.Errorf("outcome %v, error %v", outcome, err)
+	}
+	if to.last == nil || to.last.Step != 6 || to.saves < 2 {
+		t.Errorf("%d saves; want those that are due, and the last of step 6", to.saves)
+	}
+	if last := c.progress[len(c.progress)-1]; last.Unsaved != 1 {
+		t.Errorf("%d failures were told, want 1", last.Unsaved)
+	}
+}

@@ -54,7 +54,7 @@ func New(c Config, state *State) (*Trainer, error) {
 // Close waits for a checkpoint that is being written, ends what a step under way still computes, and releases the lanes'
 // graphs. The error is that of the checkpoint.
 func (t *Trainer) Close() error {
-	err := t.saver.wait()
+	err := t.saver.wait(t.state.Step)
 	t.drop()
 	t.end()
 	for _, l := range t.lanes {
@@ -92,24 +92,29 @@ func (t *Trainer) Run(ctx context.Context, part Part) (Outcome, error) {
 		}
 		done := t.state.Step
 		stop := agreed.stop && done < t.config.Steps
-		if t.saves(done, agreed.stop) {
+		if t.saves(done, agreed) {
 			if err := t.saver.save(t.living, t.state); err != nil {
 				return 0, err
 			}
 		}
 		switch {
 		case stop:
-			return Stopped, t.saver.wait()
+			return Stopped, t.saver.finish(ctx, t.living, t.state)
 		case agreed.yield && done < t.config.Steps:
 			return Yielded, nil
 		}
 	}
-	return Finished, t.saver.wait()
+	if t.saver.saved < t.state.Step { // the worker that should have saved the last step has gone
+		if err := t.saver.save(t.living, t.state); err != nil {
+			return 0, err
+		}
+	}
+	return Finished, t.saver.finish(ctx, t.living, t.state)
 }
 
 // saves says whether all workers agree to save a checkpoint after a step.
-func (t *Trainer) saves(done int, stop bool) bool {
-	return stop || done == t.config.Steps || t.saver.due(done, t.config.CheckpointStep)
+func (t *Trainer) saves(done int, agreed votes) bool {
+	return agreed.stop || agreed.save || done == t.config.Steps || t.saver.due(done, t.config.CheckpointStep)
 }
 
 // carry makes a graph for each lane that is new to this worker, and lets go of those that others carry now.
@@ -180,7 +185,7 @@ func (t *Trainer) step(ctx context.Context, part Part) (agreed votes, err error)
 		return agreed, fmt.Errorf("step %d: %w", step+1, err)
 	}
 	p.complete, p.skipped = true, agreed.skipped
-	if t.saves(step+1, agreed.stop) {
+	if t.saves(step+1, agreed) {
 		if err := t.state.Feedback.gatherNext(ctx, part.Reducer, ring); err != nil {
 			return agreed, fmt.Errorf("step %d: %w", step+1, err)
 		}
@@ -219,7 +224,7 @@ func (t *Trainer) finish() error {
 	progress := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
 		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank, RankMeasured: t.measuresRank(step),
-		Images: t.config.Batch, Skipped: p.skipped, GradientNorm: norm, Saturated: saturated,
+		Images: t.config.Batch, Skipped: p.skipped, Unsaved: t.saver.total, GradientNorm: norm, Saturated: saturated,
 		Times: Times{
 			Step: time.Since(p.begun).Seconds(), Reduce: reduced.Sub(p.computed).Seconds(), Update: time.Since(reduced).Seconds(),
 		},

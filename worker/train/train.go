@@ -101,6 +101,7 @@ type Progress struct {
 	RankMeasured bool    // in this step
 	Images       int     // of the global batch
 	Skipped      int     // broken images that were replaced, on all workers
+	Unsaved      int     // checkpoints that this worker could not save, and tries again
 	GradientNorm float64 // of the sums over all lanes, before it is clipped
 	Saturated    int     // values of gradients and batch statistics that left the fixed-point range, on all workers
 	Times        Times

@@ -19,19 +19,23 @@ var (
 // votes are what all workers must agree on after a step.
 type votes struct {
 	stop, yield bool
+	save        bool // a checkpoint that has failed is tried again
 	skipped     int
 	digests     []int64 // by rank: of the weights that the step was computed with; empty: not compared in this step
 }
 
 // vote tells all workers what this one has to say about a step.
 func (t *Trainer) vote(ctx context.Context, v *votes, part Part, ring uint64) error {
-	const fields = 3
-	sums := []int64{0, 0, int64(v.skipped)}
+	const fields = 4
+	sums := []int64{0, 0, 0, int64(v.skipped)}
 	switch t.config.Control.Requested() {
 	case Stop:
 		sums[0] = 1
 	case Yield:
 		sums[1] = 1
+	}
+	if t.saver.again(t.state.Step + 1) {
+		sums[2] = 1
 	}
 	if every := t.config.CompareEvery; part.Size > 1 && every > 0 && t.state.Step%every == 0 {
 		sums = append(sums, make([]int64, part.Size)...)
@@ -40,7 +44,7 @@ func (t *Trainer) vote(ctx context.Context, v *votes, part Part, ring uint64) er
 	if err := part.Reducer.ReduceInt64(ctx, ring, bucketControl, sums); err != nil {
 		return fmt.Errorf("all-reduce of the votes: %w", err)
 	}
-	v.stop, v.yield, v.skipped, v.digests = sums[0] > 0, sums[1] > 0, int(sums[2]), sums[fields:]
+	v.stop, v.yield, v.save, v.skipped, v.digests = sums[0] > 0, sums[1] > 0, sums[2] > 0, int(sums[3]), sums[fields:]
 	return nil
 }
 
