@@ -163,6 +163,9 @@ func printSummary(w io.Writer, s *local.Summary) {
 	row := func(name string, value any) { t.AppendRow(table.Row{name, value}) }
 	row("steps", fmt.Sprintf("%d of %d", s.Steps, s.TotalSteps))
 	row("images/s", fmt.Sprintf("%.0f", s.ImagesPerSecond))
+	if s.Communication != nil {
+		row("communication hidden", fmt.Sprintf("%.0f%%", 100*s.Communication.Hidden))
+	}
 	row("loss", fmt.Sprintf("%.4f", s.Loss))
 	row("mutual information", fmt.Sprintf("%.3f nat", s.MutualInformation))
 	for _, m := range []struct {

@@ -151,7 +151,7 @@ func printRun(w io.Writer, r *api.Run) error {
 
 // printWorkers lists workers; with the time, also how long ago each was heard.
 func printWorkers(w io.Writer, workers []api.Worker, now time.Time) {
-	header := []any{"worker", "host", "rank", "lanes", "activity", "step", "compute", "wait", "send"}
+	header := []any{"worker", "host", "rank", "lanes", "activity", "step", "compute", "wait", "send", "left", "add", "hidden"}
 	if !now.IsZero() {
 		header = append(header, "run", "heard")
 	}
@@ -161,7 +161,10 @@ func printWorkers(w io.Writer, workers []api.Worker, now time.Time) {
 		if x.Rank >= 0 {
 			rank = fmt.Sprint(x.Rank)
 		}
-		row := table.Row{x.ID, x.Host, rank, ranges(x.Lanes), x.Activity, x.Step, seconds(x.Compute), seconds(x.Wait), seconds(x.Send)}
+		row := table.Row{x.ID, x.Host, rank, ranges(x.Lanes), x.Activity, x.Step, seconds(x.Compute), seconds(x.Wait), seconds(x.Send), seconds(x.Left), seconds(x.Add), ""}
+		if x.Under > 0 {
+			row[len(row)-1] = fmt.Sprintf("%.0f%%", 100*x.Hidden)
+		}
 		if !now.IsZero() {
 			row = append(row, x.Run, now.Sub(x.Heard).Round(time.Second/10).String()+" ago")
 		}

@@ -71,6 +71,12 @@ type Worker struct {
 	Compute float64 `json:"compute_seconds"`
 	Wait    float64 `json:"wait_seconds"`
 	Send    float64 `json:"send_seconds"`
+	Left    float64 `json:"left_seconds"`     // it waited for the worker before it in the ring
+	Behind  float64 `json:"behind_seconds"`   // the worker before it waited for it
+	Add     float64 `json:"add_seconds"`      // it checked and added messages
+	Under   float64 `json:"exchange_seconds"` // gradients were under way between the workers
+	Exposed float64 `json:"exposed_seconds"`  // the part of it when its lanes had ended: the rest was hidden
+	Hidden  float64 `json:"hidden"`           // share of it that was hidden; 0 if nothing was under way
 
 	Joined time.Time `json:"joined"`
 	Heard  time.Time `json:"heard"` // its newest heartbeat

@@ -35,7 +35,9 @@ type WorkerStatus struct {
 	Lanes    []int         // that it carries
 	Activity wire.Activity //
 	Step     int           // of its newest heartbeat
-	Times    wire.Times    // of its newest heartbeat
+	Times    wire.Times    // of its newest heartbeat: its last step
+	Timed    int           // of its newest heartbeat: steps,
+	Total    wire.Times    // and where their time went
 	Heard    time.Time     // when that came
 }
 
@@ -75,6 +77,7 @@ func (s *Service) status() Status {
 		ws := WorkerStatus{Worker: w, Rank: -1}
 		if l := s.leases[w.ID]; l != nil {
 			ws.Activity, ws.Step, ws.Times, ws.Heard = l.beat.Activity, l.beat.Step, l.beat.Times, l.beatAt
+			ws.Timed, ws.Total = l.beat.Timed, l.beat.Total
 		}
 		if r != nil && w.Run == r.Run && w.Generation == st.Generation {
 			ws.Rank = r.Plan.Rank(w.ID)

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pupil/coordinator/cluster"
@@ -185,6 +187,7 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 				return nil, fmt.Errorf("the coordinator ended; go on with: %s", e.hint())
 			}
 			news.tell(s.Events, e.config.Display)
+			e.pace.told(s.Workers)
 			if s.Phase.Over() {
 				return e.conclude(s)
 			}
@@ -260,6 +263,7 @@ func (e *execution) conclude(s control.Status) (*Summary, error) {
 		SkippedImages: e.pace.skipped, SaturatedValues: e.pace.saturated,
 		WeightsSHA256: s.Weights, JobDigest: c.Spec.Digest(), Version: c.Version,
 		Folder: e.place.where, Ended: time.Now().UTC(),
+		Communication: communication(slices.Collect(maps.Values(e.pace.workers))),
 	}
 	if last := e.pace.last; last != nil {
 		out.Loss, out.MutualInformation, out.TotalSteps = last.Loss, last.MutualInformation, last.Total

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"time"
 
+	"pupil/coordinator/control"
 	"pupil/coordinator/wire"
 )
 
@@ -15,6 +16,21 @@ type pace struct {
 	saturated     int // values that left the fixed-point range
 	last          *wire.Report
 	health        map[string]float64 // the newest of each value; some are not measured in each step
+	workers       map[string]control.WorkerStatus
+}
+
+// told keeps the newest that each worker has told of where its time goes, with the rank that it had: when the run has
+// ended, it has none.
+func (p *pace) told(workers []control.WorkerStatus) {
+	if p.workers == nil {
+		p.workers = map[string]control.WorkerStatus{}
+	}
+	for _, w := range workers {
+		if before, known := p.workers[w.ID]; w.Rank < 0 && known {
+			w.Rank = before.Rank
+		}
+		p.workers[w.ID] = w
+	}
 }
 
 func (p *pace) add(now time.Time, r wire.Report) {

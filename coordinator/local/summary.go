@@ -1,6 +1,14 @@
 package local
 
-import "time"
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"pupil/coordinator/control"
+	"pupil/coordinator/wire"
+)
 
 // Summary is what a run has reached: summary.json, and what --json prints.
 type Summary struct {
@@ -22,6 +30,8 @@ type Summary struct {
 	Probe             Scores   `json:"probe"`        // linear classification of pooled features
 	WeightsSHA256     string   `json:"weights_sha256"`
 
+	Communication *Communication `json:"communication,omitempty"` // nil: there was one worker
+
 	// Health are the newest values beside the loss: each term, entropies in nats, the effective rank when it was last
 	// measured, the gradient's norm.
 	Health map[string]float64 `json:"health"`
@@ -35,6 +45,41 @@ type Summary struct {
 	Resume string `json:"resume,omitempty"` // the command that goes on, after a stop
 
 	Ended time.Time `json:"ended"`
+}
+
+// Communication is where the workers' time went, in this start.
+type Communication struct {
+	// Hidden is the share of the gradients' way between the workers that went on while lanes computed. It is that of the
+	// worker whose sums came soonest after its lanes: the others had also to wait for it to compute.
+	Hidden  float64       `json:"hidden"`
+	Workers []WorkerTimes `json:"workers"` // by rank
+}
+
+// WorkerTimes is where a worker's time went, in seconds, on the mean of its steps.
+type WorkerTimes struct {
+	Worker string `json:"worker"`
+	Steps  int    `json:"steps"`
+	wire.Times
+	Hidden float64 `json:"hidden"`
+}
+
+// communication is that of workers which have told where their time went, nil if fewer than two have.
+func communication(workers []control.WorkerStatus) *Communication {
+	workers = slices.DeleteFunc(slices.Clone(workers), func(w control.WorkerStatus) bool { return w.Timed == 0 || w.Rank < 0 })
+	if len(workers) < 2 {
+		return nil
+	}
+	slices.SortFunc(workers, func(a, b control.WorkerStatus) int { return cmp.Compare(a.Rank, b.Rank) })
+	c := &Communication{}
+	least := math.Inf(1)
+	for _, w := range workers {
+		mean := w.Total.Mean(w.Timed)
+		c.Workers = append(c.Workers, WorkerTimes{Worker: w.ID, Steps: w.Timed, Times: mean, Hidden: mean.Hidden()})
+		if mean.Exposed < least {
+			least, c.Hidden = mean.Exposed, mean.Hidden()
+		}
+	}
+	return c
 }
 
 // Scores are accuracies on the held-out images; nil: not measured.

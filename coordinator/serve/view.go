@@ -25,6 +25,8 @@ func worker(w control.WorkerStatus) api.Worker {
 	v := api.Worker{
 		ID: w.ID, Host: w.Host, PID: w.PID, Threads: w.Threads, Kernel: w.Kernel, Rank: w.Rank, Lanes: w.Lanes,
 		Activity: string(w.Activity), Step: w.Step, Compute: w.Times.Compute, Wait: w.Times.Wait, Send: w.Times.Send,
+		Left: w.Times.Left, Behind: w.Times.Behind, Add: w.Times.Add, Under: w.Times.Exchange, Exposed: w.Times.Exposed,
+		Hidden: w.Times.Hidden(),
 		Joined: w.Joined, Heard: w.Heard.UTC(),
 	}
 	if v.Lanes == nil {

@@ -106,8 +106,10 @@ type Heartbeat struct {
 	Session    string   `json:"session"`
 	Generation uint64   `json:"generation"` // of the newest plan that the worker has; 0: none
 	Activity   Activity `json:"activity"`
-	Step       int      `json:"step"` // steps that the worker knows to be committed
-	Times      Times    `json:"times"`
+	Step       int      `json:"step"`  // steps that the worker knows to be committed
+	Times      Times    `json:"times"` // of its last step
+	Timed      int      `json:"timed"` // steps that it has timed
+	Total      Times    `json:"total"` // of these together
 }
 
 func (Heartbeat) kind() string { return "heartbeat" }
@@ -119,20 +121,55 @@ func (m Heartbeat) validate() error {
 	default:
 		err = fmt.Errorf("unknown activity %.20q", m.Activity)
 	}
-	return errors.Join(err, checkWorker(m.Worker, m.Session), checkStep("step", m.Step), m.Times.validate())
+	return errors.Join(err, checkWorker(m.Worker, m.Session), checkStep("step", m.Step), m.Times.validate(), m.Total.validate(), checkStep("timed", m.Timed))
 }
 
-// Times says where a worker's last step went, in seconds.
+// Times says where a worker's time in steps went, in seconds. The parts overlap: sums go on while lanes compute.
 type Times struct {
-	Compute float64 `json:"compute"`
-	Wait    float64 `json:"wait"`
-	Send    float64 `json:"send"`
+	Compute float64 `json:"compute"` // of its lanes together
+	Wait    float64 `json:"wait"`    // for images, and when its lanes had ended, for sums
+	Send    float64 `json:"send"`    // messages to the other workers
+
+	Exchange float64 `json:"exchange"` // gradients were under way between the workers
+	Exposed  float64 `json:"exposed"`  // the part of it when its lanes had ended
+	Left     float64 `json:"left"`     // it waited for the worker before it in the ring
+	Behind   float64 `json:"behind"`   // the worker before it waited for it
+	Add      float64 `json:"add"`      // it checked and added messages
+}
+
+// Hidden is the share of the gradients' way that went on while lanes computed; 0 if nothing was on its way.
+func (t Times) Hidden() float64 {
+	if t.Exchange <= 0 {
+		return 0
+	}
+	return 1 - min(t.Exposed/t.Exchange, 1)
+}
+
+// Plus is the sum of both.
+func (t Times) Plus(u Times) Times {
+	a := t.parts()
+	for i, v := range u.parts() {
+		*a[i] += *v
+	}
+	return t
+}
+
+// Mean is what a step of n took.
+func (t Times) Mean(n int) Times {
+	for _, v := range t.parts() {
+		*v /= float64(max(n, 1))
+	}
+	return t
+}
+
+func (t *Times) parts() []*float64 {
+	return []*float64{&t.Compute, &t.Wait, &t.Send, &t.Exchange, &t.Exposed, &t.Left, &t.Behind, &t.Add}
 }
 
 func (t Times) validate() error {
-	for _, v := range []float64{t.Compute, t.Wait, t.Send} {
-		if !(v >= 0 && v < 1e9) {
-			return fmt.Errorf("a time of %v seconds", v)
+	for _, v := range t.parts() {
+		if !(*v >= 0 && *v < 1e9) {
+			return fmt.Errorf("a time of %v seconds", *v)
 		}
 	}
 	return nil

@@ -53,6 +53,7 @@ func messages() []wire.Message {
 		wire.Heartbeat{
 			Worker: "w0", Session: "s", Generation: 3, Activity: wire.Training, Step: 9,
 			Times: wire.Times{Compute: 0.1, Wait: 0.2, Send: 0.3},
+			Timed: 7, Total: wire.Times{Exchange: 3, Exposed: 1, Left: 2, Behind: 1, Add: 0.5},
 		},
 		wire.Ack{},
 		wire.Leave{Worker: "w0", Session: "s"},
@@ -150,6 +151,8 @@ func TestEncodeRefuses(t *testing.T) {
 		{wire.Heartbeat{Worker: "w", Session: "s", Activity: "asleep"}, "unknown activity"},
 		{wire.Heartbeat{Worker: "w", Session: "s", Activity: wire.Idle, Step: -1}, "step is -1"},
 		{wire.Heartbeat{Worker: "w", Session: "s", Activity: wire.Idle, Times: wire.Times{Wait: math.NaN()}}, "NaN"},
+		{wire.Heartbeat{Worker: "w", Session: "s", Activity: wire.Idle, Total: wire.Times{Add: -1}}, "time of -1 seconds"},
+		{wire.Heartbeat{Worker: "w", Session: "s", Activity: wire.Idle, Timed: -1}, "timed"},
 		{wire.Report{Worker: "w", Run: "r", Loss: math.Inf(1)}, "loss is +Inf"},
 		{wire.Ended{Worker: "w", Run: "r", Outcome: "bored"}, "unknown outcome"},
 		{wire.Ended{Worker: "w", Run: "r", Outcome: wire.Failed}, "without an error"},

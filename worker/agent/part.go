@@ -186,7 +186,9 @@ func (p *part) SetTimes(step int, t wire.Times) {
 	p.agent.mu.Lock()
 	defer p.agent.mu.Unlock()
 	if p.agent.part == p {
-		p.agent.beat.Step, p.agent.beat.Times = step, t
+		b := &p.agent.beat
+		b.Step, b.Times = step, t
+		b.Timed, b.Total = b.Timed+1, b.Total.Plus(t)
 	}
 }
 

@@ -64,8 +64,11 @@ func (c *control) Began(step int, from train.Origin) {
 
 func (c *control) Committed(p train.Progress) {
 	now := c.now.Load()
+	ring, _ := now.session.Ring().Times()
 	now.session.SetTimes(p.Step, wire.Times{
-		Compute: p.Times.Compute, Wait: p.Times.Input + p.Times.Reduce, Send: 0,
+		Compute: p.Times.Compute, Wait: p.Times.Input + p.Times.Reduce, Send: ring.Send.Seconds(),
+		Exchange: p.Times.Exchange, Exposed: p.Times.Exposed,
+		Left: ring.Wait.Seconds(), Behind: ring.Behind.Seconds(), Add: ring.Add.Seconds(),
 	})
 	if now.rank != 0 {
 		return

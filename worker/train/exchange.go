@@ -19,6 +19,7 @@ type exchange struct {
 	scales    Scales
 	exponents []int // by tensor; known to all workers before the step
 	buckets   []bucketSum
+	overlap   overlap
 
 	mu      sync.Mutex
 	calls   []*vector[int64] // of the loss, in the order of its calls
@@ -176,6 +177,7 @@ func (e *exchange) add(b, lanes int, x scratch) {
 		}
 		v.given += lanes
 		launch(e, v, func(ctx context.Context, a *attempt, x []int16) error {
+			defer e.overlap.begin()()
 			return named(b, a.reducer.ReduceInt16(ctx, a.step, uint32(b), x))
 		})
 		return
@@ -188,6 +190,7 @@ func (e *exchange) add(b, lanes int, x scratch) {
 	}
 	v.given += lanes
 	launch(e, v, func(ctx context.Context, a *attempt, x []int32) error {
+		defer e.overlap.begin()()
 		return named(b, a.reducer.ReduceInt32(ctx, a.step, uint32(b), x))
 	})
 }

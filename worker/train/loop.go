@@ -229,6 +229,8 @@ func (t *Trainer) finish() error {
 			Step: time.Since(p.begun).Seconds(), Reduce: reduced.Sub(p.computed).Seconds(), Update: time.Since(reduced).Seconds(),
 		},
 	}
+	under, exposed := t.exchange.overlap.take(p.computed)
+	progress.Times.Exchange, progress.Times.Exposed = under.Seconds(), exposed.Seconds()
 	for _, l := range t.lanes {
 		progress.Times.Compute += l.clock.total.Seconds()
 		progress.Times.Input = max(progress.Times.Input, l.waiting.Seconds())

@@ -114,6 +114,9 @@ type Times struct {
 	Compute float64 // the sum over lanes of forward, loss and backward, without waiting
 	Reduce  float64 // after the last lane had ended, until all sums were there
 	Update  float64
+
+	Exchange float64 // gradients were under way between the workers
+	Exposed  float64 // the part of it after the last lane had ended
 }
 
 // Config is a job, as a worker trains it.
