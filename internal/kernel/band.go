@@ -41,15 +41,25 @@ func (b *band) upTo(to int, lay func(r int, y []float32)) {
 	}
 }
 
+// coming are the rows of an image before `to` that are not in the band yet. They are fetched as they lie in memory, before
+// they are read eight or sixteen channels at a time.
+func (b *band) coming(to int, image []float32) []float32 {
+	row := b.cols * b.channels
+	return image[b.laid*row : max(min(to, b.rows), b.laid)*row]
+}
+
 // layNorm lays rows of an image x with a norm applied.
 func (b *band) layNorm(to int, x []float32, n *Norm) {
 	c := b.channels
+	touch(b.coming(to, x))
 	b.upTo(to, func(r int, y []float32) { normBand(b.cols, c, c, x[r*b.cols*c:], n.strips, n.act, y, b.block) })
 }
 
 // layGradient lays rows of the gradient of a norm's input: those of the image that begins with pixel first.
 func (b *band) layGradient(to, first int, s *NormGradient) {
 	c := b.channels
+	touch(b.coming(to, s.x[first*c:]))
+	touch(b.coming(to, s.dz[first*c:]))
 	b.upTo(to, func(r int, y []float32) {
 		at := (first + r*b.cols) * c
 		normBackwardBand(b.cols, c, c, s.x[at:], s.dz[at:], s.strips, y, b.block)

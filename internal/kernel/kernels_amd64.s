@@ -10103,59 +10103,65 @@ TEXT ·normBandAVX2(SB), NOSPLIT, $0-96
 	SHLQ    $0x02, BX
 	MOVQ    block+88(FP), SI
 	SHLQ    $0x02, SI
-	MOVQ    cols+0(FP), DI
+	MOVQ    n+8(FP), DI
+	SUBQ    $0x00000010, DI
+	JLT     act0_last
 
-act0_pixel:
-	MOVQ n+8(FP), R10
-	MOVQ CX, R8
-	MOVQ DX, R9
-	SUBQ $0x00000010, R10
-	JLT  act0_last
+act0_channels:
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 288(DX), Y3
+	VMOVUPS 320(DX), Y4
+	VMOVUPS 352(DX), Y5
+	MOVQ    AX, R8
+	MOVQ    cols+0(FP), R10
+	MOVQ    CX, R9
 
-act0_sixteen:
-	VMOVUPS     (R9), Y0
-	VMOVUPS     32(R9), Y1
-	VMOVUPS     64(R9), Y2
-	VMOVUPS     (AX), Y3
-	VSUBPS      Y0, Y3, Y3
-	VFMADD213PS Y2, Y1, Y3
-	VMOVUPS     Y3, (R8)
-	ADDQ        SI, R8
-	VMOVUPS     288(R9), Y0
-	VMOVUPS     320(R9), Y1
-	VMOVUPS     352(R9), Y2
-	VMOVUPS     32(AX), Y3
-	VSUBPS      Y0, Y3, Y3
-	VFMADD213PS Y2, Y1, Y3
-	VMOVUPS     Y3, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000240, R9
+act0_sixteen_pixel:
+	VMOVUPS     (R8), Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD213PS Y2, Y1, Y6
+	VMOVUPS     Y6, (R9)
+	VMOVUPS     32(R8), Y6
+	VSUBPS      Y3, Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, (R9)(SI*1)
+	ADDQ        BX, R8
+	ADDQ        $0x00000020, R9
+	DECQ        R10
+	JNZ         act0_sixteen_pixel
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, R10
-	JGE         act0_sixteen
+	ADDQ        SI, CX
+	ADDQ        SI, CX
+	ADDQ        $0x00000240, DX
+	SUBQ        $0x00000010, DI
+	JGE         act0_channels
 
 act0_last:
-	ADDQ        $0x00000010, R10
-	JZ          act0_next
-	VMOVUPS     (R9), Y0
-	VMOVUPS     32(R9), Y1
-	VMOVUPS     64(R9), Y2
-	VMOVUPS     (AX), Y3
+	ADDQ    $0x00000010, DI
+	JZ      act0_end
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	MOVQ    AX, DI
+	MOVQ    cols+0(FP), R9
+	MOVQ    CX, R8
+
+act0_eight_pixel:
+	VMOVUPS     (DI), Y3
 	VSUBPS      Y0, Y3, Y3
 	VFMADD213PS Y2, Y1, Y3
 	VMOVUPS     Y3, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000120, R9
+	ADDQ        BX, DI
+	ADDQ        $0x00000020, R8
+	DECQ        R9
+	JNZ         act0_eight_pixel
 	ADDQ        $0x00000020, AX
+	ADDQ        SI, CX
+	ADDQ        $0x00000120, DX
 
-act0_next:
-	MOVQ n+8(FP), R8
-	SHLQ $0x02, R8
-	SUBQ R8, AX
-	ADDQ BX, AX
-	ADDQ $0x00000020, CX
-	DECQ DI
-	JNZ  act0_pixel
+act0_end:
 	VZEROUPPER
 	RET
 
@@ -10168,62 +10174,68 @@ act1_begin:
 	SHLQ   $0x02, BX
 	MOVQ   block+88(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   cols+0(FP), DI
+	MOVQ   n+8(FP), DI
+	SUBQ   $0x00000010, DI
+	JLT    act1_last
 
-act1_pixel:
-	MOVQ n+8(FP), R10
-	MOVQ CX, R8
-	MOVQ DX, R9
-	SUBQ $0x00000010, R10
-	JLT  act1_last
+act1_channels:
+	VMOVUPS (DX), Y1
+	VMOVUPS 32(DX), Y2
+	VMOVUPS 64(DX), Y3
+	VMOVUPS 288(DX), Y4
+	VMOVUPS 320(DX), Y5
+	VMOVUPS 352(DX), Y6
+	MOVQ    AX, R8
+	MOVQ    cols+0(FP), R10
+	MOVQ    CX, R9
 
-act1_sixteen:
-	VMOVUPS     (R9), Y1
-	VMOVUPS     32(R9), Y2
-	VMOVUPS     64(R9), Y3
-	VMOVUPS     (AX), Y4
-	VSUBPS      Y1, Y4, Y4
-	VFMADD213PS Y3, Y2, Y4
-	VMAXPS      Y4, Y0, Y4
-	VMOVUPS     Y4, (R8)
-	ADDQ        SI, R8
-	VMOVUPS     288(R9), Y1
-	VMOVUPS     320(R9), Y2
-	VMOVUPS     352(R9), Y3
-	VMOVUPS     32(AX), Y4
-	VSUBPS      Y1, Y4, Y4
-	VFMADD213PS Y3, Y2, Y4
-	VMAXPS      Y4, Y0, Y4
-	VMOVUPS     Y4, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000240, R9
+act1_sixteen_pixel:
+	VMOVUPS     (R8), Y7
+	VSUBPS      Y1, Y7, Y7
+	VFMADD213PS Y3, Y2, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, (R9)
+	VMOVUPS     32(R8), Y7
+	VSUBPS      Y4, Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, (R9)(SI*1)
+	ADDQ        BX, R8
+	ADDQ        $0x00000020, R9
+	DECQ        R10
+	JNZ         act1_sixteen_pixel
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, R10
-	JGE         act1_sixteen
+	ADDQ        SI, CX
+	ADDQ        SI, CX
+	ADDQ        $0x00000240, DX
+	SUBQ        $0x00000010, DI
+	JGE         act1_channels
 
 act1_last:
-	ADDQ        $0x00000010, R10
-	JZ          act1_next
-	VMOVUPS     (R9), Y1
-	VMOVUPS     32(R9), Y2
-	VMOVUPS     64(R9), Y3
-	VMOVUPS     (AX), Y4
+	ADDQ    $0x00000010, DI
+	JZ      act1_end
+	VMOVUPS (DX), Y1
+	VMOVUPS 32(DX), Y2
+	VMOVUPS 64(DX), Y3
+	MOVQ    AX, DI
+	MOVQ    cols+0(FP), R9
+	MOVQ    CX, R8
+
+act1_eight_pixel:
+	VMOVUPS     (DI), Y4
 	VSUBPS      Y1, Y4, Y4
 	VFMADD213PS Y3, Y2, Y4
 	VMAXPS      Y4, Y0, Y4
 	VMOVUPS     Y4, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000120, R9
+	ADDQ        BX, DI
+	ADDQ        $0x00000020, R8
+	DECQ        R9
+	JNZ         act1_eight_pixel
 	ADDQ        $0x00000020, AX
+	ADDQ        SI, CX
+	ADDQ        $0x00000120, DX
 
-act1_next:
-	MOVQ n+8(FP), R8
-	SHLQ $0x02, R8
-	SUBQ R8, AX
-	ADDQ BX, AX
-	ADDQ $0x00000020, CX
-	DECQ DI
-	JNZ  act1_pixel
+act1_end:
 	VZEROUPPER
 	RET
 
@@ -10237,65 +10249,71 @@ act2_begin:
 	SHLQ         $0x02, BX
 	MOVQ         block+88(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         cols+0(FP), DI
+	MOVQ         n+8(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          act2_last
 
-act2_pixel:
-	MOVQ n+8(FP), R10
-	MOVQ CX, R8
-	MOVQ DX, R9
-	SUBQ $0x00000010, R10
-	JLT  act2_last
+act2_channels:
+	VMOVUPS (DX), Y2
+	VMOVUPS 32(DX), Y3
+	VMOVUPS 64(DX), Y4
+	VMOVUPS 288(DX), Y5
+	VMOVUPS 320(DX), Y6
+	VMOVUPS 352(DX), Y7
+	MOVQ    AX, R8
+	MOVQ    cols+0(FP), R10
+	MOVQ    CX, R9
 
-act2_sixteen:
-	VMOVUPS     (R9), Y2
-	VMOVUPS     32(R9), Y3
-	VMOVUPS     64(R9), Y4
-	VMOVUPS     (AX), Y5
-	VSUBPS      Y2, Y5, Y5
-	VFMADD213PS Y4, Y3, Y5
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (R8)
-	ADDQ        SI, R8
-	VMOVUPS     288(R9), Y2
-	VMOVUPS     320(R9), Y3
-	VMOVUPS     352(R9), Y4
-	VMOVUPS     32(AX), Y5
-	VSUBPS      Y2, Y5, Y5
-	VFMADD213PS Y4, Y3, Y5
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000240, R9
+act2_sixteen_pixel:
+	VMOVUPS     (R8), Y8
+	VSUBPS      Y2, Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (R9)
+	VMOVUPS     32(R8), Y8
+	VSUBPS      Y5, Y8, Y8
+	VFMADD213PS Y7, Y6, Y8
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (R9)(SI*1)
+	ADDQ        BX, R8
+	ADDQ        $0x00000020, R9
+	DECQ        R10
+	JNZ         act2_sixteen_pixel
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, R10
-	JGE         act2_sixteen
+	ADDQ        SI, CX
+	ADDQ        SI, CX
+	ADDQ        $0x00000240, DX
+	SUBQ        $0x00000010, DI
+	JGE         act2_channels
 
 act2_last:
-	ADDQ        $0x00000010, R10
-	JZ          act2_next
-	VMOVUPS     (R9), Y2
-	VMOVUPS     32(R9), Y3
-	VMOVUPS     64(R9), Y4
-	VMOVUPS     (AX), Y5
+	ADDQ    $0x00000010, DI
+	JZ      act2_end
+	VMOVUPS (DX), Y2
+	VMOVUPS 32(DX), Y3
+	VMOVUPS 64(DX), Y4
+	MOVQ    AX, DI
+	MOVQ    cols+0(FP), R9
+	MOVQ    CX, R8
+
+act2_eight_pixel:
+	VMOVUPS     (DI), Y5
 	VSUBPS      Y2, Y5, Y5
 	VFMADD213PS Y4, Y3, Y5
 	VMAXPS      Y5, Y0, Y5
 	VMINPS      Y5, Y1, Y5
 	VMOVUPS     Y5, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000120, R9
+	ADDQ        BX, DI
+	ADDQ        $0x00000020, R8
+	DECQ        R9
+	JNZ         act2_eight_pixel
 	ADDQ        $0x00000020, AX
+	ADDQ        SI, CX
+	ADDQ        $0x00000120, DX
 
-act2_next:
-	MOVQ n+8(FP), R8
-	SHLQ $0x02, R8
-	SUBQ R8, AX
-	ADDQ BX, AX
-	ADDQ $0x00000020, CX
-	DECQ DI
-	JNZ  act2_pixel
+act2_end:
 	VZEROUPPER
 	RET
 
@@ -10311,74 +10329,80 @@ act3_begin:
 	SHLQ         $0x02, BX
 	MOVQ         block+88(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         cols+0(FP), DI
+	MOVQ         n+8(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          act3_last
 
-act3_pixel:
-	MOVQ n+8(FP), R10
-	MOVQ CX, R8
-	MOVQ DX, R9
-	SUBQ $0x00000010, R10
-	JLT  act3_last
+act3_channels:
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	VMOVUPS 288(DX), Y7
+	VMOVUPS 320(DX), Y8
+	VMOVUPS 352(DX), Y9
+	MOVQ    AX, R8
+	MOVQ    cols+0(FP), R10
+	MOVQ    CX, R9
 
-act3_sixteen:
-	VMOVUPS     (R9), Y4
-	VMOVUPS     32(R9), Y5
-	VMOVUPS     64(R9), Y6
-	VMOVUPS     (AX), Y7
-	VSUBPS      Y4, Y7, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y4
-	VMAXPS      Y4, Y1, Y4
-	VMINPS      Y4, Y2, Y4
-	VMULPS      Y4, Y7, Y4
-	VMULPS      Y3, Y4, Y7
-	VMOVUPS     Y7, (R8)
-	ADDQ        SI, R8
-	VMOVUPS     288(R9), Y4
-	VMOVUPS     320(R9), Y5
-	VMOVUPS     352(R9), Y6
-	VMOVUPS     32(AX), Y7
-	VSUBPS      Y4, Y7, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y4
-	VMAXPS      Y4, Y1, Y4
-	VMINPS      Y4, Y2, Y4
-	VMULPS      Y4, Y7, Y4
-	VMULPS      Y3, Y4, Y7
-	VMOVUPS     Y7, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000240, R9
+act3_sixteen_pixel:
+	VMOVUPS     (R8), Y10
+	VSUBPS      Y4, Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VADDPS      Y0, Y10, Y11
+	VMAXPS      Y11, Y1, Y11
+	VMINPS      Y11, Y2, Y11
+	VMULPS      Y11, Y10, Y11
+	VMULPS      Y3, Y11, Y10
+	VMOVUPS     Y10, (R9)
+	VMOVUPS     32(R8), Y10
+	VSUBPS      Y7, Y10, Y10
+	VFMADD213PS Y9, Y8, Y10
+	VADDPS      Y0, Y10, Y11
+	VMAXPS      Y11, Y1, Y11
+	VMINPS      Y11, Y2, Y11
+	VMULPS      Y11, Y10, Y11
+	VMULPS      Y3, Y11, Y10
+	VMOVUPS     Y10, (R9)(SI*1)
+	ADDQ        BX, R8
+	ADDQ        $0x00000020, R9
+	DECQ        R10
+	JNZ         act3_sixteen_pixel
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, R10
-	JGE         act3_sixteen
+	ADDQ        SI, CX
+	ADDQ        SI, CX
+	ADDQ        $0x00000240, DX
+	SUBQ        $0x00000010, DI
+	JGE         act3_channels
 
 act3_last:
-	ADDQ        $0x00000010, R10
-	JZ          act3_next
-	VMOVUPS     (R9), Y4
-	VMOVUPS     32(R9), Y5
-	VMOVUPS     64(R9), Y6
-	VMOVUPS     (AX), Y7
+	ADDQ    $0x00000010, DI
+	JZ      act3_end
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	MOVQ    AX, DI
+	MOVQ    cols+0(FP), R9
+	MOVQ    CX, R8
+
+act3_eight_pixel:
+	VMOVUPS     (DI), Y7
 	VSUBPS      Y4, Y7, Y7
 	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y4
-	VMAXPS      Y4, Y1, Y4
-	VMINPS      Y4, Y2, Y4
-	VMULPS      Y4, Y7, Y4
-	VMULPS      Y3, Y4, Y7
+	VADDPS      Y0, Y7, Y8
+	VMAXPS      Y8, Y1, Y8
+	VMINPS      Y8, Y2, Y8
+	VMULPS      Y8, Y7, Y8
+	VMULPS      Y3, Y8, Y7
 	VMOVUPS     Y7, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000120, R9
+	ADDQ        BX, DI
+	ADDQ        $0x00000020, R8
+	DECQ        R9
+	JNZ         act3_eight_pixel
 	ADDQ        $0x00000020, AX
+	ADDQ        SI, CX
+	ADDQ        $0x00000120, DX
 
-act3_next:
-	MOVQ n+8(FP), R8
-	SHLQ $0x02, R8
-	SUBQ R8, AX
-	ADDQ BX, AX
-	ADDQ $0x00000020, CX
-	DECQ DI
-	JNZ  act3_pixel
+act3_end:
 	VZEROUPPER
 	RET
 
@@ -10394,71 +10418,77 @@ act4_begin:
 	SHLQ         $0x02, BX
 	MOVQ         block+88(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         cols+0(FP), DI
+	MOVQ         n+8(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          act4_last
 
-act4_pixel:
-	MOVQ n+8(FP), R10
-	MOVQ CX, R8
-	MOVQ DX, R9
-	SUBQ $0x00000010, R10
-	JLT  act4_last
+act4_channels:
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	VMOVUPS 288(DX), Y7
+	VMOVUPS 320(DX), Y8
+	VMOVUPS 352(DX), Y9
+	MOVQ    AX, R8
+	MOVQ    cols+0(FP), R10
+	MOVQ    CX, R9
 
-act4_sixteen:
-	VMOVUPS     (R9), Y4
-	VMOVUPS     32(R9), Y5
-	VMOVUPS     64(R9), Y6
-	VMOVUPS     (AX), Y7
-	VSUBPS      Y4, Y7, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y4
-	VMAXPS      Y4, Y1, Y4
-	VMINPS      Y4, Y2, Y4
-	VMULPS      Y3, Y4, Y7
-	VMOVUPS     Y7, (R8)
-	ADDQ        SI, R8
-	VMOVUPS     288(R9), Y4
-	VMOVUPS     320(R9), Y5
-	VMOVUPS     352(R9), Y6
-	VMOVUPS     32(AX), Y7
-	VSUBPS      Y4, Y7, Y7
-	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y4
-	VMAXPS      Y4, Y1, Y4
-	VMINPS      Y4, Y2, Y4
-	VMULPS      Y3, Y4, Y7
-	VMOVUPS     Y7, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000240, R9
+act4_sixteen_pixel:
+	VMOVUPS     (R8), Y10
+	VSUBPS      Y4, Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VADDPS      Y0, Y10, Y10
+	VMAXPS      Y10, Y1, Y10
+	VMINPS      Y10, Y2, Y10
+	VMULPS      Y3, Y10, Y10
+	VMOVUPS     Y10, (R9)
+	VMOVUPS     32(R8), Y10
+	VSUBPS      Y7, Y10, Y10
+	VFMADD213PS Y9, Y8, Y10
+	VADDPS      Y0, Y10, Y10
+	VMAXPS      Y10, Y1, Y10
+	VMINPS      Y10, Y2, Y10
+	VMULPS      Y3, Y10, Y10
+	VMOVUPS     Y10, (R9)(SI*1)
+	ADDQ        BX, R8
+	ADDQ        $0x00000020, R9
+	DECQ        R10
+	JNZ         act4_sixteen_pixel
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, R10
-	JGE         act4_sixteen
+	ADDQ        SI, CX
+	ADDQ        SI, CX
+	ADDQ        $0x00000240, DX
+	SUBQ        $0x00000010, DI
+	JGE         act4_channels
 
 act4_last:
-	ADDQ        $0x00000010, R10
-	JZ          act4_next
-	VMOVUPS     (R9), Y4
-	VMOVUPS     32(R9), Y5
-	VMOVUPS     64(R9), Y6
-	VMOVUPS     (AX), Y7
+	ADDQ    $0x00000010, DI
+	JZ      act4_end
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	MOVQ    AX, DI
+	MOVQ    cols+0(FP), R9
+	MOVQ    CX, R8
+
+act4_eight_pixel:
+	VMOVUPS     (DI), Y7
 	VSUBPS      Y4, Y7, Y7
 	VFMADD213PS Y6, Y5, Y7
-	VADDPS      Y0, Y7, Y4
-	VMAXPS      Y4, Y1, Y4
-	VMINPS      Y4, Y2, Y4
-	VMULPS      Y3, Y4, Y7
+	VADDPS      Y0, Y7, Y7
+	VMAXPS      Y7, Y1, Y7
+	VMINPS      Y7, Y2, Y7
+	VMULPS      Y3, Y7, Y7
 	VMOVUPS     Y7, (R8)
-	ADDQ        SI, R8
-	ADDQ        $0x00000120, R9
+	ADDQ        BX, DI
+	ADDQ        $0x00000020, R8
+	DECQ        R9
+	JNZ         act4_eight_pixel
 	ADDQ        $0x00000020, AX
+	ADDQ        SI, CX
+	ADDQ        $0x00000120, DX
 
-act4_next:
-	MOVQ n+8(FP), R8
-	SHLQ $0x02, R8
-	SUBQ R8, AX
-	ADDQ BX, AX
-	ADDQ $0x00000020, CX
-	DECQ DI
-	JNZ  act4_pixel
+act4_end:
 	VZEROUPPER
 	RET
 
@@ -10473,69 +10503,77 @@ TEXT ·normBackwardBandAVX2(SB), NOSPLIT, $0-112
 	SHLQ $0x02, SI
 	MOVQ block+104(FP), DI
 	SHLQ $0x02, DI
-	MOVQ cols+0(FP), R8
-
-band_pixel:
-	MOVQ n+8(FP), R11
-	MOVQ DX, R9
-	MOVQ BX, R10
-	SUBQ $0x00000010, R11
+	MOVQ n+8(FP), R8
+	SUBQ $0x00000010, R8
 	JLT  band_last
 
-band_sixteen:
-	VMOVUPS     (R10), Y0
-	VMOVUPS     96(R10), Y1
-	VMOVUPS     128(R10), Y2
-	VMOVUPS     32(R10), Y3
-	VMOVUPS     (AX), Y4
-	VSUBPS      Y0, Y4, Y4
-	VFMADD213PS Y2, Y1, Y4
-	VFMADD231PS (CX), Y3, Y4
-	VMOVUPS     Y4, (R9)
-	ADDQ        DI, R9
-	VMOVUPS     288(R10), Y0
-	VMOVUPS     384(R10), Y1
-	VMOVUPS     416(R10), Y2
-	VMOVUPS     320(R10), Y3
-	VMOVUPS     32(AX), Y4
-	VSUBPS      Y0, Y4, Y4
-	VFMADD213PS Y2, Y1, Y4
-	VFMADD231PS 32(CX), Y3, Y4
-	VMOVUPS     Y4, (R9)
-	ADDQ        DI, R9
-	ADDQ        $0x00000240, R10
+band_channels:
+	VMOVUPS (BX), Y0
+	VMOVUPS 96(BX), Y1
+	VMOVUPS 128(BX), Y2
+	VMOVUPS 32(BX), Y3
+	VMOVUPS 288(BX), Y4
+	VMOVUPS 384(BX), Y5
+	VMOVUPS 416(BX), Y6
+	VMOVUPS 320(BX), Y7
+	MOVQ    AX, R9
+	MOVQ    CX, R10
+	MOVQ    cols+0(FP), R12
+	MOVQ    DX, R11
+
+band_sixteen_pixel:
+	VMOVUPS     (R9), Y8
+	VSUBPS      Y0, Y8, Y8
+	VFMADD213PS Y2, Y1, Y8
+	VFMADD231PS (R10), Y3, Y8
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     32(R9), Y8
+	VSUBPS      Y4, Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VFMADD231PS 32(R10), Y7, Y8
+	VMOVUPS     Y8, (R11)(DI*1)
+	ADDQ        SI, R9
+	ADDQ        SI, R10
+	ADDQ        $0x00000020, R11
+	DECQ        R12
+	JNZ         band_sixteen_pixel
 	ADDQ        $0x00000040, AX
 	ADDQ        $0x00000040, CX
-	SUBQ        $0x00000010, R11
-	JGE         band_sixteen
+	ADDQ        DI, DX
+	ADDQ        DI, DX
+	ADDQ        $0x00000240, BX
+	SUBQ        $0x00000010, R8
+	JGE         band_channels
 
 band_last:
-	ADDQ        $0x00000010, R11
-	JZ          band_next
-	VMOVUPS     (R10), Y0
-	VMOVUPS     96(R10), Y1
-	VMOVUPS     128(R10), Y2
-	VMOVUPS     32(R10), Y3
-	VMOVUPS     (AX), Y4
+	ADDQ    $0x00000010, R8
+	JZ      band_end
+	VMOVUPS (BX), Y0
+	VMOVUPS 96(BX), Y1
+	VMOVUPS 128(BX), Y2
+	VMOVUPS 32(BX), Y3
+	MOVQ    AX, R8
+	MOVQ    CX, R9
+	MOVQ    cols+0(FP), R11
+	MOVQ    DX, R10
+
+band_eight_pixel:
+	VMOVUPS     (R8), Y4
 	VSUBPS      Y0, Y4, Y4
 	VFMADD213PS Y2, Y1, Y4
-	VFMADD231PS (CX), Y3, Y4
-	VMOVUPS     Y4, (R9)
-	ADDQ        DI, R9
-	ADDQ        $0x00000120, R10
+	VFMADD231PS (R9), Y3, Y4
+	VMOVUPS     Y4, (R10)
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        $0x00000020, R10
+	DECQ        R11
+	JNZ         band_eight_pixel
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
+	ADDQ        DI, DX
+	ADDQ        $0x00000120, BX
 
-band_next:
-	MOVQ n+8(FP), R9
-	SHLQ $0x02, R9
-	SUBQ R9, AX
-	ADDQ SI, AX
-	SUBQ R9, CX
-	ADDQ SI, CX
-	ADDQ $0x00000020, DX
-	DECQ R8
-	JNZ  band_pixel
+band_end:
 	VZEROUPPER
 	RET
 

@@ -9,52 +9,66 @@ import (
 // Bands are laid out by type band of package kernel: eight channels of a pixel, then those of the next.
 const pixelBytes = 4 * lanes
 
-// bandLoop emits a loop that lays pixels, their channels beside each other in the slices of sources, into a band: pixel
-// by pixel, as they lie in memory.
-func bandLoop(l labels, sources []string, body func(s Mem, at []Mem) VecVirtual) {
+// bandLoop emits a loop that lays pixels, their channels beside each other in the slices of sources, into a band: over
+// channels, 16 at a time (which fill a line of the cache), then 8; and in it one over pixels, so that what is written
+// lies together.
+func bandLoop(l labels, sources []string, make func(s Mem) func(at []Mem) VecVirtual) {
 	var p []Register
 	for _, m := range sources {
 		p = append(p, pointer(m))
 	}
 	y, s := pointer("y"), integer("s")
-	stride, size, cols := bytes("stride"), bytes("block"), integer("cols")
-	Label(l.name("pixel"))
-	to, part, left := GP64(), GP64(), integer("n")
-	MOVQ(y, to)
-	MOVQ(s, part)
-	eight := func(n int) {
-		for i := range n {
-			var at []Mem
-			for _, r := range p {
-				at = append(at, Mem{Base: r, Disp: 4 * lanes * i})
-			}
-			VMOVUPS(body(Mem{Base: part, Disp: stripSize * i}, at), Mem{Base: to})
-			ADDQ(size, to)
+	stride, size, left := bytes("stride"), bytes("block"), integer("n")
+	block := func(l labels, count int) {
+		var body []func(at []Mem) VecVirtual
+		for i := range count {
+			body = append(body, make(Mem{Base: s, Disp: stripSize * i}))
 		}
-		ADDQ(U32(stripSize*n), part)
+		var from []GPVirtual
 		for _, r := range p {
-			ADDQ(U32(4*lanes*n), r)
+			f := GP64()
+			MOVQ(r, f)
+			from = append(from, f)
 		}
+		to, cols := GP64(), integer("cols")
+		MOVQ(y, to)
+		Label(l.name("pixel"))
+		for i, value := range body {
+			var at []Mem
+			for _, f := range from {
+				at = append(at, Mem{Base: f, Disp: 4 * lanes * i})
+			}
+			dst := Mem{Base: to}
+			if i > 0 {
+				dst.Index, dst.Scale = size, 1
+			}
+			VMOVUPS(value(at), dst)
+		}
+		for _, f := range from {
+			ADDQ(stride, f)
+		}
+		ADDQ(U32(pixelBytes), to)
+		DECQ(cols)
+		JNZ(LabelRef(l.name("pixel")))
+		for _, r := range p {
+			ADDQ(U32(4*lanes*count), r)
+		}
+		for range count {
+			ADDQ(size, y)
+		}
+		ADDQ(U32(stripSize*count), s)
 	}
 	SUBQ(U32(2*lanes), left)
 	JLT(LabelRef(l.name("last")))
-	Label(l.name("sixteen"))
-	eight(2)
+	Label(l.name("channels"))
+	block(labels(l.name("sixteen")), 2)
 	SUBQ(U32(2*lanes), left)
-	JGE(LabelRef(l.name("sixteen")))
+	JGE(LabelRef(l.name("channels")))
 	Label(l.name("last"))
 	ADDQ(U32(2*lanes), left)
-	JZ(LabelRef(l.name("next")))
-	eight(1)
-	Label(l.name("next"))
-	back := bytes("n")
-	for _, r := range p {
-		SUBQ(back, r)
-		ADDQ(stride, r)
-	}
-	ADDQ(U32(pixelBytes), y)
-	DECQ(cols)
-	JNZ(LabelRef(l.name("pixel")))
+	JZ(LabelRef(l.name("end")))
+	block(labels(l.name("eight")), 1)
+	Label(l.name("end"))
 }
 
 func normBand() {
@@ -62,10 +76,13 @@ func normBand() {
 		"normBandAVX2 is normBandGeneric.")
 	eachActivation(func(l labels, a activation) {
 		a.hold()
-		bandLoop(l, []string{"x"}, func(s Mem, at []Mem) VecVirtual {
-			z := lane{}.normalised(at[0], load(s, stripMean), load(s, stripScale), load(s, stripShift))
-			a.forward(z)
-			return z
+		bandLoop(l, []string{"x"}, func(s Mem) func(at []Mem) VecVirtual {
+			mean, scale, shift := load(s, stripMean), load(s, stripScale), load(s, stripShift)
+			return func(at []Mem) VecVirtual {
+				z := lane{}.normalised(at[0], mean, scale, shift)
+				a.forward(z)
+				return z
+			}
 		})
 		release()
 	})
@@ -74,8 +91,9 @@ func normBand() {
 func normBackwardBand() {
 	begin("normBackwardBand", "(cols, n, stride int, x, dz []float32, s *float32, y []float32, block int)",
 		"normBackwardBandAVX2 is normBackwardBandGeneric.")
-	bandLoop("band", []string{"x", "dz"}, func(s Mem, at []Mem) VecVirtual {
-		return newBackwardApply(s).value(lane{}, at[0], at[1])
+	bandLoop("band", []string{"x", "dz"}, func(s Mem) func(at []Mem) VecVirtual {
+		b := newBackwardApply(s)
+		return func(at []Mem) VecVirtual { return b.value(lane{}, at[0], at[1]) }
 	})
 	end()
 }
