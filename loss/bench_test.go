@@ -31,7 +31,7 @@ func TestAllocations(t *testing.T) {
 }
 
 func BenchmarkEvaluate(b *testing.B) {
-	for _, s := range []shape{{10, 32}, {96, 64}} {
+	for _, s := range []shape{{10, 32}, {96, 64}, {1000, 16}} {
 		for _, posterior := range []string{loss.PosteriorConditional, loss.PosteriorSample, loss.PosteriorMixture} {
 			b.Run(fmt.Sprintf("%s/C=%d,n=%d", posterior, s.classes, s.samples), func(b *testing.B) {
 				evaluate := prepared(posterior, s)

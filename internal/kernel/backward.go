@@ -72,6 +72,14 @@ func ConvBackward(g Conv, b *Backward, ws *Workspace) {
 	}
 }
 
+// coming is what will be read for some pixels.
+func (b *Backward) coming(g Conv, first, rows int) [3][]float32 {
+	rows = max(min(rows, g.N*g.H*g.W-first), 0)
+	return [3][]float32{
+		b.After.dz[first*g.K:][:rows*g.K], b.After.x[first*g.K:][:rows*g.K], b.X[first*g.C:][:rows*g.C],
+	}
+}
+
 // swapTables puts the tables of a second product aside, or back.
 func (ws *Workspace) swapTables() {
 	ws.offsets, ws.otherOffsets = ws.otherOffsets, ws.offsets
@@ -90,7 +98,9 @@ func (b *Backward) rows(g Conv, first, rows int, panels []float32, data *lattice
 	for i := range offsets {
 		offsets[i] = i * g.C
 	}
+	ws.ahead = b.coming(g, first+rows, rows)
 	transposedLeft{x, offsets, g.C}.multiply(right{values: dy, ld: g.K}, g.K, first > 0, b.DW, g.K, ws)
+	ws.ahead = [3][]float32{}
 	ws.swapTables()
 	data.pass(block{rows, 0, rows}, 0, g.C, dy, panels, follow{}, b.DX, first*g.C, ws)
 	ws.swapTables()

@@ -39,13 +39,13 @@ func multiplyRows(
 
 func multiplyColumns(
 	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
-	outputs []int, cols int,
+	outputs []int, cols int, ahead []float32,
 ) {
 	if chosen == generic {
 		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 		return
 	}
-	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
+	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols, ahead)
 }
 
 func transpose(depth int, x []float32, ld int, y []float32) {

@@ -15,7 +15,7 @@ func multiplyRows(
 
 func multiplyColumns(
 	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
-	outputs []int, cols int,
+	outputs []int, cols int, ahead []float32,
 ) {
 	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 }

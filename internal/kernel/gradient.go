@@ -93,7 +93,8 @@ func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32
 		if accumulate {
 			old = c[j:]
 		}
-		multiplyColumns(tiles, a.values, zero, a.offsets, ws.starts, b, ld, old, c[j:], waste, ws.outputs, n)
+		ahead := ws.next(tiles * depth)
+		multiplyColumns(tiles, a.values, zero, a.offsets, ws.starts, b, ld, old, c[j:], waste, ws.outputs, n, ahead)
 	}
 }
 

@@ -9,10 +9,10 @@ package kernel
 //go:noescape
 func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, shift []float32, old []float32, y []float32, waste []float32, outputs []int, cols int, act uint8)
 
-// multiplyColumnsAVX2 is multiplyColumnsGeneric.
+// multiplyColumnsAVX2 is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile.
 //
 //go:noescape
-func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, old []float32, y []float32, waste []float32, outputs []int, cols int)
+func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, old []float32, y []float32, waste []float32, outputs []int, cols int, ahead []float32)
 
 // transposeAVX2 is transposeGeneric.
 //

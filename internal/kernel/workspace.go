@@ -25,8 +25,9 @@ type Workspace struct {
 	filters         []float32 // packed columns, beside panels
 	otherOffsets    []int     // offsets and outputs of a second product
 	otherOutputs    []int
-	patch           []float32 // one tile at an edge
-	scratch         []float32 // a transform's own
+	ahead           [3][]float32 // memory that will be read next
+	patch           []float32    // one tile at an edge
+	scratch         []float32    // a transform's own
 	runs            []run
 }
 
@@ -37,6 +38,21 @@ func grow[T any](s *[]T, n int) []T {
 	}
 	*s = (*s)[:n]
 	return *s
+}
+
+// fetchValues is how many values of memory to come are fetched in a step of multiplyColumns.
+const fetchValues = 8
+
+// next takes from what will be read next that which is fetched in some steps.
+func (ws *Workspace) next(steps int) []float32 {
+	for i, v := range ws.ahead {
+		if len(v) > 0 {
+			n := min(steps*fetchValues, len(v))
+			ws.ahead[i] = v[n:]
+			return v[:n]
+		}
+	}
+	return nil
 }
 
 // zero returns n zeros, which must not be written.

@@ -233,9 +233,12 @@ func (t *tile) sumRows(table Register) {
 func multiplyColumns() {
 	begin("multiplyColumns",
 		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32, "+
-			"outputs []int, cols int)",
-		"multiplyColumnsAVX2 is multiplyColumnsGeneric.")
+			"outputs []int, cols int, ahead []float32)",
+		"multiplyColumnsAVX2 is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile.")
 	starts, outputs, tiles := pointer("starts"), pointer("outputs"), integer("tiles")
+	ahead, size := pointer("ahead"), length("ahead")
+	last := GP64()
+	LEAQ(Mem{Base: ahead, Index: size, Scale: 4}, last)
 	CMPQ(address("cols"), U32(lanes))
 	JLE(LabelRef("half_begin"))
 	for _, t := range []*tile{{labels: "whole", halves: 2}, {labels: "half", halves: 1}} {
@@ -244,7 +247,7 @@ func multiplyColumns() {
 		JLE(LabelRef("done"))
 		Label(t.name("tile"))
 		t.clear()
-		t.sumColumns(starts)
+		t.sumColumns(starts, ahead, last)
 		t.finish(outputs, false)
 		DECQ(tiles)
 		JNZ(LabelRef(t.name("tile")))
@@ -257,7 +260,7 @@ func multiplyColumns() {
 }
 
 // sumColumns sums a tile of multiplyColumns.
-func (t *tile) sumColumns(starts Register) {
+func (t *tile) sumColumns(starts, ahead, last Register) {
 	panel, table, depth := pointer("panel"), pointer("offsets"), length("offsets")
 	x, zeros, ld := pointer("x"), pointer("zero"), integer("ld")
 	start := GP64()
@@ -276,9 +279,15 @@ func (t *tile) sumColumns(starts Register) {
 	SUBQ(U32(unroll), depth)
 	JLT(LabelRef(t.name("rest")))
 	Label(t.name("depth"))
+	for i := range fetchLines {
+		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
+	}
 	for n := range unroll {
 		step(n)
 	}
+	ADDQ(U32(64*fetchLines), ahead)
+	CMPQ(ahead, last)
+	CMOVQGT(last, ahead)
 	ADDQ(U32(8*unroll), table)
 	SUBQ(U32(unroll), depth)
 	JGE(LabelRef(t.name("depth")))
@@ -292,6 +301,9 @@ func (t *tile) sumColumns(starts Register) {
 	JNZ(LabelRef(t.name("single")))
 	Label(t.name("summed"))
 }
+
+// fetchLines is how many lines of the cache are fetched in unroll steps of multiplyColumns: memory is idle meanwhile.
+const fetchLines = 2
 
 func transpose() {
 	begin("transpose", "(depth int, x []float32, ld int, y []float32)", "transposeAVX2 is transposeGeneric.")
