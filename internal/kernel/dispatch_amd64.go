@@ -28,13 +28,16 @@ func implementations() []string {
 
 func multiplyRows(
 	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
-	cols int, act Activation,
+	cols int, act Activation, ahead []float32,
 ) {
 	if chosen == generic {
 		multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, act)
 		return
 	}
-	multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act))
+	if len(ahead) == 0 {
+		ahead = waste[:0] // what is fetched must exist, or fetching takes long
+	}
+	multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act), ahead)
 }
 
 func multiplyColumns(
@@ -44,6 +47,9 @@ func multiplyColumns(
 	if chosen == generic {
 		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 		return
+	}
+	if len(ahead) == 0 {
+		ahead = waste[:0]
 	}
 	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols, ahead)
 }

@@ -8,14 +8,14 @@ func implementations() []string { return []string{generic} }
 
 func multiplyRows(
 	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
-	cols int, act Activation,
+	cols int, act Activation, _ []float32,
 ) {
 	multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, act)
 }
 
 func multiplyColumns(
 	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
-	outputs []int, cols int, ahead []float32,
+	outputs []int, cols int, _ []float32,
 ) {
 	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
 }

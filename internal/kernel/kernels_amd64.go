@@ -4,10 +4,10 @@
 
 package kernel
 
-// multiplyRowsAVX2 is multiplyRowsGeneric.
+// multiplyRowsAVX2 is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile.
 //
 //go:noescape
-func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, shift []float32, old []float32, y []float32, waste []float32, outputs []int, cols int, act uint8)
+func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, shift []float32, old []float32, y []float32, waste []float32, outputs []int, cols int, act uint8, ahead []float32)
 
 // multiplyColumnsAVX2 is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile.
 //

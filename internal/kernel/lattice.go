@@ -133,8 +133,11 @@ func (l *lattice) multiply(x []float32, w right, cols int, e follow, y []float32
 				input := x[image*l.inImage:]
 				if e.in != nil {
 					input = e.in.block(input[:b.images*l.inImage], ws)
+					next := image + b.images
+					ws.ahead[0] = x[next*l.inImage : min(next+group, l.images)*l.inImage]
 				}
 				l.pass(b, first, n, input, panels, e, y, l.out+image*l.outImage, ws)
+				ws.ahead = [3][]float32{}
 				if e.then != nil {
 					e.then(image*l.rows*l.cols+from, b.count)
 				}
@@ -169,7 +172,7 @@ func (l *lattice) pass(
 			old = e.old[at:]
 		}
 		multiplyRows(tiles, len(l.taps), l.depth, x, zero, ws.offsets, panels[j*depth:], shift, old, y[at:], waste,
-			ws.outputs, min(tileCols, n-j), e.act)
+			ws.outputs, min(tileCols, n-j), e.act, ws.next(tiles*depth))
 	}
 }
 

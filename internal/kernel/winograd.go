@@ -169,7 +169,7 @@ func (w winograd) multiply(count int, in, panels, out []float32, ws *Workspace) 
 	for p := range winogradPoints {
 		for j := 0; j < w.K; j += tileCols {
 			multiplyRows(tiles, 1, w.C, in[p*w.inStep:], zero, offsets, panels[p*one+j*w.C:], zero, nil,
-				out[p*w.outStep+j:], waste, outputs, min(tileCols, w.K-j), Identity)
+				out[p*w.outStep+j:], waste, outputs, min(tileCols, w.K-j), Identity, nil)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -142,11 +143,17 @@ func length(parameter string) Register { return Load(Param(parameter).Len(), GP6
 
 func integer(parameter string) Register { return Load(Param(parameter), GP64()) }
 
-// address is where a parameter lies on the stack, to compare with.
-func address(parameter string) Mem {
-	b, err := Param(parameter).Resolve()
+// baseOf and lengthOf are where a slice's address and length lie on the stack.
+func baseOf(parameter string) Mem   { return resolved(Param(parameter).Base()) }
+func lengthOf(parameter string) Mem { return resolved(Param(parameter).Len()) }
+
+func resolved(c gotypes.Component) Mem {
+	b, err := c.Resolve()
 	if err != nil {
 		panic(err)
 	}
 	return b.Addr
 }
+
+// address is where a parameter lies on the stack, to compare with.
+func address(parameter string) Mem { return resolved(Param(parameter)) }

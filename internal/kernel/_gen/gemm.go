@@ -160,9 +160,13 @@ func selectRow(at GPVirtual, base, instead Register) {
 func multiplyRows() {
 	begin("multiplyRows",
 		"(tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, "+
-			"outputs []int, cols int, act uint8)",
-		"multiplyRowsAVX2 is multiplyRowsGeneric.")
+			"outputs []int, cols int, act uint8, ahead []float32)",
+		"multiplyRowsAVX2 is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile.")
 	table, outputs, tiles := pointer("offsets"), pointer("outputs"), integer("tiles")
+	Comment("From here on the length of ahead is its end.")
+	last, size := pointer("ahead"), length("ahead")
+	LEAQ(Mem{Base: last, Index: size, Scale: 4}, last)
+	MOVQ(last, lengthOf("ahead"))
 	CMPQ(address("cols"), U32(lanes))
 	JLE(LabelRef("half_begin"))
 	for _, t := range []*tile{{labels: "whole", halves: 2}, {labels: "half", halves: 1}} {
@@ -189,12 +193,13 @@ func (t *tile) sumRows(table Register) {
 	TESTQ(taps, taps)
 	JLE(LabelRef(t.name("summed")))
 	Comment("Rows are addressed from their ends, by an index that runs up to 0.")
-	x, zeros, size := pointer("x"), pointer("zero"), integer("depth")
+	x, size := pointer("x"), integer("depth")
 	SHLQ(U8(2), size)
 	ADDQ(size, x)
-	ADDQ(size, zeros)
 	NEGQ(size)
 	Label(t.name("tap"))
+	zeros := pointer("zero")
+	SUBQ(size, zeros)
 	var at [rows]GPVirtual
 	for i := range at {
 		at[i] = GP64()
@@ -210,6 +215,14 @@ func (t *tile) sumRows(table Register) {
 	CMPQ(k, I32(-4*unroll))
 	JG(LabelRef(t.name("rest")))
 	Label(t.name("depth"))
+	ahead := pointer("ahead") // registers are short
+	for i := range fetchLines {
+		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
+	}
+	ADDQ(U32(64*fetchLines), ahead)
+	CMPQ(ahead, lengthOf("ahead"))
+	CMOVQGT(lengthOf("ahead"), ahead)
+	MOVQ(ahead, baseOf("ahead"))
 	for n := range unroll {
 		t.step(value(n), Mem{Base: panel, Disp: 4 * columns * n})
 	}
@@ -302,7 +315,7 @@ func (t *tile) sumColumns(starts, ahead, last Register) {
 	Label(t.name("summed"))
 }
 
-// fetchLines is how many lines of the cache are fetched in unroll steps of multiplyColumns: memory is idle meanwhile.
+// fetchLines is how many lines of the cache are fetched in unroll steps of a product: memory is idle meanwhile.
 const fetchLines = 2
 
 func transpose() {
