@@ -22,11 +22,11 @@ type term struct {
 	end func()
 }
 
-// lead serves on a site's broker and log.
-func (s *site) lead(name string, link control.Link) term {
+// lead serves on a site's broker and log. A worker that is silent for the timeout is lost.
+func (s *site) lead(name string, link control.Link, timeout time.Duration) term {
 	s.t.Helper()
 	c := control.DefaultConfig()
-	c.Broker, c.Log, c.Version, c.Leader = link, s.log, version, name
+	c.Broker, c.Log, c.Version, c.Leader, c.Timeout = link, s.log, version, name, timeout
 	c.Logger = slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", name)
 	service, err := control.New(c)
 	if err != nil {
@@ -68,7 +68,7 @@ func TestLeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leader := s.lead("c0", link)
+	leader := s.lead("c0", link, time.Minute)
 	s.submit("a", 2)
 	const steps = 20
 	reached, goOn := make(chan struct{}), make(chan struct{})
@@ -84,10 +84,10 @@ func TestLeaders(t *testing.T) {
 		leader.end()
 		if i == 2 { // steps without a leader
 			goOn <- struct{}{}
-			leader = s.lead(fmt.Sprintf("c%d", i), link)
+			leader = s.lead(fmt.Sprintf("c%d", i), link, time.Minute)
 			continue
 		}
-		leader = s.lead(fmt.Sprintf("c%d", i), link)
+		leader = s.lead(fmt.Sprintf("c%d", i), link, time.Minute)
 		goOn <- struct{}{}
 	}
 	st := s.over(cluster.Finished)
@@ -200,7 +200,7 @@ func TestBrokerRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := s.lead("c0", link)
+	c := s.lead("c0", link, time.Second)
 	defer c.end()
 	s.work("w0", &trainer{})
 	joined := s.until("the worker", func(st control.Status) bool { return len(st.Workers) == 1 && st.Workers[0].Heard.After(time.Time{}) })
