@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -59,16 +58,28 @@ type Decision struct {
 	Until   time.Time // of DoWait
 }
 
-// Decide says what to do about the active run, and why.
+// Decide says what to do next, and why. It looks at the runs in the order of their submission, and decides about the
+// first for which there is something to do. With nothing to do at all it says when to decide again.
 func Decide(s *State, now time.Time, c Config) (Decision, string) {
-	r := s.Active()
-	switch {
-	case r == nil:
-		return Decision{Kind: DoNothing}, "there is no run to carry"
-	case r.Phase == Waiting:
-		return decideWaiting(s, r, now, c)
+	next, why := Decision{Kind: DoNothing}, "there is no run to carry"
+	for i := range s.Runs {
+		r := &s.Runs[i]
+		if r.Phase.Over() {
+			continue
+		}
+		decide := decideRunning
+		if r.Phase == Waiting {
+			decide = decideWaiting
+		}
+		d, reason := decide(s, r, now, c)
+		if d.Command != nil {
+			return d, reason
+		}
+		if next.Run == "" || !d.Until.IsZero() && (next.Until.IsZero() || d.Until.Before(next.Until)) {
+			next, why = d, reason
+		}
 	}
-	return decideRunning(s, r, now, c)
+	return next, why
 }
 
 // decideWaiting decides about a run that nobody carries.
@@ -76,7 +87,7 @@ func decideWaiting(s *State, r *Run, now time.Time, c Config) (Decision, string)
 	if r.StopAsked {
 		return r.conclude(Stopped, r.Reason)
 	}
-	ids := s.eligible(r)
+	ids := s.eligible(r, now, c)
 	want, least := r.MinWorkers, r.MinWorkers
 	if !r.Begun {
 		want = max(r.Workers, r.MinWorkers) - len(r.Losses)
@@ -86,7 +97,7 @@ func decideWaiting(s *State, r *Run, now time.Time, c Config) (Decision, string)
 		want = max(want, least)
 	}
 	if len(ids) < want {
-		until := s.ActiveSince.Add(c.JoinTimeout)
+		until := s.waitsSince(r).Add(c.JoinTimeout)
 		why := fmt.Sprintf("%d of %d workers have joined", len(ids), want)
 		switch {
 		case now.Before(until):
@@ -118,14 +129,14 @@ func decideRunning(s *State, r *Run, now time.Time, c Config) (Decision, string)
 	case all && r.done():
 		return decideEnded(r)
 	case len(r.Losses) > 0:
-		return s.replan(r, s.eligible(r), takeOver, describe(r.Losses[0]))
+		return s.replan(r, s.eligible(r, now, c), takeOver, describe(r.Losses[0]))
 	case interrupted != nil && r.Fruitless >= maxFruitless:
 		return r.conclude(Failed, fmt.Sprintf("%d generations in a row broke before they had committed a step; worker %s: %s",
 			r.Fruitless+1, interrupted.Worker, interrupted.Error))
 	case interrupted != nil:
-		return s.replan(r, s.eligible(r), takeOver, fmt.Sprintf("worker %s was interrupted: %s", interrupted.Worker, interrupted.Error))
+		return s.replan(r, s.eligible(r, now, c), takeOver, fmt.Sprintf("worker %s was interrupted: %s", interrupted.Worker, interrupted.Error))
 	case all:
-		return s.replan(r, s.eligible(r), planLanes, cmp.Or(r.Yielding, "the workers have ended after a step"))
+		return s.replan(r, s.eligible(r, now, c), planLanes, cmp.Or(r.Yielding, "the workers have ended after a step"))
 	case r.Phase == Stopping:
 		until := r.Since.Add(c.StopTimeout)
 		if now.Before(until) {
@@ -152,7 +163,7 @@ func (r *Run) done() bool {
 // decideMembers decides whether other workers should carry a run that goes well: some of its own want to leave, or
 // others have come.
 func decideMembers(s *State, r *Run, now time.Time, c Config) (Decision, string) {
-	ids := s.eligible(r)
+	ids := s.eligible(r, now, c)
 	yield := func(handover bool, format string, args ...any) (Decision, string) {
 		why := fmt.Sprintf(format, args...)
 		y := YieldRequested{Run: r.Run, Generation: r.generation(), Reason: why, Handover: handover}
@@ -237,31 +248,6 @@ func count(n int, what string) string {
 }
 
 func describe(l Loss) string { return fmt.Sprintf("worker %s %s", l.Worker, l.Reason) }
-
-// eligible returns the workers that can carry a run: its members and those that carry nothing, without those that want
-// to leave and those with other kernels, by the rank that they had in the run's previous plan, the others behind them by
-// id.
-func (s *State) eligible(r *Run) []string {
-	var ids []string
-	for _, w := range s.Workers {
-		if w.Leaving == "" && (w.Run == "" || w.Run == r.Run) && (!r.Begun || w.Kernel == r.Kernel) {
-			ids = append(ids, w.ID)
-		}
-	}
-	rank := func(id string) int {
-		if r.Plan != nil {
-			if i := r.Plan.Rank(id); i >= 0 {
-				return i
-			}
-		}
-		return math.MaxInt
-	}
-	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
-	return ids[:min(len(ids), maxMembers)]
-}
-
-// maxMembers is the largest ring (allreduce.MaxSize); more workers wait for another run.
-const maxMembers = 1024
 
 // kernels returns two of the workers whose kernels differ, or nil.
 func (s *State) kernels(ids []string) (a, b *Worker) {

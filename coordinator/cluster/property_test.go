@@ -17,7 +17,7 @@ import (
 // TestRandomEvents applies random events, also nonsensical ones, lets Decide answer, and holds the state to what must
 // always be true. A failure prints the seed that brings it back.
 func TestRandomEvents(t *testing.T) {
-	planned := 0
+	planned, most := 0, 0
 	for seed := range uint64(40) {
 		w := &world{t: t, seed: seed, r: random.New(random.PurposeTest, seed), state: cluster.New(), now: time.Unix(1e9, 0)}
 		w.encoded = w.encode(w.state)
@@ -27,6 +27,10 @@ func TestRandomEvents(t *testing.T) {
 			w.settle()
 		}
 		planned += len(w.plans)
+		most = max(most, w.most)
+	}
+	if most < 2 {
+		t.Errorf("never more than %d run was carried at a time", most)
 	}
 	if planned < 100 {
 		t.Errorf("only %d plans were made; the events do not test much", planned)
@@ -40,6 +44,7 @@ type world struct {
 	state *cluster.State
 	now   time.Time
 	plans []cluster.Plan // by generation, from 1
+	most  int            // runs at a time
 
 	encoded []byte // the state
 }
@@ -61,12 +66,15 @@ func (w *world) event() cluster.Command {
 		run = a.Run
 	}
 	generation := w.state.Generation
+	if r := w.state.Run(run); r != nil && r.Plan != nil {
+		generation = r.Plan.Generation
+	}
 	if generation > 0 && w.r.IntN(4) == 0 {
 		generation--
 	}
 	step := w.r.IntN(100)
 	submission := cluster.Submission{
-		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Workers: w.r.IntN(4), Restore: w.r.IntN(5) - 1,
+		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Workers: w.r.IntN(4), MaxWorkers: w.r.IntN(5), Restore: w.r.IntN(5) - 1,
 	}
 	switch w.r.IntN(20) {
 	case 0:
@@ -198,7 +206,11 @@ func (w *world) compare(before *cluster.State, c cluster.Command) {
 		}
 	}
 	if s.Generation > before.Generation {
-		w.plans = append(w.plans, *s.Active().Plan)
+		for _, r := range s.Runs {
+			if r.Plan != nil && r.Plan.Generation == s.Generation {
+				w.plans = append(w.plans, *r.Plan)
+			}
+		}
 	}
 }
 
@@ -220,9 +232,7 @@ func (w *world) check() {
 			}
 		}
 	}
-	if running > 1 {
-		w.fatalf("%d runs at a time", running)
-	}
+	w.most = max(w.most, running)
 	for _, worker := range s.Workers {
 		o := s.Order(worker.ID)
 		if (o.Instruction == cluster.Rest) != (worker.Run == "") || (o.Instruction == cluster.Halt) != (o.Instruction != cluster.Pause && o.Reason != "") {
@@ -232,6 +242,9 @@ func (w *world) check() {
 			continue
 		}
 		r := s.Run(worker.Run)
+		if n := len(r.Plan.Members); r.MaxWorkers > 0 && n > r.MaxWorkers {
+			w.fatalf("run %+v is carried by %d workers", r, n)
+		}
 		if r.Phase != cluster.Running && r.Phase != cluster.Stopping || r.Plan.Generation != worker.Generation || r.Plan.Rank(worker.ID) < 0 {
 			w.fatalf("worker %+v shall carry a plan of run %+v", worker, r)
 		}

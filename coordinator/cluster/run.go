@@ -36,6 +36,8 @@ func (c Submission) check() error {
 		return refuse(ErrRefused, "run %s has %d lanes; it must have 1 to %d", c.Run, c.Spec.Lanes, maxLanes)
 	case c.MinWorkers < 1:
 		return refuse(ErrRefused, "run %s asks for %d workers; it needs at least 1", c.Run, c.MinWorkers)
+	case c.MaxWorkers < 0 || c.MaxWorkers > 0 && c.MaxWorkers < max(c.MinWorkers, c.Workers):
+		return refuse(ErrRefused, "run %s takes %d workers at most; it asks for %d and needs %d", c.Run, c.MaxWorkers, c.Workers, c.MinWorkers)
 	case c.Workers < 0:
 		return refuse(ErrRefused, "run %s waits for %d workers", c.Run, c.Workers)
 	case c.Restore < -1:
@@ -106,10 +108,12 @@ type Planned struct {
 func (Planned) kind() string { return "planned" }
 
 func (c Planned) apply(s *State, at time.Time) error {
-	r := s.Active()
+	r := s.Run(c.Run)
 	switch {
-	case r == nil || r.Run != c.Run:
-		return refuse(ErrRefused, "it is not the turn of run %s", c.Run)
+	case r == nil:
+		return refuse(ErrUnknown, "there is no run %s", c.Run)
+	case r.Phase.Over():
+		return refuse(ErrRefused, "run %s is %s", c.Run, r.Phase)
 	case c.Plan.Generation != s.Generation+1:
 		return refuse(ErrStale, "a plan of generation %d, when %d is due", c.Plan.Generation, s.Generation+1)
 	case len(c.Plan.Members) == 0 || len(c.Plan.Members) > maxMembers:

@@ -150,7 +150,8 @@ func (s *script) command(l line) cluster.Command {
 	generation, step := uint64(l.number("gen", int(s.state.Generation))), l.number("step", 0)
 	submission := cluster.Submission{
 		Run: first, Spec: &job.Spec{Name: first, Lanes: l.number("lanes", 4)}, Digest: "digest" + l.named["digest"],
-		Storage: "mem://", MinWorkers: l.number("min", 1), Workers: l.number("workers", 0), Restore: l.number("restore", -1),
+		Storage: "mem://", MinWorkers: l.number("min", 1), Workers: l.number("workers", 0),
+		MaxWorkers: l.number("max", 0), Restore: l.number("restore", -1),
 	}
 	switch l.word {
 	case "submit":

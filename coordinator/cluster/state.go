@@ -50,6 +50,7 @@ type Submission struct {
 	Storage    string    `json:"storage"`     // URL of the run's checkpoints and results
 	MinWorkers int       `json:"min_workers"` // with fewer the run waits; at least 1
 	Workers    int       `json:"workers"`     // that the run waits for at its beginning, for the join timeout; 0: MinWorkers
+	MaxWorkers int       `json:"max_workers"` // that the run takes, the others are for later runs; 0: as many as it has lanes
 	Restore    int       `json:"restore"`     // step of the checkpoint to begin from; -1: from the beginning
 }
 

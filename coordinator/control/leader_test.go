@@ -217,3 +217,40 @@ func TestBrokerRestart(t *testing.T) {
 		return st.Workers[0].Heard.Sub(joined.Workers[0].Heard) > 0 && st.Workers[0].Session == joined.Workers[0].Session
 	})
 }
+
+// TestSideBySide carries two runs at a time by workers that go from one to the other.
+func TestSideBySide(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil)
+	first := submission("a", 1)
+	first.MaxWorkers = 1
+	if err := s.service.Submit(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	s.submit("b", 1)
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	work := &trainer{steps: 12, after: func(a agent.Assignment, step int) error {
+		if a.Run == "a" && step == 4 {
+			close(reached)
+			<-goOn
+		}
+		return nil
+	}}
+	s.works(3, work)
+	<-reached
+	st := s.until("the end of b, while a goes on", func(st control.Status) bool {
+		b := st.State.Run("b")
+		return b != nil && b.Phase.Over()
+	})
+	if a := st.State.Run("a"); a.Phase != cluster.Running || len(a.Plan.Members) != 1 || st.Reports["a"] == nil {
+		t.Errorf("a is %+v", a)
+	}
+	if b := st.State.Run("b"); b.Phase != cluster.Finished || b.Weights != weights(12) {
+		t.Errorf("b is %+v", b)
+	}
+	close(goOn)
+	st = s.until("the end of a", func(st control.Status) bool { return st.State.Run("a").Phase.Over() })
+	if a := st.State.Run("a"); a.Phase != cluster.Finished || a.Weights != weights(12) {
+		t.Errorf("a is %+v", a)
+	}
+}

@@ -10,7 +10,7 @@ import (
 	"pupil/coordinator/wire"
 )
 
-// meshes holds what was issued for the newest generation, by rank. Nobody else has it: a coordinator that takes over issues
+// meshes holds what was issued for the newest generation of a run, by rank. Nobody else has it: a coordinator that takes over issues
 // anew, and should some workers of a generation have heard the one and some the other, they do not connect, and the
 // generation ends.
 type meshes struct {
@@ -25,14 +25,14 @@ func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
 	if s.config.DataPlane != wire.MeshPlane || len(p.Members) == 1 {
 		return p, nil
 	}
-	if s.meshes.generation != p.Generation {
+	if s.meshes[r.Run].generation != p.Generation {
 		ranks, err := s.issue(r.Plan)
 		if err != nil {
 			return p, err
 		}
-		s.meshes = meshes{p.Generation, ranks}
+		s.meshes[r.Run] = meshes{p.Generation, ranks}
 	}
-	p.Mesh = s.meshes.ranks[rank]
+	p.Mesh = s.meshes[r.Run].ranks[rank]
 	return p, nil
 }
 

@@ -2,6 +2,8 @@ package control
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"pupil/coordinator/cluster"
@@ -87,28 +89,37 @@ func plan(r *cluster.Run, rank int, deadline time.Duration) wire.Plan {
 
 // report takes rank 0's word of a committed step. Those of others, and of generations that are over, are dropped.
 func (s *Service) report(m wire.Report) {
-	r := s.state.Active()
-	if r == nil || r.Run != m.Run || r.Plan == nil || r.Phase == cluster.Waiting ||
-		r.Plan.Generation != m.Generation || r.Plan.Members[0].Worker != m.Worker {
+	r := s.state.Run(m.Run)
+	if r == nil || r.Phase.Over() || r.Phase == cluster.Waiting || r.Plan.Generation != m.Generation ||
+		r.Plan.Members[0].Worker != m.Worker {
 		return
 	}
-	if s.progress.report != nil && m.Step <= s.progress.report.Step {
+	p := s.progress[m.Run]
+	if p == nil || p.report.Generation != m.Generation {
+		p = &progress{}
+		s.progress[m.Run] = p
+	} else if m.Step <= p.report.Step {
 		return
 	}
-	s.progress.report = &m
+	p.report = &m
 	if s.config.OnReport != nil {
 		s.config.OnReport(m)
 	}
-	if time.Since(s.progress.at) >= s.config.CommitInterval {
-		s.flushProgress()
+	if time.Since(p.at) >= s.config.CommitInterval {
+		s.flush(p)
 	}
 	s.publish()
 }
 
-// flushProgress lets the log know what rank 0 has reported.
+// flushProgress lets the log know what ranks 0 have reported.
 func (s *Service) flushProgress() {
-	p := &s.progress
-	if p.report == nil || p.report.Step == p.written {
+	for _, name := range slices.Sorted(maps.Keys(s.progress)) {
+		s.flush(s.progress[name])
+	}
+}
+
+func (s *Service) flush(p *progress) {
+	if p.report.Step == p.written {
 		return
 	}
 	p.written, p.at = p.report.Step, time.Now()

@@ -40,13 +40,13 @@ type loop struct {
 	until    time.Time         // when to decide again although nothing has changed; zero: never
 	leases   map[string]*lease // by worker
 	lastTick time.Time
-	heard    time.Time // when there was a connection to the broker
-	progress progress
-	meshes   meshes
+	heard    time.Time            // when there was a connection to the broker
+	progress map[string]*progress // by run
+	meshes   map[string]meshes    // by run
 	fatal    error
 }
 
-// progress is what the active run's rank 0 has told.
+// progress is what a run's rank 0 has told.
 type progress struct {
 	report  *wire.Report // the newest of the generation
 	written int          // steps that the log knows
@@ -86,7 +86,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer close(s.ended)
 	defer s.watch.close()
-	s.leases = make(map[string]*lease)
+	s.leases, s.progress = make(map[string]*lease), make(map[string]*progress)
+	s.meshes = make(map[string]meshes)
 	s.messages, s.closings = make(chan *nats.Msg, room), make(chan *nats.Msg, room)
 	closeAll, err := s.connect()
 	if err != nil {
@@ -203,9 +204,6 @@ func (s *Service) settle() {
 		if err := s.apply(d.Command); err != nil {
 			s.fatal = errors.Join(s.fatal, fmt.Errorf("carry out the decision %s: %w", d.Kind, err))
 		}
-		if d.Kind == cluster.DoPlan {
-			s.progress = progress{}
-		}
 	}
 	for id := range s.leases {
 		s.order(id)
@@ -235,8 +233,10 @@ func (s *Service) tick(now time.Time) {
 	if len(s.messages) == 0 && len(s.closings) == 0 {
 		s.expire(now)
 	}
-	if now.Sub(s.progress.at) >= s.config.CommitInterval {
-		s.flushProgress()
+	for _, p := range s.progress {
+		if now.Sub(p.at) >= s.config.CommitInterval {
+			s.flush(p)
+		}
 	}
 	if !s.until.IsZero() && !now.Before(s.until) {
 		s.dirty = true

@@ -12,7 +12,7 @@ import (
 
 // Status is where things stand. It is not changed after it was given out.
 type Status struct {
-	Run         string        // the active run, or the one that ended last; "" when there was none
+	Run         string        // the first run that is not over, or the one that ended last; "" when there was none
 	Phase       cluster.Phase // of the run
 	Reason      string        // why the run failed or stopped
 	Generation  uint64        // of the run's newest plan; 0: none
@@ -53,6 +53,11 @@ func (s *Service) publish() { s.watch.set(s.status()) }
 
 func (s *Service) status() Status {
 	st := Status{Events: slices.Clone(s.state.Events), State: s.state, Reports: make(map[string]*wire.Report)}
+	for name, p := range s.progress {
+		if r := s.state.Run(name); r != nil && r.Plan != nil && r.Plan.Generation == p.report.Generation {
+			st.Reports[name] = p.report
+		}
+	}
 	r := current(s.state)
 	if r != nil {
 		st.Run, st.Phase, st.Reason, st.Step = r.Run, r.Phase, r.Reason, r.Position
@@ -60,9 +65,8 @@ func (s *Service) status() Status {
 		if r.Plan != nil {
 			st.Generation = r.Plan.Generation
 		}
-		if p := s.progress.report; p != nil && p.Run == r.Run && p.Generation == st.Generation {
+		if p := st.Reports[r.Run]; p != nil {
 			st.Report, st.Step, st.Total = p, p.Step, p.Total
-			st.Reports[r.Run] = p
 		}
 		if r.Phase == cluster.Finished || r.Phase == cluster.Stopped {
 			st.Step = max(st.Step, r.EndedStep)
@@ -79,7 +83,7 @@ func (s *Service) status() Status {
 			ws.Activity, ws.Step, ws.Times, ws.Heard = l.beat.Activity, l.beat.Step, l.beat.Times, l.beatAt
 			ws.Timed, ws.Total = l.beat.Timed, l.beat.Total
 		}
-		if r != nil && w.Run == r.Run && w.Generation == st.Generation {
+		if r := s.state.Run(w.Run); r != nil && r.Plan != nil && w.Generation == r.Plan.Generation {
 			ws.Rank = r.Plan.Rank(w.ID)
 			ws.Lanes = r.Plan.Members[ws.Rank].Lanes
 		}
