@@ -23,6 +23,7 @@ type submitFlags struct {
 	clientFlags
 	run, storage        string
 	minWorkers, workers int
+	maxWorkers          int
 	set                 []string
 	resume, wait        bool
 }
@@ -32,7 +33,8 @@ func submitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit JOB.yaml",
 		Short: "Give a job to a cluster",
-		Long: "Submit checks a job and gives it to a cluster, which runs it when it is its turn and its workers are there. The\n" +
+		Long: "Submit checks a job and gives it to a cluster, which runs it when its workers are there. Jobs run side by side when\n" +
+			"there are workers enough: the first takes as many as it has lanes, or --max-workers, the next what is left. The\n" +
 			"job's data, its models and --storage must be where all workers find them: a folder that all hosts share, or s3://.\n\n" +
 			"To submit again under the same --run changes nothing, so a script may repeat it. --wait shows the progress until the\n" +
 			"job has ended. Exit codes: 0 it is taken in (with --wait: done), 1 it failed or was stopped, 2 wrong use.",
@@ -47,6 +49,7 @@ func submitCommand() *cobra.Command {
 	flags.StringVar(&f.storage, "storage", "", "URL or folder of the run's checkpoints and results (default: below the coordinators' --storage)")
 	flags.IntVar(&f.minWorkers, "min-workers", 1, "with fewer workers the run waits")
 	flags.IntVar(&f.workers, "workers", 0, "workers that the run waits for at its beginning, a minute at most (default: --min-workers)")
+	flags.IntVar(&f.maxWorkers, "max-workers", 0, "workers that the run takes at most; the others are for later runs (default: as many as it has lanes)")
 	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with a run that failed or was stopped, or with what is in --storage")
 	flags.BoolVar(&f.wait, "wait", false, "show the progress, and end when the run has ended")
@@ -59,8 +62,12 @@ func submit(cmd *cobra.Command, file string, f submitFlags) error {
 	if err != nil {
 		return config.Usage(err)
 	}
-	if f.minWorkers < 1 || f.workers < 0 {
-		return config.Usagef("--min-workers is %d and --workers %d; they must be at least 1 and 0", f.minWorkers, f.workers)
+	if f.minWorkers < 1 || f.workers < 0 || f.maxWorkers < 0 {
+		return config.Usagef("--min-workers is %d, --workers %d and --max-workers %d; they must be at least 1, 0 and 0", f.minWorkers,
+			f.workers, f.maxWorkers)
+	}
+	if most := max(f.minWorkers, f.workers); f.maxWorkers > 0 && f.maxWorkers < most {
+		return config.Usagef("--max-workers is %d; it must be at least the %d workers that the run asks for", f.maxWorkers, most)
 	}
 	if f.resume && f.run == "" {
 		return config.Usagef("--resume needs the name of the run: --run NAME; coordinator list shows the names")
@@ -78,7 +85,8 @@ func submit(cmd *cobra.Command, file string, f submitFlags) error {
 	}
 	return f.use(func(c *api.Client) error {
 		r, err := c.Submit(cmd.Context(), api.Submission{
-			Run: f.run, Spec: spec, Storage: f.storage, MinWorkers: f.minWorkers, Workers: f.workers, Resume: f.resume,
+			Run: f.run, Spec: spec, Storage: f.storage, MinWorkers: f.minWorkers, Workers: f.workers,
+			MaxWorkers: f.maxWorkers, Resume: f.resume,
 		})
 		if err != nil {
 			return err

@@ -25,6 +25,7 @@ type Run struct {
 	Digest     string        `json:"digest"` // of the job
 	Storage    string        `json:"storage"`
 	MinWorkers int           `json:"min_workers"`
+	MaxWorkers int           `json:"max_workers"` // 0: as many as it has lanes
 	Submitted  time.Time     `json:"submitted"`
 	Since      time.Time     `json:"since"`      // of the phase
 	Generation uint64        `json:"generation"` // of the newest plan; 0: none
@@ -106,6 +107,7 @@ type Submission struct {
 	Storage    string    `json:"storage"`     // URL of the run's checkpoints and results; "": below the coordinators' own
 	MinWorkers int       `json:"min_workers"` // with fewer the run waits; 0: 1
 	Workers    int       `json:"workers"`     // that it waits for at its beginning, for a while; 0: MinWorkers
+	MaxWorkers int       `json:"max_workers"` // that it takes, the others are for later runs; 0: as many as it has lanes
 	Resume     bool      `json:"resume"`      // go on with what is in the storage, or with a run that has ended
 }
 

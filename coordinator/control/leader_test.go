@@ -91,11 +91,11 @@ func TestLeaders(t *testing.T) {
 		goOn <- struct{}{}
 	}
 	st := s.over(cluster.Finished)
-	leader.end()
-	for _, w := range workers {
+	for _, w := range workers { // before the leader, which they say goodbye to
 		w.end(nil)
-		_ = w.result(t) // nobody has to dismiss it
+		_ = w.result(t)
 	}
+	leader.end()
 	if st.Step != steps || st.Generation != 1 || st.Weights != weights(steps) {
 		t.Errorf("status %+v", st)
 	}

@@ -72,7 +72,7 @@ func (s *server) submission(in api.Submission) (cluster.Submission, error) {
 	if err := in.Spec.Validate(); err != nil {
 		return none, refuse(api.Invalid, err.Error())
 	}
-	if in.MinWorkers < 0 || in.Workers < 0 {
+	if in.MinWorkers < 0 || in.Workers < 0 || in.MaxWorkers < 0 {
 		return none, refuse(api.Invalid, "a number of workers is negative")
 	}
 	if in.Storage == "" {

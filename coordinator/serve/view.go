@@ -42,7 +42,7 @@ func worker(w control.WorkerStatus) api.Worker {
 func run(st control.Status, r *cluster.Run, workers []api.Worker) api.Run {
 	v := api.Run{
 		Run: r.Run, Job: r.Spec.Name, Phase: r.Phase, Reason: r.Reason, Digest: r.Digest, Storage: r.Storage,
-		MinWorkers: r.MinWorkers, Submitted: r.Submitted, Since: r.Since, Committed: r.Committed, Step: r.Position,
+		MinWorkers: r.MinWorkers, MaxWorkers: r.MaxWorkers, Submitted: r.Submitted, Since: r.Since, Committed: r.Committed, Step: r.Position,
 		Total: r.Spec.Steps, Checkpoints: append([]int{}, r.Checkpoints...), Weights: r.Weights, Workers: []api.Worker{},
 	}
 	if r.Plan != nil {

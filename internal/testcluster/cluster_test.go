@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"encoding/json"
+	"syscall"
 	"testing"
 
 	"pupil/internal/testcluster"
@@ -36,6 +37,83 @@ func until(t *testing.T, c *testcluster.Cluster, ok func(status) bool) status {
 		return ok(s)
 	})
 	return s
+}
+
+// TestCoordinatorsKilled kills the leader in mid-run, and later all coordinators at once; they come back with their
+// folders. The run ends with the same weights, in its first generation: no worker has noticed anything, no step was lost.
+func TestCoordinatorsKilled(t *testing.T) {
+	const steps = "60"
+	settings := []string{
+		"--set", "steps=" + steps, "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test=",
+		"--set", "checkpoint.every=10",
+	}
+	want := testcluster.Run(t, demo, append(settings, "--workers", "1", "--storage", t.TempDir()+"/run")...)
+
+	c := testcluster.StartCluster(t, 3)
+	record := t.TempDir()
+	for _, id := range []string{"w0", "w1"} {
+		c.StartWorker(id, "--record", record)
+	}
+	var run struct{ Phase, Storage string }
+	c.JSON(&run, append([]string{"submit", demo, "--run", "one", "--min-workers", "2"}, settings...)...)
+	leader := until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Step >= 5 }).Leader
+	for _, n := range c.Nodes {
+		if n.Name == leader {
+			n.Kill()
+		}
+	}
+	s := until(t, c, func(s status) bool { return s.Leader != leader && s.Runs[0].Step >= 10 })
+	if s.Runs[0].Generation != 1 || len(s.Workers) != 2 {
+		t.Errorf("after the leader's death: %+v", s)
+	}
+
+	before := s.Runs[0].Step
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+	for i := range c.Nodes {
+		c.StartNode(i)
+	}
+	s = until(t, c, func(s status) bool { return s.Runs[0].Step > before })
+	if s.Runs[0].Phase != "running" && s.Runs[0].Phase != "finished" {
+		t.Errorf("after the death of all coordinators: %+v", s)
+	}
+	s = until(t, c, func(s status) bool { return s.Runs[0].Phase != "running" })
+	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 1 || r.Weights != want.WeightsSHA256 {
+		t.Errorf("the run ended so: %+v; want the weights %s", r, want.WeightsSHA256)
+	}
+
+	var audit struct {
+		ExactlyOnce bool  `json:"exactly_once"`
+		Gapless     bool  `json:"gapless"`
+		Committed   int   `json:"committed_steps"`
+		Missing     []any `json:"missing"`
+		Repeated    []any `json:"repeated"`
+		Fed         struct {
+			Agrees  bool `json:"agrees"`
+			Records int  `json:"records"`
+		} `json:"fed"`
+	}
+	c.JSON(&audit, "audit", "one", "--record", record)
+	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != 60 || audit.Fed.Records != 60*8 {
+		t.Errorf("audit %+v", audit)
+	}
+	// Leaders hand over when they are asked to end.
+	s = until(t, c, func(s status) bool { return s.Leader != "" })
+	for _, n := range c.Nodes {
+		if n.Name == s.Leader {
+			if err := n.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if code := n.Wait(); code != 0 {
+				t.Errorf("after SIGTERM: exit code %d\n%s", code, n.Text())
+			}
+			expect(t, n.Text(), "leads no more|this coordinator leads")
+		}
+	}
+	if out, messages, code := c.Do("list"); code != 0 {
+		t.Errorf("list after that: exit code %d\n%s%s", code, out, messages)
+	}
 }
 
 // TestClusterUse: what is asked in a wrong way gets an answer that says so.
