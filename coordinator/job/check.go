@@ -11,6 +11,7 @@ func (d *decoder) check(s *Spec) {
 	d.checkName(s)
 	d.checkLocations(s)
 	d.checkLength(s)
+	d.checkCheckpoint(s)
 	d.checkBatch(s)
 	d.checkWire(s)
 	d.checkViews(s)
@@ -69,6 +70,22 @@ func holdsKeys(address string) bool {
 		}
 	}
 	return err != nil
+}
+
+func (d *decoder) checkCheckpoint(s *Spec) {
+	if c := s.Checkpoint; d.ok("checkpoint.unsaved", "checkpoint.every") && c.Unsaved > 0 && c.Unsaved < c.Every {
+		d.fault("checkpoint.unsaved", "is %d, less than the %d steps from one checkpoint to the next (checkpoint.every); make it "+
+			"larger, or leave it out", c.Unsaved, c.Every)
+	}
+}
+
+// MaxUnsaved is how many steps may be without a checkpoint before the job fails.
+func (c Checkpoint) MaxUnsaved() int {
+	const times = 10
+	if c.Unsaved > 0 {
+		return c.Unsaved
+	}
+	return times * c.Every
 }
 
 func (d *decoder) checkLength(s *Spec) {

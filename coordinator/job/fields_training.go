@@ -312,6 +312,24 @@ func runFields() []Field {
 			Path: "checkpoint.keep", Type: TypeInteger, Unit: "checkpoints", Default: "3", Bounds: closed(1, 1e9),
 			Meaning: "The newest checkpoints that stay; older ones are deleted.",
 		},
+		{
+			Path: "checkpoint.keep_every", Type: TypeInteger, Unit: "steps", Default: "0", Bounds: closed(0, 1e9),
+			Meaning: "Checkpoints whose step is a multiple of this stay, too; 0 none.",
+		},
+		{
+			Path: "checkpoint.keep_best", Type: TypeInteger, Unit: "checkpoints", Default: "0", Bounds: closed(0, 1e9),
+			Meaning: "So many checkpoints with the best values of checkpoint.metric stay, too.",
+		},
+		{
+			Path: "checkpoint.metric", Type: TypeChoice, Default: MetricLoss,
+			Values:  []string{MetricLoss, MetricInformation, MetricAccuracy, MetricRank},
+			Meaning: "What the best checkpoints are best in, at their own step: the smallest loss, or the largest of the others.",
+		},
+		{
+			Path: "checkpoint.unsaved", Type: TypeInteger, Unit: "steps", Default: "0", Bounds: closed(0, 1e9),
+			Meaning: "Steps that may be without a checkpoint while the storage cannot be written; then the job fails. At least " +
+				"checkpoint.every; 0 is ten times that.",
+		},
 		{Path: "evaluate", Type: TypeSection, Meaning: "What is measured on dataset.test when the job ends."},
 		{
 			Path: "evaluate.neighbors", Type: TypeInteger, Unit: "images", Default: "20", Bounds: closed(1, 1<<20),

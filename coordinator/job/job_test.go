@@ -75,7 +75,7 @@ func TestDefaults(t *testing.T) {
 		Average:    job.Average{Warmup: true},
 		Collapse:   job.Collapse{UsedClasses: 0.2, Patience: 100},
 		Health:     job.Health{RankEvery: 100},
-		Checkpoint: job.Checkpoint{Every: 100, Keep: 3},
+		Checkpoint: job.Checkpoint{Every: 100, Keep: 3, Metric: "loss"},
 		Evaluate:   job.Evaluate{Neighbors: 20, Temperature: 0.07, Baselines: true},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -26,3 +26,16 @@ func TestKeysInLocations(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUnsavedSteps(t *testing.T) {
+	text := "name: a\ndataset: {train: a}\nteacher: {model: a}\nsteps: 1\ncheckpoint: {every: 50, unsaved: "
+	if _, err := job.Decode([]byte(text+"49}\n"), "job.yaml", nil); err == nil || !strings.Contains(err.Error(), "checkpoint.unsaved: is 49") {
+		t.Errorf("unsaved below every: %v", err)
+	}
+	for unsaved, want := range map[string]int{"0": 500, "50": 50} {
+		s, err := job.Decode([]byte(text+unsaved+"}\n"), "job.yaml", nil)
+		if err != nil || s.Checkpoint.MaxUnsaved() != want {
+			t.Errorf("unsaved %s: %d, %v", unsaved, s.Checkpoint.MaxUnsaved(), err)
+		}
+	}
+}

@@ -70,6 +70,14 @@ const (
 	ScheduleStep     = "step"
 )
 
+// Values of checkpoint.metric.
+const (
+	MetricLoss        = "loss"
+	MetricInformation = "mutual_information"
+	MetricAccuracy    = "accuracy"       // of the student's logits on the labels of a batch
+	MetricRank        = "effective_rank" // of the student's features
+)
+
 // Architectures lists the names that student.architecture may have, sorted. A name ending in _cifar is the variant for
 // small images: its stem keeps their resolution.
 func Architectures() []string {

@@ -188,6 +188,11 @@ type Health struct {
 type Checkpoint struct {
 	Every int `yaml:"every" json:"every"` // steps
 	Keep  int `yaml:"keep" json:"keep"`   // newest checkpoints that stay
+
+	KeepEvery int    `yaml:"keep_every" json:"keep_every"` // those whose step is a multiple of it stay; 0: none
+	KeepBest  int    `yaml:"keep_best" json:"keep_best"`   // so many with the best Metric stay
+	Metric    string `yaml:"metric" json:"metric"`
+	Unsaved   int    `yaml:"unsaved" json:"unsaved"` // steps that may be without a checkpoint; 0: ten times Every
 }
 
 // Evaluate says what is measured when the job ends on dataset.test: accuracies of k nearest neighbours and of a linear

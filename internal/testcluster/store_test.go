@@ -15,6 +15,7 @@ import (
 	"pupil/internal/testcluster"
 	"pupil/internal/teststore"
 	"pupil/storage"
+	"pupil/storage/checkpoint"
 	"pupil/storage/dir"
 	"pupil/storage/location"
 )
@@ -209,3 +210,30 @@ func files(t *testing.T, folder string) map[string][]byte {
 }
 
 func TestJobOnVersity(t *testing.T) { jobOnStore(t, teststore.Versity(t), 12) }
+
+// TestStoreAway has the store out of reach while a job runs: it goes on, saves when the store is back, and gives the same
+// weights.
+func TestStoreAway(t *testing.T) {
+	keys(t)
+	const steps = 30
+	want := testcluster.Run(t, demo, short(t, steps, "--workers", "1")...)
+	server := teststore.Versity(t)
+	line := teststore.Between(t, server)
+	place := line.URL(t, "runs/away")
+	job := testcluster.StartIn(t, t.TempDir(), demo, append(short(t, steps, "--workers", "2"), "--storage", place)...)
+	waitForStep(t, job, 6)
+	line.Cut()
+	waitForStep(t, job, 21)
+	line.Mend()
+	got, messages, code := job.Wait(t)
+	if code != 0 || got.WeightsSHA256 != want.WeightsSHA256 {
+		t.Errorf("exit code %d, weights %.16s, want %.16s\n%s", code, got.WeightsSHA256, want.WeightsSHA256, messages)
+	}
+	b, err := location.Open(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, passed, err := checkpoint.Latest(t.Context(), b); err != nil || m.Step != steps || len(passed) != 0 || m.Metrics["loss"] == 0 {
+		t.Errorf("the newest checkpoint is %+v, passed over %v, %v", m, passed, err)
+	}
+}

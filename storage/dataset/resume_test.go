@@ -216,10 +216,12 @@ func name7(i int) string { return fmt.Sprintf("%s/%d.png", classes[i%2], i) }
 func TestSourceErrors(t *testing.T) {
 	root := t.TempDir()
 	file(t, filepath.Join(root, "x.txt"), []byte("nothing of any kind that is known"))
+	file(t, filepath.Join(root, "x.tar.gz"), []byte("x"))
 	for name, tt := range map[string]struct{ place, labels, want string }{
 		"nothing there": {root + "/none", "", "no such file"},
 		"no images":     {root, "", "no images"},
 		"no IDX":        {root + "/x.txt", "", "another kind of file"},
+		"compressed":    {root + "/x.tar.gz", "", "gunzip"},
 		"labels":        {root, root + "/x.txt", "labels of a folder"},
 		"a key":         {"s3://key:hunter2@bucket/x", "", "do not belong into a URL"},
 	} {

@@ -68,6 +68,9 @@ func openSource(ctx context.Context, place, labels string, classes []string) (*S
 		return nil, err
 	}
 	switch {
+	case single && (strings.HasSuffix(strings.ToLower(base), ".tar.gz") || strings.HasSuffix(strings.ToLower(base), ".tgz")):
+		return nil, errors.New("it is a compressed tar file, in which no image can be reached without those before it; unpack it " +
+			"with gunzip first")
 	case single && isTar(base):
 		return fromTars(ctx, t, []string{base}, classes)
 	case single:

@@ -55,6 +55,9 @@ func (t *Trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session
 	if outcome == train.Yielded {
 		return agent.Outcome{Kind: wire.Yielded, Step: r.state.Step}, nil
 	}
+	if err := r.keeper.Flush(ctx, a.Rank); err != nil {
+		return agent.Outcome{}, err
+	}
 	return finish(ctx, r.bucket, r.job, r.state, a.Rank, outcome)
 }
 

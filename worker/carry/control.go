@@ -1,44 +1,20 @@
 package carry
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 
+	"pupil/coordinator/job"
 	"pupil/coordinator/wire"
-	"pupil/storage"
-	"pupil/storage/checkpoint"
 	"pupil/worker/agent"
 	"pupil/worker/train"
 )
 
-// saver writes the trainer's snapshots as checkpoints of the run.
-type saver struct {
-	bucket   storage.Bucket
-	identity checkpoint.Manifest
-	keep     int
-	control  *control
-	logger   *slog.Logger
-}
-
-func (s *saver) Save(ctx context.Context, snap train.Snapshot) error {
-	m := s.identity
-	m.Step, m.Meta = snap.Step, json.RawMessage(snap.Meta)
-	if err := checkpoint.Save(ctx, s.bucket, m, snap.Parts); err != nil {
-		s.logger.Error("a checkpoint could not be saved; it is tried again", "step", snap.Step, "err", err)
-		return err
-	}
-	if err := checkpoint.Retain(ctx, s.bucket, s.keep); err != nil { // the next one tries again
-		s.logger.Warn("old checkpoints could not be removed", "step", snap.Step, "err", err)
-	}
-	s.control.now.Load().session.Checkpointed(snap.Step)
-	return nil
-}
-
 // control passes the loop's progress to the coordinator, through the session of the newest generation.
-type control struct{ now atomic.Pointer[place] }
+type control struct {
+	now    atomic.Pointer[place]
+	keeper *Keeper
+}
 
 // place is this worker's in a generation.
 type place struct {
@@ -63,6 +39,7 @@ func (c *control) Began(step int, from train.Origin) {
 }
 
 func (c *control) Committed(p train.Progress) {
+	c.keeper.Measured(metrics(p))
 	now := c.now.Load()
 	ring, _ := now.session.Ring().Times()
 	now.session.SetTimes(p.Step, wire.Times{
@@ -79,9 +56,10 @@ func (c *control) Committed(p train.Progress) {
 		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
 		"prior_entropy": h.PriorEntropy, "joint_information": h.JointInformation, "accuracy": h.Accuracy,
 		"gradient_norm": p.GradientNorm, "saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
+		"input_seconds": p.Times.Input,
 	}
-	if p.Unsaved > 0 {
-		health["failed_checkpoints"] = float64(p.Unsaved)
+	if failed := c.keeper.Failures() + p.Unsaved; failed > 0 {
+		health["failed_checkpoints"] = float64(failed)
 	}
 	if p.RankMeasured {
 		health["effective_rank"] = p.Rank
@@ -94,4 +72,15 @@ func (c *control) Committed(p train.Progress) {
 		Step: p.Step, Total: p.Total, Epoch: p.Epoch, Loss: p.Loss, MutualInformation: h.MutualInformation,
 		Images: p.Images, LearningRate: p.LearningRate, Health: health, Seconds: p.Times.Step,
 	})
+}
+
+// metrics are what checkpoints are compared by (checkpoint.metric).
+func metrics(p train.Progress) map[string]float64 {
+	out := map[string]float64{
+		job.MetricLoss: p.Loss, job.MetricInformation: p.Health.MutualInformation, job.MetricAccuracy: p.Health.Accuracy,
+	}
+	if p.RankMeasured {
+		out[job.MetricRank] = p.Rank
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"pupil/coordinator/job"
 	"pupil/internal/kernel"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
@@ -49,6 +50,7 @@ func (o *opening) close(logger *slog.Logger) {
 	if err := o.run.trainer.Close(); err != nil {
 		logger.Error("a checkpoint that was under way", "job", o.name, "err", err)
 	}
+	o.run.keeper.Close()
 	o.run.source.Close()
 	if err := o.run.record.close(); err != nil {
 		logger.Error("the record of what was fed", "job", o.name, "err", err)
@@ -60,6 +62,7 @@ type run struct {
 	job      *setup.Job
 	bucket   storage.Bucket
 	identity checkpoint.Manifest
+	keeper   *Keeper
 	state    *train.State
 	source   *feed.Carrier
 	record   *recorder // nil: none
@@ -83,6 +86,11 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 	r.identity = checkpoint.Manifest{
 		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Name(), CodeVersion: t.Version,
 	}
+	r.keeper = NewKeeper(KeeperConfig{
+		Bucket: r.bucket, Identity: r.identity, Retention: retention(a.Spec.Checkpoint), Unsaved: a.Spec.Checkpoint.MaxUnsaved(),
+		Saved: func(step int) { r.control.now.Load().session.Checkpointed(step) }, Logger: t.Logger,
+	})
+	r.control.keeper = r.keeper
 	teacher, err := j.FreezeTeacher()
 	if err != nil {
 		return nil, err
@@ -126,10 +134,16 @@ func (r *run) part(a agent.Assignment, s agent.Session) train.Part {
 		Carried: a.Lanes, Rank: a.Rank, Size: a.Size, Reducer: s.Ring(), Saved: a.RestoreStep,
 		Load: func(ctx context.Context) (train.Snapshot, error) { return r.load(ctx, a.RestoreStep) },
 	}
-	if a.Rank == 0 {
-		p.Saver = &saver{bucket: r.bucket, identity: r.identity, keep: a.Spec.Checkpoint.Keep, control: r.control, logger: r.logger}
-	}
+	p.Saver = r.keeper.For(a.Rank, a.Size, a.RestoreStep)
 	return p
+}
+
+// retention is what a job says of the checkpoints that stay.
+func retention(c job.Checkpoint) checkpoint.Retention {
+	return checkpoint.Retention{
+		Last: max(1, c.Keep), Every: c.KeepEvery, Best: c.KeepBest, Metric: c.Metric, Largest: c.Metric != job.MetricLoss,
+		Grace: checkpoint.DefaultGrace,
+	}
 }
 
 // load reads the checkpoint of a step, or the newest whole one if that is damaged. Step -1 is the state before the first

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,9 +14,10 @@ type saver struct {
 	saved   int   // step of the newest checkpoint that all workers know of
 	running chan error
 
-	failures int // in a row
-	failed   int // steps that were committed when the last one failed
-	total    int // failures of this worker
+	failures int   // in a row
+	failed   int   // steps that were committed when the last one failed
+	total    int   // failures of this worker
+	fatal    error // ErrUnsaved: training is to end
 }
 
 // begin sets who keeps the checkpoints of a generation, and the newest one that all its workers know of. One that is
@@ -51,6 +53,9 @@ func (s *saver) ended(done int, err error) {
 		return
 	}
 	s.failures, s.failed, s.total = s.failures+1, done, s.total+1
+	if errors.Is(err, ErrUnsaved) {
+		s.fatal = fmt.Errorf("save checkpoint: %w", err)
+	}
 }
 
 // save copies the state and starts to write it, after the one before has ended.
@@ -60,6 +65,9 @@ func (s *saver) save(ctx context.Context, state *State) error {
 		return nil
 	}
 	_ = s.wait(state.Step) // this one takes its place
+	if s.fatal != nil {
+		return s.fatal
+	}
 	snapshot, err := state.Checkpoint()
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
@@ -88,7 +96,7 @@ func (s *saver) finish(ctx, living context.Context, state *State) error {
 	const tries, first = 5, time.Second
 	for pause, try := first, 1; ; pause, try = 2*pause, try+1 {
 		err := s.wait(state.Step)
-		if err == nil || try == tries {
+		if err == nil || try == tries || s.fatal != nil {
 			return err
 		}
 		timer := time.NewTimer(pause)

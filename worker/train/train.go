@@ -18,6 +18,7 @@ package train
 
 import (
 	"context"
+	"errors"
 
 	"pupil/loss"
 	"pupil/storage/safetensors"
@@ -47,7 +48,12 @@ type Reducer interface {
 	Commit(ctx context.Context, step uint64) error
 }
 
-// Saver keeps a checkpoint. It gets a copy, so training goes on meanwhile.
+// ErrUnsaved is a Saver's refusal to go on: too many steps are without a checkpoint. It ends the training. Test for it with
+// errors.Is.
+var ErrUnsaved = errors.New("the job cannot be saved")
+
+// Saver keeps a checkpoint. It gets a copy, so training goes on meanwhile. After any other error than ErrUnsaved a newer state
+// is tried.
 type Saver interface {
 	Save(ctx context.Context, s Snapshot) error
 }
