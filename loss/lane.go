@@ -44,7 +44,8 @@ type Lane struct {
 	mixed    []int64   // what the mixture adds over lanes
 	result   Result
 
-	u, scaled []float64 // scratch, [largest width]
+	u, scaled  []float64 // scratch, [largest width]
+	scaledRows []float64 // scratch, [n, Cs]
 }
 
 // view holds the softmaxes of one source at a pair of temperatures, [n, groups * width] each.
@@ -85,6 +86,7 @@ func (l *Lane) addJoints() {
 		return
 	}
 	size := x.teacher * x.student
+	l.scaledRows = make([]float64, l.n*x.student)
 	if l.loss.posterior() == PosteriorMixture {
 		l.mixed = make([]int64, x.groups*size+2)
 	}

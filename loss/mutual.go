@@ -208,11 +208,22 @@ func (m *mutual) direction(u []float64, n int, t, s []float64, samples float64) 
 	}
 }
 
-// multiply writes t^T m, [Cs], for m [Ct, Cs].
+// multiply writes t^T m, [Cs], for m [Ct, Cs]. Sums run over the rows in order, four of them at a time.
 func multiply(u, t, m []float64) {
 	clear(u)
+	c := len(u)
+	for ; len(t) >= 4; t, m = t[4:], m[4*c:] {
+		p0, p1, p2, p3 := t[0], t[1], t[2], t[3]
+		m0, m1, m2, m3 := m[:c], m[c:][:c], m[2*c:][:c], m[3*c:][:c]
+		for j, v := range u {
+			v += float64(p0 * m0[j])
+			v += float64(p1 * m1[j])
+			v += float64(p2 * m2[j])
+			u[j] = v + float64(p3*m3[j])
+		}
+	}
 	for i, p := range t {
-		for j, v := range m[i*len(u):][:len(u)] {
+		for j, v := range m[i*c:][:c] {
 			u[j] += float64(p * v)
 		}
 	}

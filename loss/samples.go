@@ -42,7 +42,6 @@ func (l *Lane) count(b Batch) {
 				continue
 			}
 			t := x.group(main.t, n, g, x.teacher)
-			addOuter(l.sums[at.joint+g*size:][:size], t, s, l.scaled, l.loss.unit)
 			if at.logPosterior >= 0 {
 				logS := l.u[:x.student]
 				floorLogs(logS, s, x.group(main.logS, n, g, x.student))
@@ -50,8 +49,37 @@ func (l *Lane) count(b Batch) {
 			}
 		}
 	}
+	if l.loss.joint {
+		for g := range x.groups {
+			l.countJoint(x, main, g, l.sums[at.joint+g*size:][:size])
+		}
+	}
 	for i := range l.loss.parts {
 		l.countValues(i, b.Labels)
+	}
+}
+
+// countJoint adds the counts of t_i s_j of all samples in a feature group, row by row, so that a row stays in a near cache.
+func (l *Lane) countJoint(x source, v *view, g int, sums []int64) {
+	scaled := l.scaledRows[:l.n*x.student]
+	for n := range l.n {
+		for j, p := range x.group(v.s, n, g, x.student) {
+			scaled[n*x.student+j] = p * l.loss.unit.scale // exact
+		}
+	}
+	for i := range x.teacher {
+		row := sums[i*x.student:][:x.student]
+		for n := range l.n {
+			addCounts(row, x.group(v.t, n, g, x.teacher)[i], scaled[n*x.student:][:x.student])
+		}
+	}
+}
+
+// addCounts adds the rounded products of w and v.
+func addCounts(sums []int64, w float64, v []float64) {
+	sums = sums[:len(v)]
+	for j, b := range v {
+		sums[j] += int64(math.RoundToEven(w * b))
 	}
 }
 
@@ -62,10 +90,7 @@ func addOuter(sums []int64, a, b, scaled []float64, format fixed) {
 		scaled[j] = v * format.scale // exact
 	}
 	for i, w := range a {
-		row := sums[i*len(b):][:len(b)]
-		for j, v := range scaled {
-			row[j] += int64(math.RoundToEven(w * v))
-		}
+		addCounts(sums[i*len(b):][:len(b)], w, scaled)
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	maxExp = 709.78271289338397  // Exp overflows above it
 
 	maxAngle = 0x1p20
+
+	sqrt2 = 0x3ff6a09e667f3bcd // the bits of math.Sqrt2
 )
 
 // Log returns the natural logarithm of x: -Inf for 0, NaN for x < 0.
@@ -45,11 +47,11 @@ func Log(x float64) float64 {
 	}
 	bits := math.Float64bits(x)
 	e += int(bits>>52) - 1023
-	u := math.Float64frombits(bits&(1<<52-1) | 1023<<52)
-	if u >= math.Sqrt2 {
-		u *= 0.5
-		e++
-	}
+	bits = bits&(1<<52-1) | 1023<<52
+	// Whether u would be sqrt(2) or more is a coin's toss: no branch.
+	half := (sqrt2 - 1 - bits) >> 63
+	u := math.Float64frombits(bits - half<<52)
+	e += int(half)
 	f := u - 1
 	v := f / (2 + f)
 	w := v * v
