@@ -78,6 +78,11 @@ bench-ring: ## the all-reduce against gloo's and a plain TCP ring, in one run (1
 	@dpkg -s python3-torch iproute2 >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q python3-torch iproute2; }
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(CACHE)/ringbench ./internal/ringbench && $(CACHE)/ringbench $(ARGS)
 
+.PHONY: bench-student
+bench-student: ## a student in use beside PyTorch and onnxruntime, and worker serve under load (5 minutes; gets them; ARGS='--rounds 3')
+	@dpkg -s $(TORCH) >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $(TORCH); }
+	$(GO) run -ldflags '$(LDFLAGS)' ./internal/usebench --modules "$$(.ci/node)" $(ARGS)
+
 .PHONY: data
 data: build ## pack the Fashion-MNIST subset anew from the full set
 	deploy/examples/make-data

@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"pupil/internal/testcluster"
+	"pupil/worker/student/report"
 )
 
 // TestDemo runs the whole job of `make demo` and looks at all that it promises.
@@ -56,6 +58,19 @@ func TestDemo(t *testing.T) {
 	}
 	if found, err := filepath.Glob(filepath.Join(folder, "checkpoints", "*", "manifest.json")); err != nil || len(found) == 0 {
 		t.Errorf("no whole checkpoint: %v", err)
+	}
+
+	page := filepath.Join(t.TempDir(), "report.html")
+	var compared report.Report
+	if err := json.Unmarshal([]byte(worker(t, "eval", folder, "--html", page, "--json")), &compared); err != nil {
+		t.Fatal(err)
+	}
+	if n := compared.Networks; len(n) != 2 || n[0].Role != "student" || n[1].Role != "teacher" || n[0].Measures.KNN[1].Top1 != student ||
+		n[1].Measures.KNN[1].Top1 != teacher || len(n[0].Measures.Robustness) != 15 {
+		t.Errorf("worker eval --html: %+v", n)
+	}
+	if data, err := os.ReadFile(page); err != nil || !strings.Contains(string(data), "<svg") {
+		t.Errorf("the page: %v", err)
 	}
 
 	again := testcluster.Run(t, demo, "--workers", "1", "--storage", folder, "--resume")
