@@ -10,13 +10,13 @@ import (
 )
 
 // Digest names the result of the job: the SHA-256, in hexadecimal, of its canonical JSON (keys sorted, all defaults in
-// place) without what does not determine the student. Left out are the name, checkpoint.*, evaluate.*, health.* (unless
+// place) without what does not determine the student. Left out are the name, bucket, checkpoint.*, evaluate.*, health.* (unless
 // collapse.effective_rank looks at what it measures), views.strength, whose derived numbers count, and the locations
 // dataset.train, dataset.test, teacher.model and student.init, whose contents have digests of their own. That there is
 // a teacher or an initial model counts, where it lies does not.
 func (s *Spec) Digest() string {
 	c := *s
-	c.Name, c.Dataset.Train, c.Dataset.Test = "", "", ""
+	c.Name, c.Dataset.Train, c.Dataset.Test, c.Bucket = "", "", "", 0
 	c.Checkpoint, c.Evaluate, c.Views.Strength = Checkpoint{}, Evaluate{}, 0
 	if s.Collapse.EffectiveRank == 0 {
 		c.Health = Health{}

@@ -225,7 +225,7 @@ func TestDigest(t *testing.T) {
 		t.Errorf("digest %q differs when defaults are written out", got)
 	}
 	for _, same := range []string{
-		"name=other", "dataset.train=elsewhere", "dataset.test=elsewhere", "teacher.model=elsewhere", "checkpoint.every=5",
+		"name=other", "bucket=65536", "dataset.train=elsewhere", "dataset.test=elsewhere", "teacher.model=elsewhere", "checkpoint.every=5",
 		"checkpoint.keep=5",
 		"evaluate.neighbors=3", "health.rank_every=7", "evaluate.temperature=1", "loss.0.weight=1.0", "seed=0x1",
 		"views.student.flip=-0",

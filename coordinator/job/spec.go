@@ -16,6 +16,7 @@ type Spec struct {
 	Batch      int        `yaml:"batch" json:"batch"`           // images a step, over all lanes
 	Lanes      int        `yaml:"lanes" json:"lanes"`           // divides Batch
 	Wire       string     `yaml:"wire" json:"wire"`             // WireInt32 or WireInt16: of the gradients' sums
+	Bucket     int        `yaml:"bucket" json:"bucket"`         // bytes of gradients that go together; 0: by their number
 	Steps      int        `yaml:"steps" json:"steps"`           // optimiser steps; 0: Epochs says how long
 	Epochs     float64    `yaml:"epochs" json:"epochs"`         // passes over the dataset; 0: Steps says how long
 	Loss       []Term     `yaml:"loss" json:"loss"`             // summed by weight; never empty

@@ -114,7 +114,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 		Epoch:   func(step int) int { return step / j.Order.StepsPerEpoch() },
 		Student: j.Student, Teacher: teacher, Loss: j.Loss, Heads: j.Heads,
 		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse),
-		RankEvery: a.Spec.Health.RankEvery, CheckpointStep: a.Spec.Checkpoint.Every, CompareEvery: compareEvery, Source: source, Control: r.control,
+		RankEvery: a.Spec.Health.RankEvery, CheckpointStep: a.Spec.Checkpoint.Every, BucketBytes: a.Spec.Bucket, CompareEvery: compareEvery, Source: source, Control: r.control,
 	}, r.state)
 	if err != nil {
 		r.source.Close()

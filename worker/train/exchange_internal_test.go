@@ -22,7 +22,7 @@ func TestGradientNotFinite(t *testing.T) {
 			if err := s.SetWire(format, 2); err != nil {
 				t.Fatal(err)
 			}
-			layout := newLayout(n)
+			layout := newLayout(n, 1<<20)
 			e := newExchange(layout, s.Scales)
 			e.begin(s.Scales.exponents())
 			l := &lane{gradients: make([]float32, layout.sizes[0]), statistics: make([]float32, layout.sizes[1]), scratch: e.newScratch()}

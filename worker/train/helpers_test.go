@@ -40,6 +40,7 @@ type world struct {
 	average          optim.AverageConfig // with decay 0, none
 	clip             float64
 	wire             allreduce.Format
+	bucket           int // bytes; 0: by the number of gradients
 }
 
 func newWorld(t testing.TB, steps int) *world {
@@ -204,7 +205,8 @@ func (w *world) config(t testing.TB, threads int, c train.Control) train.Config 
 		Batch: images, Lanes: lanes, Threads: threads, Steps: w.steps,
 		Epoch: func(int) int { return 0 }, Student: w.student,
 		Teacher: teacher, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule, ClipNorm: w.clip,
-		Source: &source{world: w}, Control: c,
+		BucketBytes: w.bucket,
+		Source:      &source{world: w}, Control: c,
 	}
 }
 

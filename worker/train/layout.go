@@ -2,9 +2,19 @@ package train
 
 import "pupil/worker/nn"
 
-// bucketBytes is the size from which a bucket takes no further tensor: large enough to keep the ring busy, small enough
-// that the first leaves early in the backward pass.
-const bucketBytes = 1 << 20
+// The size from which a bucket takes no further tensor, unless the job says one: an eighth of all, so that most leave
+// while the backward pass runs, within these bounds. Below, messages cost more than their bytes; above, the last one
+// comes late.
+const (
+	bucketShare    = 8
+	leastBucket    = 64 << 10
+	greatestBucket = 1 << 20
+)
+
+// bucketBytes is that size for so many gradients of float32.
+func bucketBytes(gradients int) int {
+	return min(max(4*gradients/bucketShare, leastBucket), greatestBucket)
+}
 
 // tensor is one gradient or one batch statistic inside its flat vector.
 type tensor struct {
@@ -32,8 +42,8 @@ type layout struct {
 }
 
 // newLayout fills buckets in backward order: from the last parameter to the first; statistics, which are complete
-// before the first gradient is, come first.
-func newLayout(n *nn.Network) *layout {
+// before the first gradient is, come first. A bucket takes no further tensor from so many bytes on; 0: bucketBytes.
+func newLayout(n *nn.Network, bytes int) *layout {
 	l := &layout{params: len(n.Params())}
 	for _, p := range n.Params() {
 		l.tensors = append(l.tensors, tensor{"gradient of " + p.Name, p.Offset, p.Len})
@@ -43,13 +53,16 @@ func newLayout(n *nn.Network) *layout {
 		l.tensors = append(l.tensors, tensor{"batch statistic of " + b.Name, b.Offset, b.Len})
 		l.sizes[1] = max(l.sizes[1], b.Offset+b.Len)
 	}
+	if bytes == 0 {
+		bytes = bucketBytes(l.sizes[0])
+	}
 	l.bucketOf = make([]int, len(l.tensors))
 	if len(l.tensors) > l.params {
 		l.add(l.params, len(l.tensors), true)
 	}
 	for end := l.params; end > 0; {
 		first, elements := end, 0
-		for first > 0 && elements*4 < bucketBytes {
+		for first > 0 && elements*4 < bytes {
 			first--
 			elements += l.tensors[first].length
 		}

@@ -39,7 +39,7 @@ func New(c Config, state *State) (*Trainer, error) {
 		return nil, fmt.Errorf("train: threads is %d; it must be at least 1", c.Threads)
 	}
 	t := &Trainer{
-		config: c, state: state, layout: newLayout(c.Student), lanes: map[int]*lane{},
+		config: c, state: state, layout: newLayout(c.Student, c.BucketBytes), lanes: map[int]*lane{},
 		places: make(chan struct{}, c.Threads), saver: &saver{},
 	}
 	t.living, t.end = context.WithCancel(context.Background())

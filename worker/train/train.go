@@ -141,6 +141,7 @@ type Config struct {
 	ClipNorm       float64 // bound of the norm of all gradients; 0: none
 	Collapse       Collapse
 	RankEvery      int // the effective rank is measured every so many steps; 0: never
+	BucketBytes    int // of gradients that cross the ring together, from which a bucket takes no more; 0: by their number
 	CheckpointStep int // a checkpoint every so many steps; 0: only at the end
 	CompareEvery   int // the workers compare a checksum of their weights every so many steps; 0: only when a generation begins
 

@@ -63,6 +63,11 @@ func TestWire16(t *testing.T) {
 			t.Errorf("stopped after step %d and resumed: another error feedback", stop)
 		}
 	}
+	for _, w.bucket = range []int{1, 1 << 30} { // each tensor on its own, or all together
+		if states, _ := w.cluster(t, [][]int{{0}, {1, 2}}, 2, 0, nil); digest(t, states[1]) != want {
+			t.Errorf("buckets of %d bytes: other weights", w.bucket)
+		}
+	}
 	w.wire = allreduce.Fixed32
 	if states, _ := w.cluster(t, [][]int{{0, 1, 2}}, 1, 0, nil); digest(t, states[0]) == want {
 		t.Error("sums of 32 bits give the same weights")
