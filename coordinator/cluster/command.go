@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Planned, Began,
+// Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Planned, Began, Measured,
 // Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted or
 // TookOver.
 type Command interface {
@@ -122,6 +122,8 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Draining](e)
 	case Planned{}.kind():
 		return body[Planned](e)
+	case Measured{}.kind():
+		return body[Measured](e)
 	case Began{}.kind():
 		return body[Began](e)
 	case YieldRequested{}.kind():

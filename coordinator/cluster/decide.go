@@ -110,7 +110,7 @@ func decideWaiting(s *State, r *Run, now time.Time, c Config) (Decision, string)
 		return r.conclude(Failed, fmt.Sprintf("worker %s computes with %s kernels and %s with %s, "+
 			"which do not give the same bits; choose one for all workers", a.ID, a.Kernel, b.ID, b.Kernel))
 	}
-	return s.replan(r, ids, planLanes, count(len(ids), "worker")+" to carry it")
+	return s.replan(r, ids, r.spread, count(len(ids), "worker")+" to carry it")
 }
 
 // decideRunning decides about a run that workers carry.
@@ -136,7 +136,7 @@ func decideRunning(s *State, r *Run, now time.Time, c Config) (Decision, string)
 	case interrupted != nil:
 		return s.replan(r, s.eligible(r, now, c), takeOver, fmt.Sprintf("worker %s was interrupted: %s", interrupted.Worker, interrupted.Error))
 	case all:
-		return s.replan(r, s.eligible(r, now, c), planLanes, cmp.Or(r.Yielding, "the workers have ended after a step"))
+		return s.replan(r, s.eligible(r, now, c), r.spread, cmp.Or(r.Yielding, "the workers have ended after a step"))
 	case r.Phase == Stopping:
 		until := r.Since.Add(c.StopTimeout)
 		if now.Before(until) {
@@ -189,8 +189,10 @@ func decideMembers(s *State, r *Run, now time.Time, c Config) (Decision, string)
 		return Decision{Kind: DoWait, Run: r.Run, Until: until}, strings.Join(fresh, ", ") + " may come with others"
 	case len(fresh) > 0 && len(r.Plan.Members) < r.Spec.Lanes:
 		return yield(false, "to take in %s", strings.Join(fresh, ", "))
-	case uneven(r.Plan.Members):
+	case len(r.Paces) == 0 && uneven(r.Plan.Members):
 		return yield(false, "to spread the lanes evenly")
+	case len(r.Paces) > 0 && Uneven(r.Plan.Members, r.Paces):
+		return yield(false, "to move lanes: %s", r.slowest())
 	}
 	return Decision{Kind: DoNothing, Run: r.Run}, "the workers carry the run"
 }

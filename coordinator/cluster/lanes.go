@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 )
@@ -9,18 +8,19 @@ import (
 // maxLanes is the most lanes that a run can have.
 const maxLanes = 1 << 16
 
-// planLanes spreads the lanes 0..lanes-1 over the workers, which come in the order of their ranks: each carries
+// planLanes spreads the lanes 0..lanes-1 over the workers, which come in the order of their ranks, so that the one that
+// takes the longest takes as short as can be: weights says how long each takes for a lane. With equal weights each carries
 // lanes/len(workers) of them, or one more; with more workers than lanes, one or none. As few lanes as can be change
 // their carrier from those of the previous plan: a worker keeps what it had up to its share, and those that had the
 // most get the larger shares. Lanes without a carrier go to the workers in order, so that a first plan has ranges.
-func planLanes(lanes int, workers []string, previous []Member) []Member {
+func planLanes(lanes int, workers []string, previous []Member, weights []float64) []Member {
 	had := make([][]int, len(workers))
 	for _, m := range previous {
 		if i := slices.Index(workers, m.Worker); i >= 0 {
 			had[i] = slices.DeleteFunc(slices.Clone(m.Lanes), func(l int) bool { return l >= lanes })
 		}
 	}
-	share := shares(lanes, had)
+	share := shares(lanes, had, weights)
 	members := make([]Member, len(workers))
 	carried := make([]bool, lanes)
 	for i, w := range workers {
@@ -106,19 +106,26 @@ func moved(before, now []Member) (n int) {
 	return n
 }
 
-// shares says how many lanes each worker carries, by what it had before.
-func shares(lanes int, had [][]int) []int {
-	order := make([]int, len(had))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(had[b]), len(had[a])) })
+// shares says how many lanes each worker carries: one lane after the other goes to the worker that would have it done
+// first, of several to the one that had the most before. With lanes for all, each has one at least, so that its pace is
+// known.
+func shares(lanes int, had [][]int, weights []float64) []int {
 	share := make([]int, len(had))
-	for place, i := range order {
-		share[i] = lanes / len(had)
-		if place < lanes%len(had) {
-			share[i]++
+	if lanes >= len(had) {
+		for i := range share {
+			share[i] = 1
 		}
+		lanes -= len(had)
+	}
+	for range lanes {
+		best := 0
+		for i := range had {
+			a, b := float64(share[i]+1)*weights[i], float64(share[best]+1)*weights[best]
+			if a < b || a == b && len(had[i]) > len(had[best]) {
+				best = i
+			}
+		}
+		share[best]++
 	}
 	return share
 }

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -76,7 +77,7 @@ func (w *world) event() cluster.Command {
 	submission := cluster.Submission{
 		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Workers: w.r.IntN(4), MaxWorkers: w.r.IntN(5), Restore: w.r.IntN(5) - 1,
 	}
-	switch w.r.IntN(20) {
+	switch w.r.IntN(21) {
 	case 0:
 		return cluster.Submit{Submission: submission}
 	case 1, 2:
@@ -105,6 +106,8 @@ func (w *world) event() cluster.Command {
 		return cluster.Draining{Worker: worker, Session: session, Reason: "SIGTERM"}
 	case 16, 17:
 		return cluster.Began{Worker: worker, Run: run, Generation: generation, Step: step, From: "its own"}
+	case 19:
+		return cluster.Measured{Run: run, Generation: generation, Paces: []cluster.Pace{{Worker: worker, Seconds: float64(w.r.IntN(8))}}}
 	case 18:
 		return cluster.YieldRequested{Run: run, Generation: generation, Reason: "because", Handover: w.r.IntN(2) == 0}
 	}
@@ -316,6 +319,35 @@ func TestLanePlans(t *testing.T) {
 				t.Fatalf("seed %d: of %d lanes %d stay; %d could\nfrom %v\nto   %v", seed, lanes, kept, want, previous, members)
 			}
 			previous = members
+		}
+	}
+}
+
+// TestPlansByPace: nobody could take a lane from the slowest member and be done sooner than it was.
+func TestPlansByPace(t *testing.T) {
+	for seed := range uint64(200) {
+		r := random.New(random.PurposeTest, seed)
+		lanes, workers := 1+r.IntN(16), []string{"w0", "w1", "w2", "w3"}[:1+r.IntN(4)]
+		var paces []cluster.Pace
+		weight := map[string]float64{}
+		for _, w := range workers {
+			weight[w] = 0.1 + r.Float64()
+			paces = append(paces, cluster.Pace{Worker: w, Seconds: weight[w]})
+		}
+		members := cluster.PlanByPace(lanes, workers, cluster.PlanLanes(lanes, workers, nil), paces)
+		if err := cluster.CheckLanes(lanes, members); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		slowest := slices.MaxFunc(members, func(a, b cluster.Member) int {
+			return cmp.Compare(float64(len(a.Lanes))*weight[a.Worker], float64(len(b.Lanes))*weight[b.Worker])
+		})
+		for _, m := range members {
+			if len(slowest.Lanes) > 1 && float64(len(m.Lanes)+1)*weight[m.Worker] < float64(len(slowest.Lanes))*weight[slowest.Worker] {
+				t.Fatalf("seed %d: %s could take a lane from %s in %+v with %+v", seed, m.Worker, slowest.Worker, members, paces)
+			}
+		}
+		if cluster.Uneven(members, paces) {
+			t.Fatalf("seed %d: a plan by pace is uneven", seed)
 		}
 	}
 }

@@ -74,6 +74,7 @@ func (c Resume) apply(s *State, at time.Time) error {
 	next.Submission = c.Submission
 	next.Losses, next.StopAsked, next.Weights, next.EndedStep = nil, false, "", 0
 	next.Begun, next.Kernel, next.Yielding, next.Handover, next.Fruitless = false, "", "", false, 0
+	next.Paces = nil
 	kept := slices.IndexFunc(r.Checkpoints, func(step int) bool { return step > c.Restore })
 	if kept >= 0 { // newer ones are not whole, or the user will not have them
 		next.Checkpoints = slices.Clone(r.Checkpoints[:kept])

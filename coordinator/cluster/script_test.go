@@ -168,6 +168,14 @@ func (s *script) command(l line) cluster.Command {
 		return cluster.Draining{Worker: first, Session: session, Reason: l.rest()}
 	case "began":
 		return cluster.Began{Worker: first, Run: run, Generation: generation, Step: step, From: l.named["from"]}
+	case "measured":
+		m := cluster.Measured{Run: run, Generation: generation}
+		for _, p := range l.plain {
+			worker, text, _ := strings.Cut(p, ":")
+			seconds, _ := strconv.ParseFloat(text, 64)
+			m.Paces = append(m.Paces, cluster.Pace{Worker: worker, Seconds: seconds})
+		}
+		return m
 	case "leave":
 		return cluster.Leave{Worker: first, Session: session}
 	case "committed":

@@ -169,6 +169,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		cluster.StopRequested{},
 		cluster.Draining{},
 		cluster.Began{},
+		cluster.Measured{},
 		cluster.YieldRequested{},
 		cluster.Suspended{},
 		cluster.Concluded{},

@@ -71,6 +71,7 @@ type Run struct {
 	Committed   int       `json:"committed"`   // the most steps that were ever committed; it never falls
 	Position    int       `json:"position"`    // steps that the newest generation stands at; a resumed run has fallen back
 	Checkpoints []int     `json:"checkpoints"` // steps, ascending; the newest maxCheckpoints
+	Paces       []Pace    `json:"paces"`       // of workers, as they were measured when lanes last had to move; of others nothing is known
 	Spans       []Span    `json:"spans"`       // the ledger: which generation has committed which steps
 	Losses      []Loss    `json:"losses"`      // workers lost since the newest plan, or while the run waited for its first
 	Endings     []Ended   `json:"endings"`     // by the plan's members, in the order of their coming
@@ -195,6 +196,7 @@ func (s *State) Clone() *State {
 	for i := range c.Runs {
 		r := &c.Runs[i]
 		r.Checkpoints = slices.Clone(r.Checkpoints)
+		r.Paces = slices.Clone(r.Paces)
 		r.Spans = slices.Clone(r.Spans)
 		r.Losses = slices.Clone(r.Losses)
 		r.Endings = slices.Clone(r.Endings)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,6 +214,34 @@ func TestJoinAndLeave(t *testing.T) {
 	if got := s.stepsOf("a"); !slices.Equal(got, rising(len(got))) {
 		t.Errorf("reported steps %v", got)
 	}
+}
+
+// TestSlowWorker: lanes move away from a worker that computes slowly, which is named, and back when it is fast again.
+func TestSlowWorker(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil)
+	s.submit("a", 2)
+	var slow atomic.Bool
+	slow.Store(true)
+	workers := s.works(2, &trainer{steps: 1 << 30, slow: func(worker string) bool { return worker == "w1" && slow.Load() }})
+	carries := func(w1 int) func(control.Status) bool {
+		return func(st control.Status) bool {
+			return len(st.Workers) == 2 && st.Workers[1].ID == "w1" && len(st.Workers[1].Lanes) == w1
+		}
+	}
+	st := s.until("lanes to move away from w1", carries(1))
+	if !slices.ContainsFunc(st.Events, func(e cluster.Event) bool {
+		return strings.Contains(e.Text, "worker w1 is slow, it computes a lane in 1s")
+	}) {
+		t.Error("no event names the slow worker")
+	}
+	slow.Store(false)
+	s.until("lanes to move back", carries(2))
+	if err := s.service.Stop(t.Context(), "enough"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the stop", func(st control.Status) bool { return st.Phase == cluster.Stopped })
+	leave(t, workers...)
 }
 
 // TestTrainerFails: the reason names the worker whose trainer failed, and not the others, whose ring broke only.

@@ -26,6 +26,7 @@ type lease struct {
 	told     cluster.Order // the newest order that was pushed
 	toldAt   time.Time
 	letGo    string // why it has nothing to carry any more
+	mark     mark   // of measure
 }
 
 func (l *lease) renew(now time.Time, timeout time.Duration) {
@@ -139,6 +140,7 @@ func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {
 	l.renew(now, s.config.Timeout)
 	l.beat, l.beatAt = m, now
 	s.reply(msg, wire.Ack{})
+	s.measure(m.Worker)
 	if now.Sub(l.toldAt) >= s.config.interval() && !followed(l.told, m) {
 		s.give(m.Worker, l, l.told)
 	}

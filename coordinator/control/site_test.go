@@ -217,9 +217,18 @@ func (s *site) works(n int, t agent.Trainer) []*worker {
 type trainer struct {
 	steps int
 	after func(a agent.Assignment, step int) error // called after a step's commit; may be nil
+	slow  func(worker string) bool                 // whether a lane takes a worker four times as long; may be nil
 
 	mu sync.Mutex
 	at map[string]int // by worker: steps committed
+}
+
+// seconds are those of a lane.
+func (t *trainer) seconds(worker string) float64 {
+	if t.slow != nil && t.slow(worker) {
+		return 1
+	}
+	return 0.25
 }
 
 func (t *trainer) stand(worker string, step int) int {
@@ -272,7 +281,7 @@ func (t *trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session
 			return agent.Outcome{}, fmt.Errorf("step %d: the sum is %d, want %d", step, v[0], want)
 		}
 		done := t.stand(id, step+1)
-		s.SetTimes(done, wire.Times{Compute: 0.5, Wait: 0.25})
+		s.SetTimes(done, wire.Times{Compute: t.seconds(id) * float64(len(a.Lanes)), Wait: 0.25})
 		if a.Rank == 0 {
 			s.Report(wire.Report{Step: done, Total: t.steps, Loss: float64(v[0])})
 			if v[agent.Stop] > 0 || done%4 == 0 {
