@@ -1,7 +1,6 @@
 package meshlink_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -98,14 +97,3 @@ func openWith(t testing.TB, size int, timeout time.Duration) ([]allreduce.Link, 
 }
 
 func TestLink(t *testing.T) { linktest.Run(t, open) }
-
-// BenchmarkReduceInt32 is that of natslink, over a server for each rank.
-func BenchmarkReduceInt32(b *testing.B) {
-	for _, size := range []int{2, 4} {
-		for _, megabytes := range []int{1, 4, 14} {
-			b.Run(fmt.Sprintf("N=%d/%dMB", size, megabytes), func(b *testing.B) {
-				linktest.Benchmark(b, open(b, size), megabytes)
-			})
-		}
-	}
-}
