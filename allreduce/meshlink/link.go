@@ -34,7 +34,8 @@ var (
 	_ allreduce.Interrupter = (*Link)(nil)
 )
 
-// New opens a rank's end and returns when it is connected to all others. It ends at once with ctx.
+// New opens a rank's end and returns when it is connected to all others, or with allreduce.ErrDeadline. It ends at once with
+// ctx.
 func New(ctx context.Context, s *Server, c Config) (*Link, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("mesh link: %w", err)
@@ -72,7 +73,7 @@ func New(ctx context.Context, s *Server, c Config) (*Link, error) {
 
 // connect connects to all other ranks, the next one first.
 func (l *Link) connect(ctx context.Context, c Config, t *tls.Config) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("not connected to all ranks after %s", c.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("%w: not connected to all ranks after %s", allreduce.ErrDeadline, c.Timeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		l.end()

@@ -153,6 +153,9 @@ func TestListenRefused(t *testing.T) {
 func TestAbsentPeer(t *testing.T) {
 	servers := []*meshlink.Server{listen(t), listen(t)}
 	_, err := meshlink.New(t.Context(), servers[0], issue(t, servers, 3, short)[0])
+	if !errors.Is(err, allreduce.ErrDeadline) {
+		t.Errorf("%v is not ErrDeadline", err)
+	}
 	contains(t, "absent", err, "not connected to all ranks after 300ms", "rank 1 at "+servers[1].Addr(), "has not opened")
 
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, as a stopped process does, and says nothing

@@ -59,19 +59,28 @@ func TestSameWeightsForAnyCluster(t *testing.T) {
 	}
 }
 
-// TestMesh: the weights do not depend on the way of the sums either.
+// TestMesh: the weights do not depend on the way of the sums either, through three generations with credentials of their own.
 func TestMesh(t *testing.T) {
-	args := short(t, 4, "--workers", "3")
-	want := testcluster.Run(t, demo, args...)
-	got := testcluster.Run(t, demo, short(t, 4, "--workers", "3", "--data-plane", "mesh")...)
-	if got.WeightsSHA256 != want.WeightsSHA256 || got.Steps != 4 {
-		t.Errorf("over a mesh: %d steps, weights %.16s, want %.16s", got.Steps, got.WeightsSHA256, want.WeightsSHA256)
+	const steps = 16
+	want := testcluster.Run(t, demo, short(t, steps, "--workers", "3")...)
+	job := testcluster.Start(t, demo, short(t, steps, "--workers", "3", "--data-plane", "mesh")...)
+	pid := workerPID(t, job, "worker-1 started")
+	waitForStep(t, job, 4)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
-	log, err := os.ReadFile(filepath.Join(got.Folder, "logs", "worker-1.log"))
+	got, messages, code := job.Wait(t)
+	if code != 0 || got.WeightsSHA256 != want.WeightsSHA256 || got.Steps != steps {
+		t.Fatalf("over a mesh: exit code %d, %d steps, weights %.16s, want %.16s\n%s", code, got.Steps, got.WeightsSHA256,
+			want.WeightsSHA256, messages)
+	}
+	log, err := os.ReadFile(filepath.Join(got.Folder, "logs", "worker-0.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, string(log), `data_plane=mesh`)
+	for _, generation := range []string{"1", "2", "3"} {
+		expect(t, string(log), "msg=training.* generation="+generation+" .*data_plane=mesh")
+	}
 }
 
 // pooled is a loss of several terms over two heads: mutual information of standardised pooled features in permuted groups
