@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
+	"pupil/coordinator/wire"
 	"pupil/worker/agent"
 )
 
@@ -252,5 +256,64 @@ func TestSideBySide(t *testing.T) {
 	st = s.until("the end of a", func(st control.Status) bool { return st.State.Run("a").Phase.Over() })
 	if a := st.State.Run("a"); a.Phase != cluster.Finished || a.Weights != weights(12) {
 		t.Errorf("a is %+v", a)
+	}
+}
+
+// TestNoLongerLeader: a service whose log is gone, as that of a leader that stood still while another one was chosen, does
+// not answer what it cannot know. Its worker asks again, and finds the one that leads.
+func TestNoLongerLeader(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]wire.Message{
+		"heartbeat of a worker that it does not know": wire.Heartbeat{Worker: "w9", Session: "s", Activity: wire.Idle},
+		"leave": wire.Leave{Worker: "w9", Session: "s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &site{t: t}
+			var err error
+			if s.broker, err = control.StartBroker(control.BrokerOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.broker.Close)
+			if s.log, err = raftlog.Open(t.Context(), filepath.Join(t.TempDir(), "raft"), raftlog.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			c := control.DefaultConfig()
+			c.Broker, c.Log, c.Version, c.Leader = s.broker, s.log, version, "c0"
+			service, err := control.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- service.Run(t.Context()) }()
+			s.service = service
+			s.until("the beginning", func(st control.Status) bool { return st.State != nil })
+			if err := s.log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			user, password := s.broker.Worker()
+			nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(user, password), nats.CustomInboxPrefix(wire.InboxPrefix))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			data, err := wire.Encode(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asking, cancel := context.WithCancel(t.Context())
+			answer := make(chan *nats.Msg, 1)
+			go func() {
+				reply, _ := nc.RequestWithContext(asking, wire.WorkerSubject("w9", "s"), data)
+				answer <- reply
+			}()
+			if err := <-ended; !errors.Is(err, raftlog.ErrClosed) {
+				t.Errorf("the service ended with %v", err)
+			}
+			cancel()
+			if reply := <-answer; reply != nil && len(reply.Data) > 0 {
+				t.Errorf("it answered %s", reply.Data)
+			}
+		})
 	}
 }

@@ -132,6 +132,10 @@ func (s *Service) lease(worker, session string) {
 func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {
 	l := s.leases[m.Worker]
 	if l == nil || l.session != m.Session {
+		// Another coordinator may lead meanwhile, and know the worker.
+		if err := s.config.Log.Verify(); err != nil {
+			s.fatal = errors.Join(s.fatal, err)
+		}
 		s.refuse(msg, fmt.Sprintf("worker %s is not registered; its lease ran out, or the coordinator was restarted",
 			m.Worker), false)
 		return
@@ -214,7 +218,12 @@ func (s *Service) answer(msg *nats.Msg, err error) {
 	s.reply(msg, wire.Ack{})
 }
 
+// refuse answers that a request is not granted. A service that is ending does not answer: the worker asks again, and the
+// coordinator that leads then will.
 func (s *Service) refuse(msg *nats.Msg, reason string, retry bool) {
+	if s.fatal != nil {
+		return
+	}
 	s.logger.Warn("refused a message", "subject", msg.Subject, "reason", reason)
 	s.reply(msg, wire.Refused{Reason: wire.Clip(reason), Retry: retry})
 }

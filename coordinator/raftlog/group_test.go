@@ -241,10 +241,16 @@ func TestPartition(t *testing.T) {
 	g := newGroup(t, 3)
 	g.apply(submit("a"))
 	old, lost := g.leader()
+	if err := old.log.Verify(); err != nil {
+		t.Error(err)
+	}
 	old.network.set(true)
 	err := old.log.Apply(t.Context(), join(1))
 	if !errors.Is(err, raftlog.ErrNotLeader) {
 		t.Errorf("a leader without the others has applied a command: error %v", err)
+	}
+	if err := old.log.Verify(); !errors.Is(err, raftlog.ErrNotLeader) {
+		t.Errorf("a leader without the others is sure of itself: error %v", err)
 	}
 	<-lost
 	rest := &group{t: t}

@@ -121,6 +121,17 @@ func (l *Log) Leads() bool {
 	return lost != nil
 }
 
+// Verify asks most of the others whether this coordinator leads. Without an error it led after the call began.
+func (l *Log) Verify() error {
+	if l.raft.State() == raft.Shutdown { // which would take the question and not answer
+		return ErrClosed
+	}
+	if err := l.raft.VerifyLeader().Error(); err != nil {
+		return told("make sure of the leadership", err)
+	}
+	return nil
+}
+
 // HandOver lets another coordinator lead; a group of one keeps its leader. It returns when that one has begun.
 func (l *Log) HandOver() error {
 	if !l.Leads() {
