@@ -45,7 +45,7 @@ func serveCommand() *cobra.Command {
 			"commands of the same user find it; other hosts need a copy.",
 		Example: "  coordinator serve\n" +
 			"  coordinator serve --id a --peers a=10.0.0.1:7071,b=10.0.0.2:7071,c=10.0.0.3:7071 --raft 10.0.0.1:7071 \\\n" +
-			"    --listen 10.0.0.1:7070 --nats nats://10.0.0.9:4222 --storage s3://bucket/runs \\\n" +
+			"    --listen 10.0.0.1:7070 --nats tls://10.0.0.9:4222 --storage s3://bucket/runs \\\n" +
 			"    --tls-cert a.pem --tls-key a.key --tls-ca ca.pem\n" +
 			"  coordinator serve --id d --join --raft 10.0.0.4:7071 ...   # then: coordinator members add d=10.0.0.4:7071",
 		Args: config.Args(0, "no arguments"),
@@ -62,7 +62,7 @@ func serveCommand() *cobra.Command {
 	flags.BoolVar(&c.Join, "join", false, "wait until coordinator members add takes this coordinator into an existing cluster")
 	flags.StringVar(&f.token, "token", "", "the cluster's token; better in PUPIL_TOKEN, since other users can see flags")
 	flags.StringVar(&f.tokenFile, "token-file", defaultSecret("token"), "file of the cluster's token; drawn when there is none")
-	flags.StringVar(&f.nats, "nats", "", "broker that runs by itself, nats://host:port,... (default: one within this process)")
+	flags.StringVar(&f.nats, "nats", "", "broker that runs by itself, nats://host:port,... or tls:// (default: one within this process)")
 	flags.StringVar(&f.natsListen, "nats-listen", "127.0.0.1:4222", "address of the broker within this process")
 	flags.StringVar(&f.natsFile, "nats-credentials", "", "file of the broker's credentials (default: "+defaultSecret("broker.json")+
 		" with --nats, else in --data)")

@@ -32,7 +32,7 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 		"address of a coordinator, which knows the broker (without --nats-url), http(s)://host:port; several, separated by commas,\nare tried in turn")
 	flags.StringVar(&f.token, "token", "", "the cluster's token, for --coordinator; better in PUPIL_TOKEN, since other users can see flags")
 	flags.StringVar(&f.tokenFile, "token-file", defaultToken(), "file of the cluster's token, for --coordinator")
-	flags.StringVar(&f.authority, "tls-ca", "", "certificate of the authority that has signed the coordinators', PEM (default: the system's)")
+	flags.StringVar(&f.authority, "tls-ca", "", "certificate of the authority that has signed those of coordinators and broker, PEM (default: the system's)")
 }
 
 func defaultToken() string {
@@ -41,6 +41,22 @@ func defaultToken() string {
 		return filepath.Join(".pupil", "token")
 	}
 	return filepath.Join(folder, "pupil", "token")
+}
+
+// tls is what --tls-ca says; nil without it.
+func (f *clusterFlags) tls() (*tls.Config, error) {
+	if f.authority == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(f.authority)
+	if err != nil {
+		return nil, config.Usagef("--tls-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, config.Usagef("--tls-ca: %s has no certificate in PEM", f.authority)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
 // patience is how long coordinators are asked that do not answer.
@@ -59,13 +75,9 @@ func (f *clusterFlags) broker(ctx context.Context) (*wire.Broker, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	transport.Proxy = nil
-	if f.authority != "" {
-		data, err := os.ReadFile(f.authority)
-		pool := x509.NewCertPool()
-		if err != nil || !pool.AppendCertsFromPEM(data) {
-			return nil, config.Usagef("--tls-ca: %s has no certificate in PEM (%v)", f.authority, err)
-		}
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	var err error
+	if transport.TLSClientConfig, err = f.tls(); err != nil {
+		return nil, err
 	}
 	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -50,6 +50,9 @@ func joinCommand() *cobra.Command {
 				}
 				c.URL, c.User, c.Password = b.URL, b.User, b.Password
 			}
+			if c.TLS, err = cluster.tls(); err != nil {
+				return err
+			}
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
 			}

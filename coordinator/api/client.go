@@ -48,7 +48,7 @@ func NewClient(c Config) (*Client, error) {
 		c.Patience = 15 * time.Second
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = c.TLS
+	transport.TLSClientConfig = c.TLS.Clone() // HTTP/2 changes it
 	transport.Proxy = nil
 	return &Client{config: c, http: &http.Client{Transport: transport}}, nil
 }

@@ -33,7 +33,8 @@ type Remote struct {
 	tls   *tls.Config
 }
 
-// NewRemote returns the way to the broker at an address, or at one of several that are separated by commas.
+// NewRemote returns the way to the broker at an address, or at one of several that are separated by commas. A tls://
+// address demands TLS; tls says with which certificates, nil: with the system's.
 func NewRemote(address string, users Credentials, tls *tls.Config) (*Remote, error) {
 	if err := users.Validate(); err != nil {
 		return nil, err
@@ -62,9 +63,7 @@ func (r *Remote) connect(user string, failed nats.ErrHandler) (*nats.Conn, error
 		nats.MaxReconnects(-1), nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2),
 		nats.ReconnectBufSize(-1), // what is sent without a connection is lost; orders are repeated, see give
 	}
-	if r.tls != nil {
-		options = append(options, nats.Secure(r.tls))
-	}
+	options = append(options, func(o *nats.Options) error { o.TLSConfig = r.tls; return nil }) // a tls:// URL demands that it is used
 	return dial(r.url, r.users, user, failed, options...)
 }
 

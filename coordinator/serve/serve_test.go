@@ -66,6 +66,7 @@ type cluster3 struct {
 	peers  []raftlog.Peer
 	nodes  []*coordinator
 	client *api.Client
+	tls    *tls.Config // of workers; nil: plain
 }
 
 type coordinator struct {
@@ -222,7 +223,7 @@ func (c *cluster3) work(id string, t agent.Trainer) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = agent.Run(ctx, agent.Config{
-			URL: c.link.URL(), User: user, Password: password, ID: id, Threads: 1, Version: version, Kernel: "generic",
+			URL: c.link.URL(), User: user, Password: password, ID: id, Threads: 1, Version: version, Kernel: "generic", TLS: c.tls,
 			Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("on", id),
 		}, t)
 	})
@@ -439,6 +440,7 @@ func TestTLS(t *testing.T) {
 	}
 	t.Cleanup(c.broker.Close)
 	client := &tls.Config{RootCAs: both.RootCAs}
+	c.tls = client
 	if c.link, err = control.NewRemote(c.broker.URL(), users, client); err != nil {
 		t.Fatal(err)
 	}
@@ -462,8 +464,18 @@ func TestTLS(t *testing.T) {
 		if m, err := one.Members(t.Context()); err != nil || len(m) != 3 {
 			t.Errorf("members %+v, error %v", m, err)
 		}
+		if c.client == nil {
+			c.client = one
+			t.Cleanup(one.Close)
+			continue
+		}
 		one.Close()
 	}
+	if !strings.HasPrefix(c.link.URL(), "tls://") {
+		t.Errorf("the broker is at %s", c.link.URL())
+	}
+	c.work("w0", trainer{})
+	c.until("a worker", func(s *api.Status) bool { return len(s.Workers) == 1 })
 	stranger, err := api.NewClient(api.Config{Addresses: addresses, Token: token, Patience: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)

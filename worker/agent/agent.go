@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ var ErrCoordinatorGone = errors.New("the coordinator is gone")
 type Config struct {
 	URL            string          // of the coordinator's broker, nats://host:port
 	User, Password string          // for the broker
+	TLS            *tls.Config     // for a broker with certificates; nil: the system's authorities
 	ID             string          // unique among the workers, see wire.CheckName
 	Threads        int             // that the trainer uses, at least 1
 	Version        string          // of this build; the coordinator takes its own only
@@ -162,6 +164,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 func (a *agent) connect() error {
 	const wait = 100 * time.Millisecond
 	nc, err := nats.Connect(a.config.URL,
+		func(o *nats.Options) error { o.TLSConfig = a.config.TLS; return nil }, // a tls:// URL demands that it is used
 		nats.UserInfo(a.config.User, a.config.Password),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
 		nats.CustomInboxPrefix(wire.InboxPrefix),
