@@ -73,7 +73,8 @@ func (c *coordinator) end() {
 	c.server.WaitForShutdown()
 }
 
-// hear waits for a message for which ok holds, answering heartbeats before it.
+// hear waits for a message for which ok holds, answering what comes before it: heartbeats, and what a slow machine has made
+// the worker say again before it heard an answer.
 func hear[T wire.Message](c *coordinator, ok func(T) bool) (T, *nats.Msg) {
 	c.t.Helper()
 	for {
@@ -86,7 +87,8 @@ func hear[T wire.Message](c *coordinator, ok func(T) bool) (T, *nats.Msg) {
 			if t, is := m.(T); is && ok(t) {
 				return t, msg
 			}
-			if _, is := m.(wire.Heartbeat); is {
+			switch m.(type) {
+			case wire.Heartbeat, wire.Began, wire.CheckpointSaved, wire.Ended, wire.Draining:
 				c.answer(msg, wire.Ack{})
 			}
 		case <-c.t.Context().Done():
