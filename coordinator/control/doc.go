@@ -14,7 +14,7 @@
 // # Leases
 //
 // A worker sends a heartbeat every sixth of Config.Timeout, but at least twice a second, and is lost when none has
-// come for Timeout. When the broker sees its connection close, it has one interval to come back: the broker tells of
+// come for Timeout. When the broker sees its connection close, it has 300 ms to come back: the broker tells of
 // that at once, also when the process was killed. The coordinator's own pauses, such as a laptop's sleep, are not held
 // against workers.
 //

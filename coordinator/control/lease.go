@@ -174,10 +174,13 @@ func (s *Service) connectionClosed(msg *nats.Msg) {
 		return
 	}
 	l.closed = e.Reason
-	if soon := time.Now().Add(s.config.interval()); soon.Before(l.deadline) {
+	if soon := time.Now().Add(min(s.config.interval(), comeback)); soon.Before(l.deadline) {
 		l.deadline = soon
 	}
 }
+
+// comeback is the time that a worker has to connect again: it tries that after 100 to 150 ms.
+const comeback = 300 * time.Millisecond
 
 // expire gives up the workers whose lease has run out.
 func (s *Service) expire(now time.Time) {

@@ -98,7 +98,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.lastTick, s.heard = time.Now(), time.Now()
 	s.begin()
 	s.settle()
-	ticker := time.NewTicker(s.config.interval() / 2)
+	ticker := time.NewTicker(min(s.config.interval()/2, comeback/6))
 	defer ticker.Stop()
 	for s.fatal == nil {
 		select {

@@ -116,6 +116,52 @@ func TestCoordinatorsKilled(t *testing.T) {
 	}
 }
 
+// TestWorkersComeAndGo kills a worker of a run, lets another one join and the first one leave. The weights are those of the
+// quiet run, no step is lost, and the samples that were fed are those that the ledger says.
+func TestWorkersComeAndGo(t *testing.T) {
+	settings := []string{
+		"--set", "steps=40", "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=100",
+	}
+	want := testcluster.Run(t, demo, append(settings, "--workers", "1", "--storage", t.TempDir()+"/run")...)
+
+	c := testcluster.StartCluster(t, 1)
+	record := t.TempDir()
+	first, second := c.StartWorker("w0", "--record", record), c.StartWorker("w1", "--record", record)
+	var run struct{ Phase string }
+	c.JSON(&run, append([]string{"submit", demo, "--run", "one", "--workers", "2"}, settings...)...)
+	until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Step >= 5 })
+	second.Kill()
+	s := until(t, c, func(s status) bool { return s.Runs[0].Generation == 2 && s.Runs[0].Step >= 8 })
+	if len(s.Workers) != 1 {
+		t.Errorf("after a worker's death: %+v", s)
+	}
+	c.StartWorker("w2", "--record", record)
+	until(t, c, func(s status) bool { return s.Runs[0].Generation == 3 && s.Runs[0].Step >= 14 })
+	if err := first.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := first.Wait(); code != 0 {
+		t.Errorf("a worker that was asked to leave: exit code %d\n%s", code, first.Text())
+	}
+	s = until(t, c, func(s status) bool { return s.Runs[0].Phase != "running" })
+	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 4 || r.Step != 40 || r.Weights != want.WeightsSHA256 {
+		t.Errorf("the run ended so: %+v; want the weights %s in generation 4", r, want.WeightsSHA256)
+	}
+	var audit struct {
+		ExactlyOnce bool  `json:"exactly_once"`
+		Gapless     bool  `json:"gapless"`
+		Committed   int   `json:"committed_steps"`
+		Spans       []any `json:"spans"`
+		Fed         struct {
+			Agrees bool `json:"agrees"`
+		} `json:"fed"`
+	}
+	c.JSON(&audit, "audit", "one", "--record", record)
+	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != 40 || len(audit.Spans) != 4 {
+		t.Errorf("audit %+v", audit)
+	}
+}
+
 // TestClusterUse: what is asked in a wrong way gets an answer that says so.
 func TestClusterUse(t *testing.T) {
 	c := testcluster.StartCluster(t, 1)
