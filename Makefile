@@ -64,6 +64,7 @@ bench: ## benchmarks of the kernels, networks, ring and feed
 .PHONY: bench-storage
 bench-storage: ## import, streaming and checkpoints on MinIO, beside minio-go alone and plain copies (2 minutes; builds MinIO at first)
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./storage
+	$(GO) test -run '^$$' -bench CheckpointCopy -benchtime 50x ./worker/train
 
 # Without libopenblas0, PyTorch's matrix products would be those of the slow reference BLAS.
 TORCH := python3-torch python3-torchvision libopenblas0

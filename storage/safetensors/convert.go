@@ -5,13 +5,30 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 )
+
+// littleEndian tells whether this machine keeps numbers as the format does, so that they can be copied as they are: a
+// checkpoint holds training up for no more than that.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// memory is what v occupies.
+func memory(v []float32) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
+}
 
 // FromFloat32 returns a tensor of type F32. Shape and values are copied; their lengths are checked by Encode.
 func FromFloat32(name string, shape []int, v []float32) Tensor {
 	data := make([]byte, 4*len(v))
-	for i, x := range v {
-		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(x))
+	if littleEndian {
+		copy(data, memory(v))
+	} else {
+		for i, x := range v {
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(x))
+		}
 	}
 	return Tensor{Name: name, DType: F32, Shape: slices.Clone(shape), Data: data}
 }
@@ -43,6 +60,10 @@ func (t Tensor) Float32() ([]float32, error) {
 	out := make([]float32, len(t.Data)/t.DType.Size())
 	switch t.DType {
 	case F32:
+		if littleEndian {
+			copy(memory(out), t.Data)
+			break
+		}
 		for i := range out {
 			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
 		}
