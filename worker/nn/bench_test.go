@@ -54,24 +54,34 @@ func BenchmarkTrain(b *testing.B) {
 }
 
 func BenchmarkInference(b *testing.B) {
-	for _, width := range []float64{0.125, 0.25} {
-		c := nn.Config{Architecture: "resnet18_cifar", Width: width, Outputs: 10, Size: 28, Channels: 1}
-		b.Run(fmt.Sprintf("%s-%v/28x28x1/batch%d", c.Architecture, width, benchBatch), func(b *testing.B) {
-			n := mustNew(b, c)
+	for _, c := range []struct {
+		nn.Config
+		batch int
+	}{
+		{nn.Config{Architecture: "resnet18_cifar", Width: 0.125, Outputs: 10, Size: 28, Channels: 1}, benchBatch},
+		{nn.Config{Architecture: "resnet18_cifar", Width: 0.25, Outputs: 10, Size: 28, Channels: 1}, benchBatch},
+		{nn.Config{Architecture: "resnet18_cifar", Width: 1, Outputs: 10, Size: 32, Channels: 3}, 64},
+		{nn.Config{Architecture: "resnet50", Width: 1, Outputs: 1000, Size: 224, Channels: 3}, 16},
+		{nn.Config{Architecture: "mobilenet_v2", Width: 1, Outputs: 1000, Size: 224, Channels: 3}, 16},
+		{nn.Config{Architecture: "mobilenet_v3_large", Width: 1, Outputs: 1000, Size: 224, Channels: 3}, 16},
+	} {
+		name := fmt.Sprintf("%s-%v/%dx%dx%d/batch%d", c.Architecture, c.Width, c.Size, c.Size, c.Channels, c.batch)
+		b.Run(name, func(b *testing.B) {
+			n := mustNew(b, c.Config)
 			s := n.NewState()
 			n.Init(s, 1)
-			inference, err := n.NewInference(s, benchBatch)
+			inference, err := n.NewInference(s, c.batch)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer inference.Close()
-			images := noise(benchBatch * 28 * 28)
+			images := noise(c.batch * c.Size * c.Size * c.Channels)
 			for b.Loop() {
 				if _, _, err := inference.Run(images); err != nil {
 					b.Fatal(err)
 				}
 			}
-			report(b, benchBatch, inference.Bytes())
+			report(b, c.batch, inference.Bytes())
 		})
 	}
 }
