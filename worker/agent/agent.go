@@ -251,19 +251,13 @@ func (a *agent) carry(ctx context.Context, t Trainer, p *part) {
 	if end, ok := p.carry(t); ok {
 		p.logEnd(end)
 		a.setActivity(p, wire.Done)
-		last, cancel := context.WithCancel(ctx)
-		stop := context.AfterFunc(p.ctx, cancel) // another generation makes the word idle
-		_, err := request[wire.Ack](last, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
-		stop()
-		cancel()
-		if err != nil && p.ctx.Err() == nil {
+		// Until another generation makes the word idle: the part's own context may have ended with the ring.
+		_, err := request[wire.Ack](p.over, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
+		if err != nil && p.over.Err() == nil {
 			a.logger.Warn("could not tell how the part ended", "generation", p.plan.Generation, "err", err)
 		}
 	}
-	select {
-	case <-p.over:
-	case <-ctx.Done():
-	}
+	<-p.over.Done()
 	a.setActivity(p, wire.Idle)
 }
 

@@ -353,12 +353,17 @@ func TestNextGeneration(t *testing.T) {
 			return agent.Outcome{}, err
 		}
 	}
+	// The ring's own end ends the part's context too; the coordinator hears of it all the same.
+	alone := func(ctx context.Context, _ agent.Assignment, s agent.Session) (agent.Outcome, error) {
+		return agent.Outcome{}, s.Ring().Commit(ctx, 5)
+	}
 	for _, c := range []struct {
 		name    string
 		train   train
 		outcome wire.Outcome
 		want    string
 	}{
+		{"ring without the others", alone, wire.Interrupted, "no progress"},
 		{"newer plan", block, "", ""},
 		{"error of its own", fails(errors.New("the disk is full")), wire.Failed, "the disk is full"},
 		{"broken ring", fails(fmt.Errorf("step 6: %w", allreduce.ErrDeadline)), wire.Interrupted, "step 6: no progress"},
@@ -366,7 +371,10 @@ func TestNextGeneration(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			coordinator := newCoordinator(t)
 			ended := coordinator.registered(c.train)
-			coordinator.send(coordinator.push, plan())
+			first := plan()
+			first.Deadline = 50 * time.Millisecond
+			first.Members = []wire.Member{{ID: "w.0", Lanes: []int{0, 1}}, {ID: "w.1", Lanes: []int{}}}
+			coordinator.send(coordinator.push, first)
 			if c.outcome != "" {
 				m, msg := hear(coordinator, always[wire.Ended])
 				if m.Outcome != c.outcome || !strings.Contains(m.Error, c.want) || m.Generation != 7 {

@@ -21,8 +21,8 @@ type part struct {
 	cancel    context.CancelCauseFunc
 	requested atomic.Int32 // a Request
 
-	over chan struct{} // closed when the coordinator has ended the part
-	once sync.Once
+	over    context.Context // ends when the coordinator, or the session, has ended the part
+	endOver context.CancelFunc
 
 	ring      *allreduce.Ring
 	closeRing func()
@@ -32,17 +32,16 @@ type part struct {
 var _ Session = (*part)(nil)
 
 func newPart(ctx context.Context, a *agent, m wire.Plan) *part {
-	p := &part{agent: a, plan: m, over: make(chan struct{}), closeRing: func() {}}
-	p.ctx, p.cancel = context.WithCancelCause(ctx)
+	p := &part{agent: a, plan: m, closeRing: func() {}}
+	p.over, p.endOver = context.WithCancel(ctx)
+	p.ctx, p.cancel = context.WithCancelCause(p.over)
 	return p
 }
 
 // abandon ends the part because the coordinator says so.
 func (p *part) abandon(reason string) {
-	p.once.Do(func() {
-		close(p.over)
-		p.cancel(fmt.Errorf("the coordinator ended generation %d: %s", p.plan.Generation, reason))
-	})
+	p.cancel(fmt.Errorf("the coordinator ended generation %d: %s", p.plan.Generation, reason)) // the first cause counts
+	p.endOver()
 }
 
 // carry opens the ring and lets the trainer work. The ring stays open until close. ok says that there is an end to
@@ -104,7 +103,7 @@ func (p *part) awaitCause() (told bool) {
 	timer := time.NewTimer(2 * p.agent.interval)
 	defer timer.Stop()
 	select {
-	case <-p.over:
+	case <-p.over.Done():
 		return true
 	case <-timer.C:
 	}
@@ -166,6 +165,7 @@ func (p *part) openRing() error {
 func (p *part) close() {
 	p.closeRing()
 	p.cancel(nil)
+	p.endOver()
 }
 
 // Ring implements Session.
