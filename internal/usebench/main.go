@@ -22,10 +22,11 @@ func main() {
 	modules := flag.String("modules", "", "folder with Node's modules, as .ci/node prints it")
 	requests := flag.Int("requests", 10000, "requests to the server")
 	connections := flag.Int("connections", 64, "connections to the server")
+	served := flag.String("student", "", "folder of the student that is served (default: the mobilenet_v2 of the comparison)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, os.Stdout, *rounds, *modules, *requests, *connections)
+	err := run(ctx, os.Stdout, *rounds, *modules, *served, *requests, *connections)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "usebench:", err)
 		os.Exit(1)
@@ -34,7 +35,7 @@ func main() {
 
 const size = 224
 
-func run(ctx context.Context, w io.Writer, rounds int, modules string, requests, connections int) error {
+func run(ctx context.Context, w io.Writer, rounds int, modules, served string, requests, connections int) error {
 	m, err := model()
 	if err != nil {
 		return err
@@ -55,6 +56,11 @@ func run(ctx context.Context, w io.Writer, rounds int, modules string, requests,
 	fmt.Fprintf(w, "mobilenet_v2, 224 x 224 x 3, 1000 outputs; %d rounds, each program once a round; medians\n\n", rounds)
 	for _, threads := range []int{1, 2}[:min(2, 2*rounds)] {
 		if err := compare(ctx, w, m, file, modules, threads, rounds); err != nil {
+			return err
+		}
+	}
+	if served != "" {
+		if m, err = student.Open(ctx, served); err != nil {
 			return err
 		}
 	}
