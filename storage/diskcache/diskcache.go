@@ -150,12 +150,15 @@ func (c *Cache) add(name string, data []byte) error {
 	return nil
 }
 
-// grow counts what is added, and tells whether the folder must be measured: at first, and after a tenth of the limit.
+// share is the part of the limit that a user adds before it measures the folder again: so far over the limit can each go.
+const share = 50
+
+// grow counts what is added, and tells whether the folder must be measured.
 func (c *Cache) grow(n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.added += n
-	if c.ready && c.added < c.limit/10 {
+	if c.ready && c.added < c.limit/share {
 		return false
 	}
 	c.ready, c.added = true, 0
@@ -178,7 +181,7 @@ func (c *Cache) tell(err error) {
 }
 
 // shrink removes the pieces that were not used for longest until at most target bytes are left, and what dead processes have
-// left behind. One process does it at a time; others go on meanwhile.
+// left behind. One user does it at a time; others read meanwhile.
 func (c *Cache) shrink(target int64) {
 	lock, err := os.OpenFile(filepath.Join(c.folder, lockName), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -186,8 +189,9 @@ func (c *Cache) shrink(target int64) {
 		return
 	}
 	defer lock.Close() // which releases it
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return // another process is at it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		c.tell(err)
+		return
 	}
 	entries, err := os.ReadDir(c.folder)
 	if err != nil {

@@ -93,7 +93,7 @@ func TestManyUsers(t *testing.T) {
 	folder := t.TempDir()
 	const limit = 50_000
 	var wg sync.WaitGroup
-	for user := range 4 {
+	for range 4 {
 		c := diskcache.New(folder, limit, nil)
 		wg.Go(func() {
 			for i := range 200 {
@@ -104,7 +104,6 @@ func TestManyUsers(t *testing.T) {
 				} else if !ok {
 					c.Add(context.Background(), name, want)
 				}
-				_ = user
 			}
 		})
 	}
