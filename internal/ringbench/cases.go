@@ -34,12 +34,16 @@ type benchmark struct {
 	megabytes int // of float32 or int32 elements; 0: latency of 256 bytes
 	format    string
 	way       string
+	training  bool // no sums alone, but what of them a training hides; the other fields are not used
 }
 
 // latency says that single small sums are measured, not large ones.
-func (c benchmark) latency() bool { return c.megabytes == 0 }
+func (c benchmark) latency() bool { return c.megabytes == 0 && !c.training }
 
 func (c benchmark) name() string {
+	if c.training {
+		return "ring.hidden"
+	}
 	if c.latency() {
 		return fmt.Sprintf("ring.latency.256b.n%d", c.ranks)
 	}
@@ -57,6 +61,9 @@ func (c benchmark) name() string {
 var usual = map[string]string{loopback: wayBroker, gigabit: wayMesh}
 
 func (c benchmark) about() string {
+	if c.training {
+		return "share of communication hidden behind computing, mobilenet_v2 at 224 x 224, 2 workers; beside the target"
+	}
 	if c.latency() {
 		return fmt.Sprintf("99th percentile of a sum of 256 bytes, %d processes", c.ranks)
 	}
@@ -90,10 +97,13 @@ func (c benchmark) times() int {
 func cases() (all []benchmark) {
 	sizes := []int{1, 4, 14, 45}
 	add := func(network string, n, mb int) {
-		for _, format := range []string{int32s, int16s} {
-			all = append(all, benchmark{network, n, mb, format, wayBroker}, benchmark{network, n, mb, format, wayMesh})
+		of := func(format, way string) benchmark {
+			return benchmark{network: network, ranks: n, megabytes: mb, format: format, way: way}
 		}
-		all = append(all, benchmark{network, n, mb, int32s, wayTCP})
+		for _, format := range []string{int32s, int16s} {
+			all = append(all, of(format, wayBroker), of(format, wayMesh))
+		}
+		all = append(all, of(int32s, wayTCP))
 	}
 	for _, n := range []int{2, 3, 4, 8} {
 		for _, mb := range sizes {
@@ -106,7 +116,7 @@ func cases() (all []benchmark) {
 	for _, n := range []int{2, 4, 8} {
 		all = append(all, benchmark{network: loopback, ranks: n, format: int32s, way: wayBroker})
 	}
-	return all
+	return append(all, benchmark{training: true})
 }
 
 func choose(only string) ([]benchmark, error) {
@@ -154,6 +164,9 @@ func (s setting) ways() (ways []string) {
 // plan arranges cases in settings, in their order.
 func plan(chosen []benchmark) (settings []setting) {
 	for _, c := range chosen {
+		if c.training {
+			continue
+		}
 		i := slices.IndexFunc(settings, func(s setting) bool { return s.network == c.network && s.ranks == c.ranks })
 		if i < 0 {
 			i, settings = len(settings), append(settings, setting{network: c.network, ranks: c.ranks})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -90,12 +91,23 @@ func (f flags) run(cmd *cobra.Command) error {
 		return config.Usage(err)
 	}
 	r := newReport("ringbench " + strings.Join(os.Args[1:], " "))
+	done := func(res result) error {
+		fmt.Fprintln(cmd.OutOrStdout(), res.line())
+		r.Torch, r.Results = b.torch, append(r.Results, res)
+		return r.write(f.json)
+	}
+	if slices.ContainsFunc(chosen, func(c benchmark) bool { return c.training }) {
+		b.say("training with two workers")
+		res, err := b.hidden(ctx, training())
+		if err != nil {
+			return err
+		}
+		if err := done(res); err != nil {
+			return err
+		}
+	}
 	for _, p := range plan(chosen) {
-		err := b.measure(ctx, p, func(res result) error {
-			fmt.Fprintln(cmd.OutOrStdout(), res.line())
-			r.Torch, r.Results = b.torch, append(r.Results, res)
-			return r.write(f.json)
-		})
+		err := b.measure(ctx, p, done)
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("interrupted in %s", p.name())

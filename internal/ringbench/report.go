@@ -29,8 +29,9 @@ type pairOf struct {
 // result is a case's line, and what is behind it.
 type result struct {
 	Name    string  `json:"name"`
-	Ours    float64 `json:"ours"` // median, seconds
-	Peer    float64 `json:"peer"` // median, seconds
+	Unit    string  `json:"unit"` // s, or share
+	Ours    float64 `json:"ours"` // median
+	Peer    float64 `json:"peer"` // median; of a share, the target
 	Ratio   float64 `json:"ratio"`
 	Lowest  float64 `json:"lowest"`
 	Highest float64 `json:"highest"`
@@ -50,7 +51,11 @@ type sides struct {
 }
 
 func newResult(c benchmark) result {
-	return result{Name: c.name(), About: c.about(), Ranks: c.ranks, Megabytes: c.megabytes, Way: c.way}
+	unit := "s"
+	if c.training {
+		unit = "share"
+	}
+	return result{Unit: unit, Name: c.name(), About: c.about(), Ranks: c.ranks, Megabytes: c.megabytes, Way: c.way}
 }
 
 // of is the figure that is compared.
@@ -80,7 +85,7 @@ func (r *result) summarise() {
 
 // line is name, ours, peer, ratio, lowest and highest ratio.
 func (r *result) line() string {
-	return fmt.Sprintf("%s\t%.5f s\t%.5f s\t%.2f\t%.2f\t%.2f", r.Name, r.Ours, r.Peer, r.Ratio, r.Lowest, r.Highest)
+	return fmt.Sprintf("%s\t%.5f %s\t%.5f %s\t%.2f\t%.2f\t%.2f", r.Name, r.Ours, r.Unit, r.Peer, r.Unit, r.Ratio, r.Lowest, r.Highest)
 }
 
 // words tell what the line does not.

@@ -56,11 +56,11 @@ func testBench(t *testing.T, peer string) (*bench, *bytes.Buffer) {
 func TestMeasure(t *testing.T) {
 	b, messages := testBench(t, "ours")
 	small := []benchmark{
-		{loopback, 2, 1, int32s, wayBroker},
-		{loopback, 2, 1, int16s, wayBroker},
-		{loopback, 2, 1, int16s, wayMesh},
-		{loopback, 2, 1, int32s, wayTCP},
-		{loopback, 2, 0, int32s, wayBroker},
+		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayBroker},
+		{network: loopback, ranks: 2, megabytes: 1, format: int16s, way: wayBroker},
+		{network: loopback, ranks: 2, megabytes: 1, format: int16s, way: wayMesh},
+		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayTCP},
+		{network: loopback, ranks: 2, megabytes: 0, format: int32s, way: wayBroker},
 	}
 	settings := plan(small)
 	if len(settings) != 1 || len(settings[0].cases) != 2 {
@@ -100,7 +100,7 @@ func TestMeasure(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for peer, want := range map[string]string{"missing": "apt-get install python3-torch", "dies": "Killed by the test"} {
 		b, _ := testBench(t, peer)
-		err := b.measure(t.Context(), plan([]benchmark{{loopback, 2, 1, int32s, wayTCP}})[0], func(result) error { return nil })
+		err := b.measure(t.Context(), plan([]benchmark{{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayTCP}})[0], func(result) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", peer, err, want)
 		}
@@ -125,13 +125,13 @@ func TestCases(t *testing.T) {
 			t.Errorf("two cases are called %s", c.name())
 		}
 		seen[c.name()] = true
-		if c.times() < 1 || c.elements() < 1 || c.about() == "" {
+		if !c.training && (c.times() < 1 || c.elements() < 1) || c.about() == "" {
 			t.Errorf("%s: %d times %d elements, %q", c.name(), c.times(), c.elements(), c.about())
 		}
 	}
 	for _, name := range []string{
 		"ring.loopback.n4.14mb.int32", "ring.loopback.n4.14mb.int16", "ring.1gbit.n4.14mb.int32", "ring.1gbit.n4.14mb.int16",
-		"ring.loopback.n8.45mb.tcp", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh", "ring.latency.256b.n4",
+		"ring.loopback.n8.45mb.tcp", "ring.hidden", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh", "ring.latency.256b.n4",
 	} {
 		if !seen[name] {
 			t.Errorf("there is no case %s", name)
@@ -185,6 +185,34 @@ func TestTCPRing(t *testing.T) {
 	}
 }
 
+func TestHidden(t *testing.T) {
+	b, messages := testBench(t, "ours")
+	program := func(script string) []string {
+		path := filepath.Join(t.TempDir(), "coordinator")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return []string{path, "run"}
+	}
+	r, err := b.hidden(t.Context(), program(`echo '{"communication": {"hidden": 0.99, "workers": [{"worker": "w", "exchange": 0.5}]}}'`))
+	if want := "ring.hidden\t0.99000 share\t0.90000 share\t1.10\t1.10\t1.10"; err != nil || r.line() != want {
+		t.Errorf("line %q, error %v; want %q", r.line(), err, want)
+	}
+	if !strings.Contains(messages.String(), "w, a step: computed for 0.000 s, gradients under way for 0.500 s") {
+		t.Errorf("messages %q", messages)
+	}
+	for script, want := range map[string]string{
+		"echo '{}'": "no communication", "echo '{'": "summary", "echo 'the job has 1 fault' >&2; exit 2": "the job has 1 fault",
+	} {
+		if _, err := b.hidden(t.Context(), program(script)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", script, err, want)
+		}
+	}
+	if _, err := b.hidden(t.Context(), []string{filepath.Join(t.TempDir(), "none")}); err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("without the program: %v", err)
+	}
+}
+
 // wrong adds nothing up.
 type wrong struct{}
 
@@ -199,7 +227,7 @@ func TestCheckFindsWrongSums(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	r := newResult(benchmark{gigabit, 4, 14, int32s, wayMesh})
+	r := newResult(benchmark{network: gigabit, ranks: 4, megabytes: 14, format: int32s, way: wayMesh})
 	for _, x := range []float64{0.2, 0.1, 0.4} {
 		r.Pairs = append(r.Pairs, pairOf{cost{Wall: x, CPU: 0.7}, cost{Wall: 0.2, CPU: 0.14}})
 	}
