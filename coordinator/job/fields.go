@@ -23,7 +23,7 @@ func jobFields() []Field {
 			Path: "wire", Type: TypeChoice, Values: []string{WireInt32, WireInt16}, Default: WireInt32,
 			Meaning: "Integers in which gradients are summed over lanes and workers. int16 halves what goes over the network; " +
 				"each lane keeps what it rounds away and adds it to its next gradient, in memory and checkpoints as large as " +
-				"the weights. At most 258 lanes.",
+				"the weights. When a worker dies, the job goes on from the newest checkpoint instead of within the step. At most 258 lanes.",
 		},
 		{
 			Path: "bucket", Type: TypeInteger, Unit: "bytes", Default: "0", Bounds: closed(0, 1<<30),
