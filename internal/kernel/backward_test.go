@@ -29,6 +29,10 @@ func fusedShapes() (pointwise, depthwise []kernel.Conv) {
 		{1, 34, 33, 8},
 		{1, 3, 130, 16},
 		{0, 4, 4, 8},
+		{1, 15, 15, 16},
+		{2, 4, 7, 8},
+		{1, 2, 1, 24},
+		{1, 19, 19, 8},
 	} {
 		for stride := 1; stride <= 2; stride++ {
 			depthwise = append(depthwise, kernel.Conv{

@@ -20,7 +20,8 @@ type band struct {
 // newBand makes a band of some slots, all zeros.
 func newBand(buffer *[]float32, slots, rows, cols, channels int) band {
 	b := band{rows: rows, cols: cols, channels: channels, slots: slots, slot: (cols + 2) * bandLanes}
-	b.block = ((slots+1)*b.slot/bandLineValues | 1) * bandLineValues // blocks begin at different places of the cache
+	lines := ((slots+1)*b.slot + bandLineValues - 1) / bandLineValues
+	b.block = (lines | 1) * bandLineValues // an odd number of lines: blocks begin at different places of the cache
 	b.values = grow(buffer, channels/bandLanes*b.block)
 	clear(b.values)
 	return b
