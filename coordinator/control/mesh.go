@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,9 +11,9 @@ import (
 	"pupil/coordinator/wire"
 )
 
-// meshes holds what was issued for the newest generation of a run, by rank. Nobody else has it: a coordinator that takes over issues
-// anew, and should some workers of a generation have heard the one and some the other, they do not connect, and the
-// generation ends.
+// meshes holds what was issued for the newest generation of a run, by rank. Nobody else has it: a coordinator that takes
+// over issues anew, and should some workers of a generation have heard the one and some the other, they do not connect, and
+// the generation ends.
 type meshes struct {
 	generation uint64
 	ranks      []*wire.Mesh
@@ -46,8 +47,13 @@ func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
 	ranks := make([]*wire.Mesh, len(p.Members))
 	for rank, m := range p.Members {
 		w := s.state.Worker(m.Worker)
-		if w == nil || w.RingAddress == "" {
-			return nil, fmt.Errorf("worker %s has no server for the ring's data", m.Worker)
+		if w == nil {
+			return nil, fmt.Errorf("worker %s is gone; another plan follows", m.Worker)
+		}
+		if w.RingAddress == "" { // it was taken in by a coordinator with another data plane
+			err := errors.New("it has no server for the ring's data (data plane mesh); start it with --ring-listen HOST:PORT")
+			_ = s.lose(w.ID, w.Session, err.Error()) // refused only if it has gone already
+			return nil, fmt.Errorf("worker %s: %w", w.ID, err)
 		}
 		key, err := hex.DecodeString(w.RingKey)
 		if err != nil {
@@ -61,10 +67,4 @@ func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
 		ranks[rank] = &wire.Mesh{Peers: peers, Authority: a.Certificate(), Certificate: certificate, Password: a.Password()}
 	}
 	return ranks, nil
-}
-
-// giveUp ends a worker that cannot be given a plan.
-func (s *Service) giveUp(worker string, l *lease, err error) {
-	s.logger.Error("a plan that cannot be given", "worker", worker, "err", err)
-	_ = s.lose(worker, l.session, err.Error()) // refused only if it has gone already
 }

@@ -35,7 +35,7 @@ func (s *Service) give(worker string, l *lease, o cluster.Order) {
 	if fresh || l.beat.Generation < o.Generation {
 		p, err := s.plan(s.state.Run(o.Run), worker)
 		if err != nil {
-			s.giveUp(worker, l, err)
+			s.logger.Error("a plan that cannot be given now", "worker", worker, "job", o.Run, "err", err)
 			return
 		}
 		s.push(l.subject, p)
