@@ -57,6 +57,11 @@ e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 min
 	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Student' -v ./internal/testcluster
 	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3
 
+.PHONY: soak
+soak: build ## 200 random faults in half an hour, one every 10 s (ARGS='--random SEED')
+	$(BIN)/coordinator chaos deploy/examples/fashion.yaml --workers 3 --coordinators 3 --count 200 --every 10s \
+		--set steps=20000 --set dataset.test= --set checkpoint.every=100 $(ARGS)
+
 .PHONY: bench
 bench: ## benchmarks of the kernels, networks, ring and feed
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./allreduce/... ./augment ./worker/feed ./loss

@@ -348,7 +348,7 @@ func TestRefusedWorkers(t *testing.T) {
 	want(t, agent.Run(ctx, c, &trainer{}), "connect to the coordinator at nats://127.0.0.1:", "Authorization")
 
 	c = s.config("w0")
-	c.URL = "nats://127.0.0.1:1"
+	c.URL, c.JoinTimeout = "nats://127.0.0.1:1", 300*time.Millisecond
 	want(t, agent.Run(ctx, c, &trainer{}), "connect to the coordinator at nats://127.0.0.1:1")
 
 	s.work("w0", &trainer{})

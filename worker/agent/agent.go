@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -130,7 +132,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), drained: make(chan struct{}),
 	}
 	a.beat = wire.Heartbeat{Worker: c.ID, Session: a.session, Activity: wire.Idle}
-	if err := a.connect(); err != nil {
+	if err := a.connect(ctx); err != nil {
 		return err
 	}
 	defer a.nc.Close()
@@ -161,9 +163,43 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 }
 
 // connect opens the connection that control and ring share.
-func (a *agent) connect() error {
-	const wait = 100 * time.Millisecond
-	nc, err := nats.Connect(a.config.URL,
+// A broker that is not there yet, or is away for a while, is tried until the join timeout.
+func (a *agent) connect(ctx context.Context) error {
+	until := time.Now().Add(a.config.JoinTimeout)
+	for tried := false; ; tried = true {
+		nc, err := a.dial()
+		if err == nil {
+			a.nc = nc
+			return nil
+		}
+		err = fmt.Errorf("connect to the coordinator at %s: %w", a.config.URL, err)
+		if !away(err) || time.Now().After(until) {
+			return err
+		}
+		if !tried {
+			a.logger.Warn("the broker does not answer; trying again", "for", a.config.JoinTimeout, "err", err)
+		}
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		}
+	}
+}
+
+// away says whether an error of a connection means that nobody is there, who may come back.
+func away(err error) bool {
+	var network *net.OpError
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF) ||
+		errors.As(err, &network) && (network.Op == "dial" || network.Op == "read")
+}
+
+// reconnectWait is the time between two tries.
+const reconnectWait = 100 * time.Millisecond
+
+func (a *agent) dial() (*nats.Conn, error) {
+	const wait = reconnectWait
+	return nats.Connect(a.config.URL,
 		func(o *nats.Options) error { o.TLSConfig = a.config.TLS; return nil }, // a tls:// URL demands that it is used
 		nats.UserInfo(a.config.User, a.config.Password),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
@@ -192,11 +228,6 @@ func (a *agent) connect() error {
 			a.logger.Error("connection to the coordinator", "subject", subject, "err", err)
 		}),
 	)
-	if err != nil {
-		return fmt.Errorf("connect to the coordinator at %s: %w", a.config.URL, err)
-	}
-	a.nc = nc
-	return nil
 }
 
 // register asks to be taken in until that is granted, refused for good, or the time is up.

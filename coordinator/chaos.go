@@ -1,0 +1,174 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"pupil/coordinator/chaos"
+	"pupil/coordinator/job"
+	"pupil/coordinator/local"
+	"pupil/internal/config"
+)
+
+type chaosFlags struct {
+	schedule string
+	seed     uint64
+	count    int
+	every    time.Duration
+	faults   []string
+	folder   string
+	set      []string
+	json     bool
+}
+
+func chaosCommand() *cobra.Command {
+	c := chaos.Config{}
+	var f chaosFlags
+	cmd := &cobra.Command{
+		Use:   "chaos JOB.yaml",
+		Short: "Train a job while its processes are killed, and compare it with a quiet run",
+		Long: "Chaos runs a job twice on this machine, each time with a broker, coordinators and workers of its own: once in quiet,\n" +
+			"once while a schedule of faults strikes them. It says whether the weights have the same SHA-256, whether each sample\n" +
+			"was used exactly once, how long each fault held the training up, and what share of the time was useful.\n\n" +
+			"Faults are those of a file, or drawn from --random SEED: kill (kill -9 of a worker, of the leader or another\n" +
+			"coordinator, of all of them, of the broker), stop (SIGSTOP, later SIGCONT), leave (SIGTERM), join, cut (a worker's\n" +
+			"connections carry nothing), slow (4 MB/s), corrupt (a byte of the newest checkpoint). A file's faults are as in\n\n" +
+			"  seed: 1\n" +
+			"  faults:\n" +
+			"    - {at: 5s, do: kill, whom: worker, for: 2s}   # after the first step; back after 2s\n" +
+			"    - {at: 9s, do: kill, whom: leader, for: 1s}\n" +
+			"    - {at: 12s, do: stop, whom: worker-0, for: 6s}\n\n" +
+			"Recovery is the time from a fault to the second step that is committed after it.\n\n" +
+			"Exit codes: 0 nothing was lost and the weights are equal, 1 something was or differs, 2 wrong use.",
+		Example: "  coordinator chaos deploy/examples/fashion.yaml --workers 3 --coordinators 3 --random 7\n" +
+			"  coordinator chaos job.yaml --schedule faults.yaml --json\n" +
+			"  coordinator chaos job.yaml --random 7 --count 200 --every 10s --faults kill,stop,join,leave",
+		Args: config.Args(1, "one job file"),
+		RunE: func(cmd *cobra.Command, args []string) error { return runChaos(cmd, args[0], c, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.schedule, "schedule", "", "YAML file of faults")
+	flags.Uint64Var(&f.seed, "random", 1, "draw the faults from this seed, when there is no --schedule")
+	flags.IntVar(&f.count, "count", 10, "number of faults to draw")
+	flags.DurationVar(&f.every, "every", 10*time.Second, "mean time between drawn faults")
+	flags.StringSliceVar(&f.faults, "faults", nil, fmt.Sprintf("kinds to draw, of %s (default: all)", kindNames()))
+	flags.IntVar(&c.Workers, "workers", 3, "number of workers at the beginning")
+	flags.IntVar(&c.Coordinators, "coordinators", 3, "number of coordinators: 1, 3 or 5")
+	flags.IntVar(&c.Threads, "threads", 1, "lanes that a worker computes at the same time")
+	flags.DurationVar(&c.WorkerTimeout, "worker-timeout", 3*time.Second, "a worker that is silent for so long is lost")
+	flags.StringVar(&f.folder, "folder", "", "new folder for the processes' state and logs (default: one below the system's for temporary files, removed when all is well)")
+	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
+	flags.BoolVar(&f.json, "json", false, "print JSON on standard output; everything else goes to standard error")
+	return cmd
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range chaos.Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
+func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) error {
+	var err error
+	if c.Spec, err = job.LoadWith(file, f.set); err != nil {
+		return config.Usage(err)
+	}
+	if c.Schedule, err = f.load(cmd); err != nil {
+		return config.Usage(err)
+	}
+	if c.Binaries.Coordinator, err = os.Executable(); err != nil {
+		return err
+	}
+	if c.Binaries.Worker, err = local.WorkerBinary(""); err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return config.Usage(err)
+	}
+	if f.folder == "" {
+		if c.Folder, err = os.MkdirTemp("", "pupil-chaos-"); err != nil {
+			return err
+		}
+	} else if err := os.Mkdir(f.folder, 0o755); err != nil {
+		return config.Usagef("--folder: %w; it must not be there yet", err)
+	} else {
+		c.Folder = f.folder
+	}
+	messages := cmd.ErrOrStderr()
+	c.Say = func(line string) { fmt.Fprintln(messages, line) }
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := chaos.Run(ctx, c)
+	if r == nil {
+		return fmt.Errorf("%w; logs are in %s", err, c.Folder)
+	}
+	if err == nil && f.folder == "" {
+		_ = os.RemoveAll(c.Folder) // of no use, and the system's to clean
+		r.Folder = ""
+	}
+	if f.json {
+		if e := printJSON(cmd.OutOrStdout(), r); err == nil {
+			err = e
+		}
+		return err
+	}
+	printChaos(cmd.OutOrStdout(), r)
+	return err
+}
+
+// load reads or draws the schedule.
+func (f chaosFlags) load(cmd *cobra.Command) (chaos.Schedule, error) {
+	if f.schedule != "" {
+		for _, other := range []string{"random", "count", "every", "faults"} {
+			if cmd.Flags().Changed(other) {
+				return chaos.Schedule{}, fmt.Errorf("--%s is for drawn faults; with --schedule the file has them", other)
+			}
+		}
+		return chaos.LoadSchedule(f.schedule)
+	}
+	if f.count < 1 || f.every < time.Second {
+		return chaos.Schedule{}, fmt.Errorf("--count is %d and --every %s; they must be at least 1 and 1s", f.count, f.every)
+	}
+	var kinds []chaos.Kind
+	for _, name := range f.faults {
+		k := chaos.Kind(name)
+		if !k.Known() {
+			return chaos.Schedule{}, fmt.Errorf("--faults has %q; the kinds are %s", name, kindNames())
+		}
+		kinds = append(kinds, k)
+	}
+	return chaos.Random(f.seed, f.count, f.every, kinds), nil
+}
+
+func printChaos(w io.Writer, r *chaos.Report) {
+	t := newTable(w)
+	row := func(name string, format string, values ...any) {
+		t.AppendRow(table.Row{name, fmt.Sprintf(format, values...)})
+	}
+	yes := map[bool]string{true: "yes", false: "NO"}
+	row("outcome", "%s after %d steps, in %d generations", r.Outcome, r.Steps, r.Generations)
+	row("faults", "%d of %d planned; %d found nobody to strike", r.Faults, r.Planned, r.Skipped)
+	row("weights as in quiet", "%s: %s", yes[r.HashEqual], r.SHA256)
+	row("each sample exactly once", "%s: %d lost, %d repeated", yes[r.ExactlyOnce], r.SamplesLost, r.SamplesRepeated)
+	row("committed steps lost", "%d", r.StepsLost)
+	row("step in quiet", "%.0f ms", 1000*r.StepSeconds)
+	row("goodput", "%.0f%%", 100*r.Goodput)
+	t.Render()
+	fmt.Fprintln(w)
+	t = newTable(w, "recovery, ms", "faults", "p50", "p99", "max")
+	for _, k := range r.RecoveryBy {
+		t.AppendRow(table.Row{k.Fault, k.Faults, fmt.Sprintf("%.0f", k.P50), fmt.Sprintf("%.0f", k.P99), fmt.Sprintf("%.0f", k.Max)})
+	}
+	t.AppendRow(table.Row{"all", r.Faults, fmt.Sprintf("%.0f", r.Recovery.P50), fmt.Sprintf("%.0f", r.Recovery.P99), fmt.Sprintf("%.0f", r.Recovery.Max)})
+	t.Render()
+}

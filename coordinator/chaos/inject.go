@@ -1,0 +1,316 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"pupil/internal/random"
+)
+
+// Injected is a fault that was made.
+type Injected struct {
+	Fault    string  `json:"fault"`
+	Whom     string  `json:"whom"`             // the processes
+	Seconds  float64 `json:"seconds"`          // after the first committed step
+	Step     int     `json:"step"`             // the newest committed step then
+	Recovery float64 `json:"recovery_ms"`      // until the next step was committed; -1: none was
+	Lasts    float64 `json:"for_ms,omitempty"` // until the process is back
+	Skipped  string  `json:"skipped,omitempty"`
+
+	fault Fault
+	at    time.Time
+}
+
+// injector makes the faults of a schedule.
+type injector struct {
+	site    *site
+	say     func(string)
+	random  *random.Stream
+	folder  string // of the run's storage
+	pending sync.WaitGroup
+
+	mu   sync.Mutex // of the seats' busy and of the site's list of workers
+	made []Injected
+}
+
+// run makes the faults until the schedule or ctx ends, and waits until all processes are back.
+func (in *injector) run(ctx context.Context, schedule Schedule, t *timeline) {
+	begin := time.Now()
+	for _, f := range schedule.Faults {
+		if pause(ctx, time.Until(begin.Add(f.At))) != nil {
+			break
+		}
+		step, _ := t.now()
+		i := Injected{Fault: string(f.Do), Step: step, Lasts: float64(f.For.Milliseconds()), fault: f, at: time.Now()}
+		i.Seconds = i.at.Sub(begin).Seconds()
+		whom, err := in.inject(ctx, f)
+		if i.Whom = whom; err != nil {
+			i.Skipped = err.Error()
+		}
+		in.say(fmt.Sprintf("%6.1fs  step %-5d %s %s%s", i.Seconds, step, f, whom, skipped(i.Skipped)))
+		in.made = append(in.made, i)
+	}
+	in.pending.Wait()
+}
+
+func skipped(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": skipped, " + why
+}
+
+var errNobody = errors.New("there is no such process that lives and is not struck already")
+
+// inject makes one fault, and lets it be over later.
+func (in *injector) inject(ctx context.Context, f Fault) (whom string, err error) {
+	switch {
+	case f.Do == Join:
+		return in.join(ctx, f)
+	case f.Do == Corrupt:
+		return in.corrupt()
+	case strings.HasPrefix(f.Whom, "worker"):
+		return in.strikeWorkers(ctx, f)
+	}
+	targets := in.others(ctx, f.Whom)
+	if len(targets) == 0 {
+		return "", errNobody
+	}
+	for _, p := range targets {
+		in.strike(ctx, p, f)
+	}
+	return names(targets), nil
+}
+
+func names(all []*process) string {
+	out := make([]string, len(all))
+	for i, p := range all {
+		out[i] = p.name
+	}
+	return strings.Join(out, ", ")
+}
+
+// strike kills or stops a process, and brings it back after f.For.
+func (in *injector) strike(ctx context.Context, p *process, f Fault) {
+	if f.Do == Kill {
+		p.kill()
+	} else {
+		p.signal(syscall.SIGSTOP)
+	}
+	in.pending.Go(func() {
+		_ = pause(ctx, f.For) // at the end of all, too, it must come back: others may need it
+		if f.Do == Kill {
+			in.restart(p)
+		} else {
+			p.signal(syscall.SIGCONT)
+		}
+	})
+}
+
+func (in *injector) restart(p *process) {
+	if p.running() {
+		return
+	}
+	if err := p.start(); err != nil {
+		in.say(err.Error())
+	}
+}
+
+// strikeWorkers strikes one worker or all.
+func (in *injector) strikeWorkers(ctx context.Context, f Fault) (string, error) {
+	chosen := in.choose(f.Whom)
+	if len(chosen) == 0 {
+		return "", errNobody
+	}
+	var struck []*process
+	for _, w := range chosen {
+		struck = append(struck, w.process)
+		switch f.Do {
+		case Kill:
+			w.kill()
+		case Stop:
+			w.signal(syscall.SIGSTOP)
+		case Leave:
+			w.signal(syscall.SIGTERM)
+		case Cut:
+			w.proxy.set(true, false)
+		case Slow:
+			w.proxy.set(false, true)
+		}
+		in.pending.Go(func() { in.mend(ctx, w, f) })
+	}
+	return names(struck), nil
+}
+
+// grace is the time that a worker which is asked to leave has for it.
+const grace = time.Minute
+
+// mend ends a worker's fault.
+func (in *injector) mend(ctx context.Context, w *seat, f Fault) {
+	_ = pause(ctx, f.For)
+	switch f.Do {
+	case Kill:
+		in.restart(w.process)
+	case Leave:
+		if !w.leave(grace) {
+			in.say(fmt.Sprintf("%s did not leave within %s", w.name, grace))
+		}
+		in.restart(w.process)
+	case Stop:
+		w.signal(syscall.SIGCONT)
+		in.again(ctx, w)
+	case Cut, Slow:
+		w.proxy.set(false, false)
+		in.again(ctx, w)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	w.busy = false
+}
+
+// again starts a worker anew that was expelled while it was silent, which ends its process.
+func (in *injector) again(ctx context.Context, w *seat) {
+	t := time.NewTimer(2 * in.site.timeout)
+	defer t.Stop()
+	select {
+	case <-w.ended():
+		in.restart(w.process)
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// choose takes workers that live and are not struck already. One stays untouched by random faults, so that the state is
+// somewhere.
+func (in *injector) choose(whom string) []*seat {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var able []*seat
+	for _, w := range in.site.workers {
+		if !w.busy && w.running() && (whom == anyWorker || whom == allWorkers || w.name == whom) {
+			able = append(able, w)
+		}
+	}
+	if whom == anyWorker {
+		if len(able) < 2 {
+			return nil
+		}
+		k := in.random.IntN(len(able))
+		able = able[k : k+1]
+	}
+	for _, w := range able {
+		w.busy = true
+	}
+	return able
+}
+
+// join adds a worker, for a while or for good.
+func (in *injector) join(ctx context.Context, f Fault) (string, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	w, err := in.site.addWorker(ctx)
+	if err != nil {
+		return "", err
+	}
+	if f.For == 0 {
+		return w.name, nil
+	}
+	w.busy = true
+	in.pending.Go(func() {
+		_ = pause(ctx, f.For)
+		if !w.leave(grace) {
+			in.say(fmt.Sprintf("%s did not leave within %s", w.name, grace))
+		}
+	})
+	return w.name, nil
+}
+
+// others are the processes of a group that is not one of workers, as far as they live.
+func (in *injector) others(ctx context.Context, whom string) []*process {
+	s := in.site
+	var chosen []*process
+	switch whom {
+	case broker:
+		chosen = []*process{s.broker}
+	case allCoordinators:
+		chosen = s.coordinators
+	case leader, follower:
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // without a leader there is none to strike
+		defer cancel()
+		status, err := s.client.Status(ctx)
+		if err != nil {
+			return nil
+		}
+		for _, p := range s.coordinators {
+			if (p.name == status.Leader) == (whom == leader) {
+				chosen = append(chosen, p)
+			}
+		}
+		if whom == follower && len(chosen) > 1 {
+			k := in.random.IntN(len(chosen))
+			chosen = chosen[k : k+1]
+		}
+	default:
+		for _, p := range s.coordinators {
+			if p.name == whom {
+				chosen = append(chosen, p)
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(chosen), func(p *process) bool { return !p.running() })
+}
+
+// corrupt changes a byte in the middle of the largest part of the newest checkpoint.
+func (in *injector) corrupt() (string, error) {
+	steps, err := filepath.Glob(filepath.Join(in.folder, "checkpoints", "*", "manifest.json"))
+	if err != nil || len(steps) == 0 {
+		return "", errors.New("there is no checkpoint yet")
+	}
+	newest := slices.MaxFunc(steps, func(a, b string) int { return stepOf(a) - stepOf(b) })
+	parts, err := filepath.Glob(filepath.Join(filepath.Dir(newest), "*.safetensors"))
+	if err != nil || len(parts) == 0 {
+		return "", errors.New("the newest checkpoint has no parts here")
+	}
+	part := slices.MaxFunc(parts, func(a, b string) int { return int(sizeOf(a) - sizeOf(b)) })
+	f, err := os.OpenFile(part, os.O_RDWR, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	at := sizeOf(part) / 2
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return "", err
+	}
+	b[0] ^= 0xff
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		return "", err
+	}
+	return "checkpoints/" + filepath.Base(filepath.Dir(part)) + "/" + filepath.Base(part), f.Sync()
+}
+
+func stepOf(manifest string) int {
+	n, err := strconv.Atoi(filepath.Base(filepath.Dir(manifest)))
+	if err != nil {
+		return math.MinInt32
+	}
+	return n
+}
+
+func sizeOf(file string) int64 {
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

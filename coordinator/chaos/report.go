@@ -1,0 +1,172 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"pupil/coordinator/cluster"
+)
+
+// ErrDiffers says that the run with faults is not what the quiet one is.
+var ErrDiffers = errors.New("the faults have left a mark")
+
+// Report compares a run with faults with a quiet one.
+type Report struct {
+	Seed            uint64     `json:"seed"`
+	Workers         int        `json:"workers"`
+	Coordinators    int        `json:"coordinators"`
+	Faults          int        `json:"faults"`  // that were made
+	Skipped         int        `json:"skipped"` // that found nobody to strike
+	Planned         int        `json:"planned"` // of the schedule; the job may have ended sooner
+	Outcome         string     `json:"outcome"` // of the run with faults
+	Reason          string     `json:"reason,omitempty"`
+	Steps           int        `json:"steps"` // committed
+	Generations     uint64     `json:"generations"`
+	HashEqual       bool       `json:"hash_equal"`
+	QuietSHA256     string     `json:"quiet_sha256"` // of the weights
+	SHA256          string     `json:"sha256"`
+	StepsLost       int        `json:"steps_lost"` // committed steps that were made again
+	AllWorkersGone  bool       `json:"all_workers_gone"`
+	SamplesLost     int        `json:"samples_lost"`
+	SamplesRepeated int        `json:"samples_repeated"`
+	ExactlyOnce     bool       `json:"exactly_once"` // by the ledger and by what the workers recorded
+	Recovery        Quantiles  `json:"recovery_ms"`
+	RecoveryBy      []ByKind   `json:"recovery_by"`
+	StepSeconds     float64    `json:"step_seconds"` // median of the quiet run, from commit to commit
+	Goodput         float64    `json:"goodput"`      // the steps at that pace over the time that they took
+	Injected        []Injected `json:"injected"`
+	Folder          string     `json:"folder"`
+}
+
+// Quantiles are of recovery times, in milliseconds: from the fault until the second step after it was committed. The
+// first one may have been under way already.
+type Quantiles struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// ByKind are the recovery times of one kind of fault.
+type ByKind struct {
+	Fault  string `json:"fault"`
+	Faults int    `json:"faults"`
+	Quantiles
+}
+
+func report(c Config, quiet, struck *outcome) *Report {
+	r := &Report{
+		Seed: c.Schedule.Seed, Workers: c.Workers, Coordinators: c.Coordinators, Planned: len(c.Schedule.Faults), Folder: c.Folder,
+		Outcome: string(struck.Phase), Reason: struck.Reason, Steps: struck.Committed, Generations: struck.Generation,
+		QuietSHA256: quiet.Weights, SHA256: struck.Weights, HashEqual: quiet.Weights != "" && quiet.Weights == struck.Weights,
+		StepsLost: struck.lost, SamplesLost: len(struck.audit.Missing), SamplesRepeated: len(struck.audit.Repeated),
+		ExactlyOnce: struck.audit.ExactlyOnce, Injected: struck.made,
+	}
+	if f := struck.audit.Fed; f != nil {
+		r.ExactlyOnce = r.ExactlyOnce && f.Agrees
+		r.SamplesLost += f.Missing * struck.audit.Batch / struck.audit.Lanes
+	}
+	if r.Injected == nil {
+		r.Injected = []Injected{}
+	}
+	r.StepSeconds = medianGap(quiet.commits)
+	if n := len(struck.commits); n > 1 {
+		took := struck.commits[n-1].at.Sub(struck.commits[0].at).Seconds()
+		r.Goodput = float64(struck.commits[n-1].step-struck.commits[0].step) * r.StepSeconds / took
+	}
+	r.recover(struck.commits)
+	return r
+}
+
+// medianGap is the median time from one commit to the next, in seconds.
+func medianGap(commits []commit) float64 {
+	var gaps []float64
+	for i := 1; i < len(commits); i++ {
+		if commits[i].step == commits[i-1].step+1 {
+			gaps = append(gaps, commits[i].at.Sub(commits[i-1].at).Seconds())
+		}
+	}
+	if len(gaps) == 0 {
+		return 0
+	}
+	slices.Sort(gaps)
+	return gaps[len(gaps)/2]
+}
+
+// recover measures the recovery from each fault.
+func (r *Report) recover(commits []commit) {
+	var all []float64
+	by := map[string][]float64{}
+	for i := range r.Injected {
+		f := &r.Injected[i]
+		f.Recovery = -1
+		if f.Skipped != "" {
+			r.Skipped++
+			continue
+		}
+		r.Faults++
+		r.AllWorkersGone = r.AllWorkersGone || f.fault.Whom == allWorkers
+		if ms, ok := recovery(commits, f.at); ok {
+			f.Recovery = ms
+			all = append(all, ms)
+			kind := string(f.fault.Do)
+			if f.fault.Whom != "" {
+				kind += " " + numbered(f.fault.Whom)
+			}
+			by[kind] = append(by[kind], ms)
+		}
+	}
+	r.Recovery = quantiles(all)
+	r.RecoveryBy = []ByKind{}
+	for kind, times := range by {
+		r.RecoveryBy = append(r.RecoveryBy, ByKind{kind, len(times), quantiles(times)})
+	}
+	slices.SortFunc(r.RecoveryBy, func(a, b ByKind) int {
+		if a.Fault < b.Fault {
+			return -1
+		}
+		return 1
+	})
+}
+
+// recovery is the time from a fault to the second commit after it, in milliseconds.
+func recovery(commits []commit, at time.Time) (float64, bool) {
+	after := slices.IndexFunc(commits, func(c commit) bool { return c.at.After(at) })
+	if after < 0 || after+1 >= len(commits) {
+		return 0, false
+	}
+	return float64(commits[after+1].at.Sub(at).Microseconds()) / 1000, true
+}
+
+// quantiles are by the nearest rank.
+func quantiles(values []float64) Quantiles {
+	if len(values) == 0 {
+		return Quantiles{}
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(q float64) float64 { return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)] }
+	return Quantiles{P50: at(0.5), P99: at(0.99), Max: sorted[len(sorted)-1]}
+}
+
+// judge says what is wrong with the run with faults.
+func (r *Report) judge() error {
+	var errs []error
+	if r.Outcome != string(cluster.Finished) {
+		errs = append(errs, fmt.Errorf("the run has %s: %s", r.Outcome, r.Reason))
+	}
+	if !r.HashEqual {
+		errs = append(errs, fmt.Errorf("the weights differ: %.12s, in quiet %.12s", r.SHA256, r.QuietSHA256))
+	}
+	if !r.ExactlyOnce || r.SamplesLost+r.SamplesRepeated > 0 {
+		errs = append(errs, fmt.Errorf("samples: %d lost, %d repeated", r.SamplesLost, r.SamplesRepeated))
+	}
+	if r.StepsLost > 0 && !r.AllWorkersGone { // without any worker left the newest checkpoint is all there is
+		errs = append(errs, fmt.Errorf("%d committed steps were made again", r.StepsLost))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w; logs are in %s", ErrDiffers, errors.Join(errs...), r.Folder)
+}

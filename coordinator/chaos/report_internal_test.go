@@ -1,0 +1,109 @@
+package chaos
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pupil/coordinator/api"
+	"pupil/coordinator/audit"
+	"pupil/coordinator/cluster"
+)
+
+// at is a time, in milliseconds.
+func at(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+
+func ended(weights string) *outcome {
+	o := &outcome{Detail: &api.Detail{}, audit: &audit.Report{ExactlyOnce: true}}
+	o.Phase, o.Weights, o.Committed = cluster.Finished, weights, 6
+	return o
+}
+
+// TestReport: a worker is killed in a run of steps of 100 ms; it stands still for 400 ms.
+func TestReport(t *testing.T) {
+	quiet := ended("a")
+	for i := range 6 {
+		quiet.commits = append(quiet.commits, commit{step: i + 1, at: at(100 * i)})
+	}
+	struck := ended("a")
+	for i, ms := range []int{0, 100, 200, 600, 700, 800} {
+		struck.commits = append(struck.commits, commit{step: i + 1, at: at(ms)})
+	}
+	struck.made = []Injected{
+		{Fault: "kill", fault: Fault{Do: Kill, Whom: "worker-3"}, at: at(150)},
+		{Fault: "join", fault: Fault{Do: Join}, at: at(650)},
+		{Fault: "stop", fault: Fault{Do: Stop, Whom: leader}, Skipped: "nobody"},
+		{Fault: "join", fault: Fault{Do: Join}, at: at(790)}, // the run ended before it could be seen
+	}
+	r := report(Config{}, quiet, struck)
+	if err := r.judge(); err != nil {
+		t.Error(err)
+	}
+	if r.Faults != 3 || r.Skipped != 1 || r.StepsLost != 0 || !r.HashEqual || r.StepSeconds != 0.1 || r.Goodput != 0.625 {
+		t.Errorf("report %+v", r)
+	}
+	if r.Recovery != (Quantiles{P50: 150, P99: 450, Max: 450}) || r.Injected[3].Recovery != -1 {
+		t.Errorf("recovery %+v of %+v", r.Recovery, r.Injected)
+	}
+	if len(r.RecoveryBy) != 2 || r.RecoveryBy[0].Fault != "join" || r.RecoveryBy[1].Fault != "kill worker-N" {
+		t.Errorf("by kind: %+v", r.RecoveryBy)
+	}
+}
+
+// TestJudge: what is lost or differs is an error.
+func TestJudge(t *testing.T) {
+	quiet := ended("a")
+	for name, x := range map[string]struct {
+		change func(*outcome)
+		want   string
+	}{
+		"hash":     {func(o *outcome) { o.Weights = "b" }, "the weights differ"},
+		"none":     {func(o *outcome) { o.Weights = "" }, "the weights differ"},
+		"failed":   {func(o *outcome) { o.Phase, o.Reason = cluster.Failed, "no luck" }, "the run has failed: no luck"},
+		"missing":  {func(o *outcome) { o.audit.Missing = []audit.Use{{}} }, "1 lost, 0 repeated"},
+		"repeated": {func(o *outcome) { o.audit.Repeated = []audit.Use{{}, {}} }, "0 lost, 2 repeated"},
+		"unproved": {func(o *outcome) { o.audit.ExactlyOnce = false }, "samples"},
+		"fed":      {func(o *outcome) { o.audit.Fed = &audit.Fed{} }, "samples"},
+		"steps":    {func(o *outcome) { o.lost = 3 }, "3 committed steps were made again"},
+	} {
+		o := ended("a")
+		o.audit.Batch, o.audit.Lanes = 8, 1
+		x.change(o)
+		if err := report(Config{}, quiet, o).judge(); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, x.want)
+		}
+	}
+	o := ended("a")
+	o.lost = 3
+	o.made = []Injected{{fault: Fault{Do: Kill, Whom: allWorkers}}}
+	if err := report(Config{}, quiet, o).judge(); err != nil {
+		t.Errorf("all workers were killed, and the run went on from its checkpoint: %v", err)
+	}
+}
+
+// TestTimeline: a step counts once, when it is seen first. A generation that falls back has lost steps, but not when it
+// makes only the newest one again.
+func TestTimeline(t *testing.T) {
+	l := &timeline{moved: make(chan struct{})}
+	_, moved := l.now()
+	for i, x := range []struct {
+		generation uint64
+		step       int
+	}{{1, 1}, {1, 2}, {2, 2}, {2, 3}, {2, 4}, {2, 5}, {4, 3}, {4, 4}, {4, 5}, {4, 6}} {
+		l.add(x.generation, x.step, at(i))
+	}
+	<-moved
+	commits, lost := l.commits()
+	var steps []int
+	for _, c := range commits {
+		steps = append(steps, c.step)
+	}
+	if want := []int{1, 2, 3, 4, 5, 6}; !slices.Equal(steps, want) || lost != 2 {
+		t.Errorf("steps %v, %d lost; want %v and 2", steps, lost, want)
+	}
+	if newest, _ := l.now(); newest != 6 {
+		t.Errorf("the newest is %d", newest)
+	}
+}
