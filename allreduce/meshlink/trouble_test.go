@@ -212,7 +212,7 @@ func TestDeadPeer(t *testing.T) {
 			t.Errorf("rank %d: %v", rank, err)
 		}
 		if rank == 0 {
-			contains(t, "rank 0", err, "the connection to rank 1 at "+servers[1].Addr()+" is lost")
+			contains(t, "rank 0", err, "rank 1 at "+servers[1].Addr()) // the connection is lost, or broke in the middle of a message
 		}
 	}
 }
