@@ -38,6 +38,7 @@ func brokerCommand() *cobra.Command {
 			if err != nil {
 				return config.Usage(err)
 			}
+			config.OutlivePipes()
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			b, err := startBroker(listen, users, tls, insecure, control.BrokerOptions{Logger: logger})

@@ -106,6 +106,7 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 	}
 	messages := cmd.ErrOrStderr()
 	c.Say = func(line string) { fmt.Fprintln(messages, line) }
+	config.OutlivePipes()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := chaos.Run(ctx, c)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -105,6 +104,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	for _, w := range spec.Warnings() {
 		display.Notice("warning: " + w)
 	}
+	config.OutlivePipes()
 	ctx, stop := interrupts(cmd.Context())
 	summary, err := local.Run(ctx, local.Config{
 		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers,
@@ -114,18 +114,18 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	if errors.Is(err, local.ErrUsage) {
 		return config.Usage(err)
 	}
-	if err != nil {
+	if summary == nil {
 		return err
 	}
 	if summary.Steps == 0 && summary.Resume != "" {
 		return fmt.Errorf("stopped before the first step; begin again with: %s", summary.Resume)
 	}
+	show := printSummary
 	if f.json {
-		e := json.NewEncoder(cmd.OutOrStdout())
-		e.SetIndent("", "  ")
-		err = e.Encode(summary)
-	} else {
-		printSummary(cmd.OutOrStdout(), summary)
+		show = func(w io.Writer, s *local.Summary) error { return printJSON(w, s) }
+	}
+	if e := show(cmd.OutOrStdout(), summary); e != nil {
+		return errors.Join(err, fmt.Errorf("write the result: %w; --resume shows it again", e))
 	}
 	if err == nil && summary.Resume != "" {
 		return fmt.Errorf("stopped after step %d of %d, which is saved; go on with: %s", summary.Steps, summary.TotalSteps, summary.Resume)
@@ -154,9 +154,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-func printSummary(w io.Writer, s *local.Summary) {
+func printSummary(w io.Writer, s *local.Summary) error {
 	t := table.NewWriter()
-	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
 	t.Style().Options.DrawBorder = false
 	t.Style().Options.SeparateColumns = false
@@ -192,5 +191,6 @@ func printSummary(w io.Writer, s *local.Summary) {
 	if s.Student != "" {
 		row("student", s.Student)
 	}
-	t.Render()
+	_, err := fmt.Fprintln(w, t.Render())
+	return err
 }

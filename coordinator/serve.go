@@ -88,6 +88,7 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if c.TLS, err = f.tls.load(); err != nil {
 		return config.Usage(err)
 	}
+	config.OutlivePipes()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if c.Peers, err = parsePeers(ctx, f.peers, f.expect); err != nil {

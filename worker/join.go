@@ -56,6 +56,7 @@ func joinCommand() *cobra.Command {
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
 			}
+			config.OutlivePipes()
 			ctx, drain, stop := drainOnSignal(cmd.Context())
 			defer stop()
 			c.Drain = drain

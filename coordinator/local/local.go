@@ -62,7 +62,8 @@ func (f *Failure) Error() string {
 }
 
 // Run carries a job to its end. A close of stop lets it finish its step, save a checkpoint and end; the end of ctx ends
-// it at once. The Summary's outcome is "finished" or "stopped"; a run that failed gives a *Failure.
+// it at once. The Summary's outcome is "finished" or "stopped"; a run that failed gives a *Failure. When training is done
+// and only its evaluation failed or was interrupted, there are a Summary and an error.
 func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) {
 	place, err := open(ctx, c, time.Now())
 	if err != nil {
@@ -96,7 +97,7 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 		}
 	}()
 	if err := e.evaluate(evaluating, summary); err != nil {
-		return nil, err
+		return summary, err
 	}
 	return summary, place.put(ctx, summaryName, summary)
 }
@@ -178,6 +179,9 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 		select {
 		case <-crew.alone:
 			s := e.service.Status()
+			if s.Phase.Over() { // the run ended first, and this select took the other one
+				return e.conclude(s)
+			}
 			return nil, &Failure{Reason: "no worker is left; " + crew.last, Step: s.Step, Hint: e.hint()}
 		case s, open := <-changes:
 			if !open && ctx.Err() != nil {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +54,11 @@ func Args(n int, what string) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// OutlivePipes lets a command that works for long go on when the reader of its output has ended: a write then gives an
+// error, where the program would die at once. So Ctrl-C, which also ends a tee that the output goes to, leaves it the time
+// to save and to hand over.
+func OutlivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // Execute runs a program's root command and returns its exit code. It adds the flags that all programs have, applies
 // environment and file to a command's flags, then calls ready, which may be nil, and then the command.

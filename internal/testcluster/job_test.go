@@ -1,7 +1,10 @@
 package testcluster_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"image/png"
 	"os"
@@ -9,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -255,14 +259,45 @@ func TestInterruptedEvaluation(t *testing.T) {
 	if err := job.Cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if _, messages, code := job.Wait(t); code != 1 {
-		t.Errorf("exit code %d, want 1\n%s", code, messages)
-	} else {
-		expect(t, messages, "evaluation was interrupted.*--resume")
+	trained, messages, code := job.Wait(t)
+	if code != 1 || trained.Steps != 3 || len(trained.WeightsSHA256) != 64 || trained.KNN.Student != nil {
+		t.Errorf("exit code %d, want 1; summary %+v\n%s", code, trained, messages)
 	}
+	expect(t, messages, "evaluation was interrupted.*--resume")
 	s := testcluster.Run(t, demo, append(args, "--resume")...)
 	if s.Steps != 3 || s.KNN.Student == nil || s.Loss == 0 || len(s.WeightsSHA256) != 64 {
 		t.Errorf("resumed: %+v", s)
+	}
+}
+
+// TestReaderGone ends the reader of a run's messages, as Ctrl-C ends a tee: the run goes on, and can be stopped as always.
+func TestReaderGone(t *testing.T) {
+	messages, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Close()
+	args := short(t, 1000, "--workers", "1")
+	cmd := exec.CommandContext(t.Context(), testcluster.Build(t).Coordinator, append([]string{"run", demo, "--json"}, args...)...)
+	var result bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = testcluster.Root(), &result, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	for lines := bufio.NewScanner(messages); lines.Scan() && !strings.Contains(lines.Text(), "step 1 of"); {
+	}
+	messages.Close()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	var s testcluster.Summary
+	if e := json.Unmarshal(result.Bytes(), &s); e != nil || s.Outcome != "stopped" || len(s.WeightsSHA256) != 64 {
+		t.Errorf("summary %+v (%v), end %v", s, e, err)
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
 	}
 }
 
