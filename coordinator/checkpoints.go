@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"pupil/coordinator/wire"
 	"pupil/internal/config"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
@@ -74,6 +76,11 @@ func listCheckpoints() *cobra.Command {
 			infos, err := checkpoint.List(cmd.Context(), b)
 			if err != nil {
 				return err
+			}
+			if len(infos) == 0 {
+				if _, err := storage.ReadAll(cmd.Context(), b, wire.RecordName, 16<<20); errors.Is(err, storage.ErrNotFound) {
+					return config.Usagef("there is no run in %s: %w", b.URL(), err)
+				}
 			}
 			lines := []checkpointLine{}
 			for _, i := range infos {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -91,7 +92,7 @@ func importData(cmd *cobra.Command, source, dest string, f importFlags) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "left out: %s: %s\n", r.Origin, r.Reason)
 	}
 	if err != nil {
-		if !f.keepGoing {
+		if errors.Is(err, dataset.ErrImage) {
 			err = fmt.Errorf("%w\nmend or remove it and call again, or leave such images out with --keep-going", err)
 		}
 		return err

@@ -127,6 +127,11 @@ func eventsCommand() *cobra.Command {
 				ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 				defer stop()
 				e := json.NewEncoder(cmd.OutOrStdout())
+				if run != "" {
+					if _, err := c.Run(ctx, run); err != nil {
+						return err
+					}
+				}
 				err := c.Events(ctx, 0, more, func(v *api.Event) error {
 					if run != "" && v.Run != run {
 						return nil

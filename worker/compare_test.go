@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pupil/coordinator/wire"
 	"pupil/worker/student/report"
 )
 
@@ -40,8 +41,10 @@ func TestEvalRefuses(t *testing.T) {
 	flat := album(t, map[string][]byte{"1.png": square(t, 1)})
 	more := album(t, map[string][]byte{"near/1.png": square(t, 1), "else/1.png": square(t, 2)})
 	broken := album(t, map[string][]byte{"near/1.png": square(t, 1), "far/1.png": []byte("x")})
+	stopped := album(t, map[string][]byte{wire.RecordName: []byte(`{"spec": {}}`)})
 	for want, args := range map[string][]string{
 		"is no run":                 {teacher},
+		"has no student yet":        {stopped},
 		"both --train and --test":   {teacher, "--train", pictures},
 		"have 0 classes":            {teacher, "--train", flat, "--test", pictures},
 		`the class "else"`:          {teacher, "--train", pictures, "--test", more},

@@ -15,6 +15,7 @@ import (
 	"pupil/internal/config"
 	"pupil/storage"
 	"pupil/storage/location"
+	"pupil/worker/nn"
 	"pupil/worker/setup"
 	"pupil/worker/student"
 )
@@ -89,11 +90,14 @@ func (j *judgement) run(cmd *cobra.Command, from string) error {
 	if err != nil {
 		return fmt.Errorf("%s in %s: %w", wire.RecordName, from, err)
 	}
+	trained := storage.Prefix(folder, wire.StudentFolder)
+	if _, err := storage.ReadAll(cmd.Context(), trained, nn.ConfigFile, 1<<20); errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("%s has no student yet: its training has not finished (%w); go on with it by --resume, then ask again", from, err)
+	}
 	opened, err := setup.Open(cmd.Context(), record.Spec)
 	if err != nil {
 		return err
 	}
-	trained := storage.Prefix(folder, wire.StudentFolder)
 	if j.full || j.html != "" {
 		return j.compareRun(cmd, opened, trained)
 	}

@@ -345,7 +345,7 @@ func TestRefusedWorkers(t *testing.T) {
 
 	c = s.config("w0")
 	c.Password = "guess"
-	want(t, agent.Run(ctx, c, &trainer{}), "connect to the coordinator at nats://127.0.0.1:", "Authorization")
+	want(t, agent.Run(ctx, c, &trainer{}), "connect to the coordinator at nats://127.0.0.1:", "Authorization", "--coordinator")
 
 	c = s.config("w0")
 	c.URL, c.JoinTimeout = "nats://127.0.0.1:1", 300*time.Millisecond

@@ -173,6 +173,7 @@ func TestClusterUse(t *testing.T) {
 		{[]string{"status", "gone"}, 2, "no run gone.*coordinator list"},
 		{[]string{"cancel", "gone"}, 2, "no run gone"},
 		{[]string{"audit", "gone"}, 2, "no run gone"},
+		{[]string{"events", "--run", "gone"}, 2, "no run gone"},
 		{[]string{"audit"}, 2, "name either a run"},
 		{[]string{"members", "add", "c9"}, 2, "id=host:port"},
 		{[]string{"members", "remove", "c0"}, 1, "last one"},

@@ -144,7 +144,7 @@ func (j *journal) add(ctx context.Context, w *Writer, m Image, p prepared, keepG
 	if err == nil {
 		err = w.add(ctx, m.Name, m.Label, p.data, p.stats, func() error { return j.write(ctx, w) })
 	}
-	if err == nil || !errors.Is(err, ErrImage) && !errors.Is(err, errUnreadable) {
+	if err == nil || !errors.Is(err, ErrImage) {
 		return err
 	}
 	if !keepGoing {

@@ -42,7 +42,7 @@ type Refusal struct {
 }
 
 // errUnreadable marks an error of reading one image that says nothing about the others.
-var errUnreadable = errors.New("cannot be read")
+var errUnreadable = fmt.Errorf("%w: it cannot be read", ErrImage)
 
 // maxImage bounds the encoded images that are packed, in bytes.
 const maxImage = 1 << 29

@@ -173,6 +173,9 @@ func (a *agent) connect(ctx context.Context) error {
 			return nil
 		}
 		err = fmt.Errorf("connect to the coordinator at %s: %w", a.config.URL, err)
+		if errors.Is(err, nats.ErrAuthorization) {
+			return fmt.Errorf("%w; the broker wants a user and a password: --coordinator gets them from there, or give PUPIL_NATS_USER and PUPIL_NATS_PASSWORD", err)
+		}
 		if !away(err) || time.Now().After(until) {
 			return err
 		}
