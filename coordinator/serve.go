@@ -110,7 +110,7 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 			"start it with coordinator broker, and say where it is with --nats")
 	}
 	var end func()
-	if c.Broker, end, err = openBroker(c, f); err != nil {
+	if c.Broker, end, err = openBroker(ctx, c, f); err != nil {
 		return config.Usage(err)
 	}
 	defer end()
@@ -121,12 +121,13 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 }
 
 // openBroker is the way to the broker: that of another process, or one that begins here.
-func openBroker(c serve.Config, f serveFlags) (control.Link, func(), error) {
+func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link, func(), error) {
 	file := f.natsFile
 	if f.nats != "" {
 		if file == "" {
 			file = defaultSecret("broker.json")
 		}
+		config.Await(ctx, file, c.Logger)
 		users, err := control.LoadCredentials(file, false)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w; the broker has written it, copy it from there or name it with --nats-credentials", err)

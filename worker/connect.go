@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,9 +64,10 @@ func (f *clusterFlags) tls() (*tls.Config, error) {
 const patience = 30 * time.Second
 
 // broker asks the coordinators for the broker until one answers.
-func (f *clusterFlags) broker(ctx context.Context) (*wire.Broker, error) {
+func (f *clusterFlags) broker(ctx context.Context, logger *slog.Logger) (*wire.Broker, error) {
 	token := f.token
 	if token == "" {
+		config.Await(ctx, f.tokenFile, logger)
 		data, err := os.ReadFile(f.tokenFile)
 		if err != nil {
 			return nil, config.Usagef("the cluster's token: %w; copy it from where a coordinator runs, or give it as PUPIL_TOKEN", err)

@@ -44,7 +44,7 @@ func joinCommand() *cobra.Command {
 			}
 			c.Kernel, c.Logger = kernel.Name(), logger
 			if len(cluster.addresses) > 0 && !cmd.Flags().Changed("nats-url") {
-				b, err := cluster.broker(cmd.Context())
+				b, err := cluster.broker(cmd.Context(), logger)
 				if err != nil {
 					return err
 				}
