@@ -43,7 +43,7 @@ func brokerCommand() *cobra.Command {
 			defer stop()
 			b, err := startBroker(listen, users, tls, insecure, control.BrokerOptions{Logger: logger})
 			if err != nil {
-				return err
+				return config.Usage(err)
 			}
 			defer b.Close()
 			logger.Info("broker started", "url", b.URL(), "credentials", file)

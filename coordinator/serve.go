@@ -144,7 +144,7 @@ func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link
 	}
 	b, err := startBroker(f.natsListen, users, c.TLS, c.Insecure, control.BrokerOptions{Logger: c.Logger})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w; --nats-listen gives it another address, --nats uses a broker that runs already", err)
 	}
 	return b, b.Close, nil
 }

@@ -123,7 +123,7 @@ func LoadSchedule(path string) (Schedule, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
-		return s, fmt.Errorf("schedule %s: %w", path, err)
+		return s, fmt.Errorf("schedule %s: %w\na schedule has seed and faults, a fault at, do, whom and for", path, err)
 	}
 	if err := s.Validate(); err != nil {
 		return s, fmt.Errorf("schedule %s: %w", path, err)
