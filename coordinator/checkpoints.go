@@ -102,8 +102,7 @@ func printCheckpoints(w io.Writer, lines []checkpointLine) {
 		fmt.Fprintln(w, "there are no checkpoints")
 		return
 	}
-	t := plainTable(w)
-	t.AppendHeader(table.Row{"step", "state", "size", "saved", "loss", ""})
+	t := newTable(w, "step", "state", "size", "saved", "loss", "")
 	for _, l := range lines {
 		loss := ""
 		if v, ok := l.Metrics["loss"]; ok {

@@ -77,7 +77,7 @@ func classify(err error) error {
 	return err
 }
 
-// newTable is a table without lines around it.
+// newTable is a table without lines around it. w may be nil for one that is only rendered as text.
 func newTable(w io.Writer, header ...any) table.Writer {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)

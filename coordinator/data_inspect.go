@@ -135,7 +135,7 @@ func report(cmd *cobra.Command, d *dataset.Dataset, s *dataset.Summary, asJSON b
 
 func printDataset(w io.Writer, d *dataset.Dataset, s *dataset.Summary) {
 	m := d.Manifest()
-	t := plainTable(w)
+	t := newTable(w)
 	row := func(name string, value any) { t.AppendRow(table.Row{name, value}) }
 	row("images", fmt.Sprintf("%d of %d", s.Count, m.Count))
 	row("shards", fmt.Sprintf("%d of %d, %s", s.Shards, len(m.Shards), size(m.Bytes())))
@@ -181,14 +181,4 @@ func drawSheet(ctx context.Context, d *dataset.Dataset, file string, images int)
 		return err
 	}
 	return os.WriteFile(file, b.Bytes(), 0o644)
-}
-
-// plainTable has no lines.
-func plainTable(w io.Writer) table.Writer {
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.DrawBorder = false
-	t.Style().Options.SeparateColumns = false
-	return t
 }

@@ -155,10 +155,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 func printSummary(w io.Writer, s *local.Summary) error {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.DrawBorder = false
-	t.Style().Options.SeparateColumns = false
+	t := newTable(nil)
 	row := func(name string, value any) { t.AppendRow(table.Row{name, value}) }
 	row("steps", fmt.Sprintf("%d of %d", s.Steps, s.TotalSteps))
 	row("images/s", fmt.Sprintf("%.0f", s.ImagesPerSecond))
