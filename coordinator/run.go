@@ -39,8 +39,8 @@ func runCommand() *cobra.Command {
 			"evaluates it on the held-out images. The weights do not depend on --workers or --threads.\n\n" +
 			"A worker that dies or is killed does no harm: the others compute its part of the step again and go on, and a\n" +
 			"new process takes its place, --respawn times each. `worker join` adds one; SIGTERM lets one leave.\n\n" +
-			"Ctrl-C finishes the step and saves a checkpoint; a second one ends at once. --resume goes on, also after a\n" +
-			"failure or a kill, and with another number of workers.\n\n" +
+			"Ctrl-C finishes the step and saves a checkpoint, as do SIGTERM and the loss of the terminal; a second one ends at\n" +
+			"once. --resume goes on, also after a failure or a kill, and with another number of workers.\n\n" +
 			"Exit codes: 0 the job is done, 1 it failed or was stopped, 2 wrong use.",
 		Example: "  coordinator run deploy/examples/fashion.yaml --workers 2\n" +
 			"  coordinator run job.yaml --workers 4 --set steps=40 --set seed=3 --json\n" +
@@ -133,10 +133,13 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	return err
 }
 
-// interrupts closes stop at the first SIGINT or SIGTERM, and ends the context at the second.
+// interrupts closes stop at the first SIGINT, SIGTERM or SIGHUP (the terminal is gone), and ends the context at the second.
 func interrupts(parent context.Context) (ctx context.Context, stop <-chan struct{}) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is by nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := context.WithCancel(parent)
 	first := make(chan struct{})
 	go func() {

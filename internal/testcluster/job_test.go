@@ -270,7 +270,7 @@ func TestInterruptedEvaluation(t *testing.T) {
 	}
 }
 
-// TestReaderGone ends the reader of a run's messages, as Ctrl-C ends a tee: the run goes on, and can be stopped as always.
+// TestReaderGone ends the reader of a run's messages, as Ctrl-C ends a tee, and hangs up: the run saves and ends as always.
 func TestReaderGone(t *testing.T) {
 	messages, out, err := os.Pipe()
 	if err != nil {
@@ -288,7 +288,7 @@ func TestReaderGone(t *testing.T) {
 	for lines := bufio.NewScanner(messages); lines.Scan() && !strings.Contains(lines.Text(), "step 1 of"); {
 	}
 	messages.Close()
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	err = cmd.Wait()
