@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +66,11 @@ const patience = 30 * time.Second
 
 // broker asks the coordinators for the broker until one answers.
 func (f *clusterFlags) broker(ctx context.Context, logger *slog.Logger) (*wire.Broker, error) {
+	for _, a := range f.addresses {
+		if u, err := url.Parse(a); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, config.Usagef("--coordinator: %q is no address of a coordinator; write it as http://host:port", a)
+		}
+	}
 	token := f.token
 	if token == "" {
 		config.Await(ctx, f.tokenFile, logger)
