@@ -21,7 +21,7 @@ build: ## both binaries into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./coordinator ./worker
 
 .PHONY: demo
-demo: build ## train a student on real images, with two workers (under 3 minutes on 2 cores)
+demo: build ## train a student on real images, with two workers (about a minute on 2 cores)
 	$(BIN)/coordinator run deploy/examples/fashion.yaml --workers 2
 
 .PHONY: test
