@@ -192,18 +192,21 @@ func (a *agent) begin(ctx context.Context, before *part, m wire.Plan) {
 		return
 	}
 	p := newPart(ctx, a, m)
+	var skipped *part // it was not begun with
 	a.mu.Lock()
 	a.part = p
 	a.beat.Generation, a.beat.Activity = m.Generation, wire.Training
+	select {
+	case skipped = <-a.plans:
+	default:
+	}
+	a.plans <- p // there is room: only this goroutine sends. No heartbeat tells of a plan before a worker that leaves sees it
 	a.mu.Unlock()
 	a.wake()
 	if before != nil {
 		before.abandon(fmt.Sprintf("generation %d follows", m.Generation))
 	}
-	select { // one that was not begun with is skipped
-	case old := <-a.plans:
-		old.close()
-	default:
+	if skipped != nil {
+		skipped.close()
 	}
-	a.plans <- p // there is room: only this goroutine sends
 }
