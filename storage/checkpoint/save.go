@@ -164,18 +164,23 @@ func (d *Draft) commit(ctx context.Context, b storage.Bucket, before Before) err
 			return err
 		}
 	}
-	err := storage.Create(ctx, b, key, d.encoded)
-	if !errors.Is(err, storage.ErrExists) {
-		return err
+	for {
+		err := storage.Create(ctx, b, key, d.encoded)
+		if !errors.Is(err, storage.ErrExists) {
+			return err
+		}
+		other, readErr := readManifest(ctx, b, d.manifest.Step)
+		switch {
+		case errors.Is(readErr, storage.ErrNotFound):
+			// A third process has just removed it, to put its own there: whoever comes first has the step.
+		case readErr == nil && d.agrees(other):
+			return nil
+		case readErr != nil && !errors.Is(readErr, ErrDamaged):
+			return readErr
+		default:
+			return fmt.Errorf("%w: %w", ErrConflict, err)
+		}
 	}
-	other, readErr := readManifest(ctx, b, d.manifest.Step)
-	switch {
-	case readErr == nil && d.agrees(other):
-		return nil
-	case readErr != nil && !errors.Is(readErr, ErrDamaged):
-		return readErr
-	}
-	return fmt.Errorf("%w: %w", ErrConflict, err)
 }
 
 func (d *Draft) wrap(err error) error {

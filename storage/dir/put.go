@@ -69,16 +69,25 @@ func (b *Bucket) createObject(ctx context.Context, key string, data []byte) erro
 	}
 	err = fill(ctx, f, bytes.NewReader(data), int64(len(data)))
 	if err == nil {
-		err = os.Link(f.Name(), path)
+		err = link(f.Name(), path, data)
 	}
-	err = errors.Join(err, os.Remove(f.Name()))
-	if errors.Is(err, fs.ErrExist) {
-		return agrees(path, data)
-	}
-	if err != nil {
+	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// link gives a temporary file its place, unless there is a file with other bytes: that is ErrExists.
+func link(temporary, path string, data []byte) error {
+	for {
+		err := os.Link(temporary, path)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err = agrees(path, data); !missing(err) {
+			return err
+		} // else deleted since
+	}
 }
 
 // agrees returns ErrExists unless a file has the same bytes.
