@@ -55,7 +55,7 @@ race: ## the tests of everything concurrent under the race detector (installs gc
 .PHONY: e2e
 e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 minutes), S3 on MinIO, students in onnxruntime
 	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Student' -v ./internal/testcluster
-	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3
+	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3 ./worker
 
 .PHONY: soak
 soak: build ## 200 random faults in half an hour, one every 10 s (ARGS='--random SEED')

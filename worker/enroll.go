@@ -67,7 +67,7 @@ func (e *enrolment) run(cmd *cobra.Command, from string, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := gallery.Load(cmd.Context(), b, key, m.Digest); err != nil && !errors.Is(err, storage.ErrNotFound) {
+	if _, err := loadGallery(cmd, b, key, m); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err // before the images are computed
 	}
 	set, err := openImages(cmd, args)

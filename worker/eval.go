@@ -80,15 +80,17 @@ func (j *judgement) run(cmd *cobra.Command, from string) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && len(j.train)+len(j.test) > 0:
 		return j.compare(cmd, from)
+	case errors.Is(err, storage.ErrNotFound):
+		return config.Usagef("%s is no run: %w; of a student's folder, name images with --train and --test", from, err)
 	case err != nil:
-		return fmt.Errorf("%s is no run: %w; of a student's folder, name images with --train and --test", from, err)
+		return err
 	case len(j.train)+len(j.test) > 0:
 		return config.Usagef("%s is a run, whose job names the images; leave out --train and --test, or name the folder %s/%s",
 			from, from, wire.StudentFolder)
 	}
 	record, err := wire.DecodeRecord(data)
 	if err != nil {
-		return fmt.Errorf("%s in %s: %w", wire.RecordName, from, err)
+		return config.Usagef("%s in %s: %w", wire.RecordName, from, err)
 	}
 	trained := storage.Prefix(folder, wire.StudentFolder)
 	if _, err := storage.ReadAll(cmd.Context(), trained, nn.ConfigFile, 1<<20); errors.Is(err, storage.ErrNotFound) {

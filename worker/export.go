@@ -12,6 +12,7 @@ import (
 	"pupil/internal/config"
 	"pupil/internal/version"
 	"pupil/storage"
+	"pupil/storage/location"
 	"pupil/storage/safetensors"
 	"pupil/worker/export"
 	"pupil/worker/student"
@@ -60,8 +61,21 @@ type exported struct {
 	Folded     bool     `json:"folded"`
 }
 
+// kindOf is the ending of a file's or an object's name.
+func kindOf(out string) string {
+	url, err := location.FromPath(out)
+	if err != nil {
+		return ""
+	}
+	_, key, err := location.Split(url)
+	if err != nil {
+		return ""
+	}
+	return path.Ext(key)
+}
+
 func (e *exporting) run(cmd *cobra.Command, from string) error {
-	kind := path.Ext(e.out)
+	kind := kindOf(e.out)
 	if kind != ".onnx" && kind != ".safetensors" {
 		return config.Usagef("--out is %q; give a name that ends in .onnx or .safetensors", e.out)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/internal/config"
+	"pupil/storage/location"
 	"pupil/worker/nn"
 	"pupil/worker/student"
 	"pupil/worker/student/table"
@@ -145,6 +146,8 @@ func (e *extraction) check() (table.Format, error) {
 		return "", config.Usagef("an .npy cannot be written to standard output; give --out FILE.npy, or another --format")
 	case e.out == "-" && e.json:
 		return "", config.Usagef("--json prints a summary, and standard output has the features; give --out FILE")
+	case strings.Contains(e.out, "://"):
+		return "", config.Usagef("--out is %q; features are written to a file or to standard output, not to a bucket", location.Redact(e.out))
 	case e.out != "-" && !isFolder(filepath.Dir(e.out)):
 		return "", config.Usagef("--out is %q, and there is no folder %s; make it, or give another", e.out, filepath.Dir(e.out))
 	case e.names != "" && format != table.NPY:

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"pupil/internal/config"
 	"pupil/storage"
-	"pupil/storage/location"
 	"pupil/worker/student"
 )
 
@@ -160,35 +157,6 @@ func headPlace(cmd *cobra.Command, m *student.Model, out string) (b storage.Buck
 	}
 	b, key, err = openObject(cmd, out)
 	return b, key, out, err
-}
-
-// openObject is the bucket and key of a file or an object's URL.
-func openObject(cmd *cobra.Command, name string) (storage.Bucket, string, error) {
-	url, err := location.FromPath(name)
-	if err != nil {
-		return nil, "", config.Usage(err)
-	}
-	parent, base := filepath.Split(name)
-	if url == name {
-		parent = name[:len(name)-len(base)]
-	} else if parent, err = location.FromPath(filepath.Clean(parent + ".")); err != nil {
-		return nil, "", config.Usage(err)
-	} else if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return nil, "", config.Usagef("%s is a folder; name a file", name)
-	}
-	if err := storage.ValidateKey(base); err != nil {
-		return nil, "", config.Usagef("%q names no file: %w", name, err)
-	}
-	b, err := location.Open(cmd.Context(), trimSlash(parent))
-	return b, base, config.Usage(err)
-}
-
-// trimSlash takes the last slash off a URL, but for that of the root.
-func trimSlash(url string) string {
-	if n := len(url) - 1; n > 0 && url[n] == '/' && url[n-1] != '/' {
-		return url[:n]
-	}
-	return url
 }
 
 func (s *fitted) print(w io.Writer) error {

@@ -2,14 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pupil/internal/config"
-	"pupil/storage"
 	"pupil/worker/student"
 	"pupil/worker/student/gallery"
 )
@@ -117,10 +115,7 @@ func (i *identification) open(cmd *cobra.Command, from string) (*student.Model, 
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := gallery.Load(cmd.Context(), b, key, m.Digest)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil, config.Usagef("%w; worker enroll makes a gallery", err)
-	}
+	g, err := loadGallery(cmd, b, key, m)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -23,10 +23,16 @@ func main() {
 			"environment variable (PUPIL_THREADS for --threads) or in a YAML file named by --config or PUPIL_CONFIG.",
 	}
 	root.PersistentFlags().StringVar(&kernels, "kernel", "auto", "kernels: auto (by the CPU's features), generic or avx2")
-	root.AddCommand(joinCommand(), evalCommand(), viewsCommand(), inspectCommand(), extractCommand(), fitHeadCommand(),
-		classifyCommand(), enrollCommand(), identifyCommand(), exportCommand(), serveCommand())
+	root.AddCommand(commands()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := config.Execute(ctx, root, func() error { return config.Usage(kernel.Select(kernels)) })
 	stop()
 	os.Exit(code)
+}
+
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		joinCommand(), evalCommand(), viewsCommand(), inspectCommand(), extractCommand(), fitHeadCommand(), classifyCommand(),
+		enrollCommand(), identifyCommand(), exportCommand(), serveCommand(),
+	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"pupil/internal/config"
 	"pupil/internal/version"
-	"pupil/storage"
 	"pupil/worker/student"
 	"pupil/worker/student/gallery"
 	"pupil/worker/student/serve"
@@ -153,10 +152,7 @@ func (s *service) openGallery(cmd *cobra.Command, m *student.Model) (*gallery.Ga
 	if err != nil {
 		return nil, err
 	}
-	g, err := gallery.Load(cmd.Context(), b, key, m.Digest)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, config.Usagef("%w; worker enroll makes a gallery", err)
-	}
+	g, err := loadGallery(cmd, b, key, m)
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,36 @@ func certificate(t *testing.T, folder string) *x509.CertPool {
 	return pool
 }
 
+// serving starts worker serve as a user does. end stops it, and returns what it has ended with.
+func serving(t *testing.T, args ...string) (url string, end func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	cmd := serveCommand()
+	cmd.Flags().String("log-level", "info", "")
+	cmd.Flags().String("log-format", "text", "")
+	out, in := io.Pipe()
+	cmd.SetOut(in)
+	cmd.SetErr(io.Discard)
+	cmd.SetArgs(append(args, "--listen", "127.0.0.1:0"))
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.ExecuteContext(ctx)
+		in.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%q, %v, %v", line, err, <-ended)
+	}
+	_, url, _ = strings.Cut(strings.TrimSpace(line), " on ")
+	return url, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
 // A server with TLS, tokens, a head and a gallery, as a user starts it and ends it.
 func TestServe(t *testing.T) {
 	const token = "a token of some length"
@@ -66,32 +96,10 @@ func TestServe(t *testing.T) {
 	if _, _, err := perform(enrollCommand(), nil, model, pictures, "--gallery", people); err != nil {
 		t.Fatal(err)
 	}
-	ctx, end := context.WithCancel(t.Context())
-	defer end()
-	cmd := serveCommand()
-	cmd.Flags().String("log-level", "info", "")
-	cmd.Flags().String("log-format", "text", "")
-	out, in := io.Pipe()
-	cmd.SetOut(in)
-	cmd.SetErr(io.Discard)
-	cmd.SetArgs([]string{
-		model, "--listen", "127.0.0.1:0", "--tls-cert", filepath.Join(folder, "cert.pem"), "--tls-key",
-		filepath.Join(folder, "key.pem"), "--tokens-file", tokens, "--gallery", people, "--threads", "2",
-	})
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
-	ended := make(chan error, 1)
-	go func() {
-		err := cmd.ExecuteContext(ctx)
-		in.CloseWithError(io.EOF)
-		ended <- err
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("%q, %v, %v", line, err, <-ended)
-	}
-	_, url, _ := strings.Cut(strings.TrimSpace(line), " on ")
+	url, end := serving(t, model, "--tls-cert", filepath.Join(folder, "cert.pem"), "--tls-key", filepath.Join(folder, "key.pem"),
+		"--tokens-file", tokens, "--gallery", people, "--threads", "2")
 	if !strings.HasPrefix(url, "https://127.0.0.1:") {
-		t.Fatalf("it says %q", line)
+		t.Fatalf("it serves on %q", url)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	for path, want := range map[string]string{"/v1/classify": "near", "/v1/identify": "near"} {
@@ -112,8 +120,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	client.CloseIdleConnections()
-	end()
-	if err := <-ended; err != nil {
+	if err := end(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
 }

@@ -16,7 +16,10 @@ import (
 
 	"pupil/coordinator/job"
 	"pupil/internal/config"
+	"pupil/storage"
+	"pupil/storage/location"
 	"pupil/worker/student"
+	"pupil/worker/student/gallery"
 	"pupil/worker/student/images"
 )
 
@@ -94,6 +97,38 @@ func openStudent(cmd *cobra.Command, address string) (*student.Model, error) {
 		return nil, config.Usage(err)
 	}
 	return m, err
+}
+
+// openObject is the bucket and key of a file or an object's URL.
+func openObject(cmd *cobra.Command, name string) (storage.Bucket, string, error) {
+	url, err := location.FromPath(name)
+	if err != nil {
+		return nil, "", config.Usage(err)
+	}
+	if info, err := os.Stat(name); url != name && err == nil && info.IsDir() {
+		return nil, "", config.Usagef("%s is a folder; name a file", name)
+	}
+	parent, key, err := location.Split(url)
+	if err != nil {
+		return nil, "", config.Usage(err)
+	}
+	if err := storage.ValidateKey(key); err != nil {
+		return nil, "", config.Usagef("%q names no file: %w", location.Redact(name), err)
+	}
+	b, err := location.Open(cmd.Context(), parent)
+	return b, key, config.Usage(err)
+}
+
+// loadGallery reads a gallery. One that is not there or of no use is wrong use.
+func loadGallery(cmd *cobra.Command, b storage.Bucket, key string, m *student.Model) (*gallery.Gallery, error) {
+	g, err := gallery.Load(cmd.Context(), b, key, m.Digest)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, config.Usagef("%w; worker enroll makes a gallery", err)
+	case errors.Is(err, gallery.ErrGallery):
+		return nil, config.Usage(err)
+	}
+	return g, err
 }
 
 // className is a label in words, "" for none.

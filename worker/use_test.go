@@ -152,6 +152,7 @@ func TestExtractRefuses(t *testing.T) {
 		"does not end in .npy":      {teacher, test, "--out", folder + "/x.txt"},
 		"standard output":           {teacher, test, "--format", "npy"},
 		"the format \"xls\"":        {teacher, test, "--format", "xls"},
+		"not to a bucket":           {teacher, test, "--out", "s3://bucket/x.npy"},
 		"there is no folder":        {teacher, test, "--out", folder + "/no/x.csv"},
 		"--output is \"x\"":         {teacher, test, "--output", "x"},
 		"this student has none":     {teacher, test, "--output", "projection"},

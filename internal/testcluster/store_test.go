@@ -16,58 +16,20 @@ import (
 	"pupil/internal/teststore"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
-	"pupil/storage/dir"
 	"pupil/storage/location"
 )
-
-// upload copies a folder of the examples to a store and returns its URL there.
-func upload(t *testing.T, server *teststore.Server, folder string) string {
-	t.Helper()
-	from, err := dir.New(filepath.Join(testcluster.Root(), "deploy/examples", folder))
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := server.URL(t, folder)
-	to, err := location.Open(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := from.List(t.Context(), "")
-	if err != nil || len(objects) == 0 {
-		t.Fatalf("%s holds %d objects, %v", folder, len(objects), err)
-	}
-	for _, o := range objects {
-		r, err := from.Get(t.Context(), o.Key, 0, -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := to.Put(t.Context(), o.Key, r, o.Size); err != nil {
-			t.Fatal(err)
-		}
-		r.Close()
-	}
-	return address
-}
-
-// keys gives this process, and so those that it starts, the keys of the test's stores.
-func keys(t *testing.T) {
-	t.Helper()
-	for _, v := range teststore.Environment() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
-	t.Setenv("PUPIL_CACHE_DIR", t.TempDir())
-}
 
 // jobOnStore runs a job of two workers whose images, teacher and run lie on a store: it is killed, and goes on on what could
 // be another machine, with the log of the first gone. The weights are those of a run in a folder, and no key is shown.
 func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
-	keys(t)
+	teststore.SetEnvironment(t)
 	want := testcluster.Run(t, demo, short(t, steps, "--workers", "1")...)
 
 	place := server.URL(t, "runs/one")
+	examples := filepath.Join(testcluster.Root(), "deploy/examples")
 	args := append(short(t, steps, "--workers", "2"), "--storage", place,
-		"--set", "dataset.train="+upload(t, server, "fashion-mnist/train"), "--set", "teacher.model="+upload(t, server, "fashion-teacher"))
+		"--set", "dataset.train="+server.Upload(t, filepath.Join(examples, "fashion-mnist/train"), "train"),
+		"--set", "teacher.model="+server.Upload(t, filepath.Join(examples, "fashion-teacher"), "teacher"))
 	here := t.TempDir()
 	first := testcluster.StartIn(t, here, demo, args...)
 	waitForStep(t, first, 7)
@@ -214,7 +176,7 @@ func TestJobOnVersity(t *testing.T) { jobOnStore(t, teststore.Versity(t), 12) }
 // TestStoreAway has the store out of reach while a job runs: it goes on, saves when the store is back, and gives the same
 // weights.
 func TestStoreAway(t *testing.T) {
-	keys(t)
+	teststore.SetEnvironment(t)
 	const steps = 30
 	want := testcluster.Run(t, demo, short(t, steps, "--workers", "1")...)
 	server := teststore.Versity(t)

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"io/fs"
 	"net/url"
+	"os"
 	"os/exec"
+	"path"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -140,6 +144,43 @@ func (s *Server) URL(t testing.TB, prefix string) string {
 		Scheme: "s3", Host: s.Bucket(t), Path: "/" + prefix, RawQuery: url.Values{"endpoint": {s.Endpoint}}.Encode(),
 	}
 	return u.String()
+}
+
+// Upload copies all files below a folder to an empty bucket, and returns their place there: the URL of the prefix to.
+func (s *Server) Upload(t testing.TB, folder, to string) string {
+	t.Helper()
+	address := s.URL(t, to)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := os.DirFS(folder)
+	err = fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		_, err = s.client.PutObject(t.Context(), u.Host, path.Join(to, name), bytes.NewReader(data), int64(len(data)), client.PutObjectOptions{})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// SetEnvironment gives this process, and so those that it starts, the keys of the stores, and a cache of
+// their own. It ends with the test.
+func SetEnvironment(t testing.TB) {
+	t.Helper()
+	for _, v := range Environment() {
+		name, value, _ := strings.Cut(v, "=")
+		t.Setenv(name, value)
+	}
+	t.Setenv("PUPIL_CACHE_DIR", t.TempDir())
 }
 
 // Environment are the variables that give a program the keys.

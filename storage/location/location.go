@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -60,12 +61,8 @@ func open(ctx context.Context, address string) (storage.Bucket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(address)
+	u, err := parse(address)
 	if err != nil {
-		// The message without the address, which Open adds.
-		if err = errors.Unwrap(err); strings.Contains(err.Error(), "@") || strings.Contains(address, "@") {
-			return nil, errors.New("the URL cannot be read") // the message may quote a part of a password
-		}
 		return nil, err
 	}
 	switch u.Scheme {
@@ -85,6 +82,32 @@ func open(ctx context.Context, address string) (storage.Bucket, error) {
 		return nil, errors.New("the URL has no scheme; a folder is written file:///absolute/path")
 	}
 	return nil, fmt.Errorf("%w %q; supported: file:///absolute/path, s3://bucket/prefix", ErrScheme, u.Scheme+"://")
+}
+
+// parse gives errors without the address, which the caller adds.
+func parse(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err == nil {
+		return u, nil
+	}
+	if err = errors.Unwrap(err); strings.Contains(err.Error(), "@") || strings.Contains(address, "@") {
+		return nil, errors.New("the URL cannot be read") // the message may quote a part of a password
+	}
+	return nil, err
+}
+
+// Split cuts the URL of an object into that of a bucket and the object's key in it, which is the last element of the path.
+// The bucket's URL has the parameters. The key is "" where the path has no element.
+func Split(address string) (bucket, key string, err error) {
+	u, err := parse(address)
+	if err != nil {
+		return "", "", fmt.Errorf("open storage %q: %w", Redact(address), err)
+	}
+	parent, key := path.Split(u.Path)
+	if u.Path, u.RawPath = strings.TrimSuffix(parent, "/"), ""; u.Host == "" {
+		u.Path = parent // the root of a file system keeps its slash
+	}
+	return u.String(), key, nil
 }
 
 func openFile(u *url.URL) (storage.Bucket, error) {

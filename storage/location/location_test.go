@@ -36,6 +36,25 @@ func TestOpenFolder(t *testing.T) {
 	}
 }
 
+func TestSplit(t *testing.T) {
+	for address, want := range map[string][2]string{
+		"s3://b/p/x.png":                         {"s3://b/p", "x.png"},
+		"s3://b/x":                               {"s3://b", "x"},
+		"s3://b/p/x%20y?endpoint=http://h:1&ca=": {"s3://b/p?endpoint=http://h:1&ca=", "x y"},
+		"s3://b":                                 {"s3://b", ""},
+		"s3://b/p/":                              {"s3://b/p", ""},
+		"file:///x":                              {"file:///", "x"},
+		"file:///a%20b/[x]":                      {"file:///a%20b/", "[x]"},
+	} {
+		if b, key, err := location.Split(address); err != nil || b != want[0] || key != want[1] {
+			t.Errorf("Split(%q) = %q, %q, %v, want %q", address, b, key, err, want)
+		}
+	}
+	if _, _, err := location.Split("s3://key:hunter2%zz@bucket/x"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	for address, want := range map[string]string{
 		"":                     "file:///absolute/path",

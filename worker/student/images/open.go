@@ -113,8 +113,10 @@ func openFolder(ctx context.Context, folder string) (part, error) {
 
 // openURL takes an object, those that match the last element, a packed dataset, or the images below a prefix.
 func openURL(ctx context.Context, address string) (part, error) {
-	base := path.Base(address)
-	parent := strings.TrimSuffix(address, base)
+	parent, base, err := location.Split(address)
+	if err != nil {
+		return part{}, err
+	}
 	single, glob := IsImage(base) || isTar(base), hasMeta(base) && !strings.HasPrefix(address, "file:")
 	if !single && !glob {
 		b, err := location.Open(ctx, address)
@@ -123,17 +125,24 @@ func openURL(ctx context.Context, address string) (part, error) {
 		}
 		return openBucket(ctx, address, b)
 	}
-	b, err := location.Open(ctx, strings.TrimSuffix(parent, "/"))
+	b, err := location.Open(ctx, parent)
 	if err != nil {
 		return part{}, err
 	}
+	name := below(address)
 	switch {
 	case glob:
-		return openMatches(ctx, address, b, base)
+		return openMatches(ctx, name, b, base)
 	case isTar(base):
-		return tarPart(address, func(ctx context.Context) (io.ReadCloser, error) { return b.Get(ctx, base, 0, -1) }), nil
+		return tarPart(name, func(ctx context.Context) (io.ReadCloser, error) { return b.Get(ctx, base, 0, -1) }), nil
 	}
-	return part{name: address, count: 1, all: list([]Item{object(b, address, base, -1)})}, nil
+	return part{name: name, count: 1, all: list([]Item{object(b, name, base, -1)})}, nil
+}
+
+// below is a URL without what follows its path, for the names of what lies there.
+func below(address string) string {
+	name, _, _ := strings.Cut(address, "?")
+	return strings.TrimSuffix(name, "/")
 }
 
 func openBucket(ctx context.Context, address string, b storage.Bucket) (part, error) {
@@ -151,7 +160,7 @@ func openBucket(ctx context.Context, address string, b storage.Bucket) (part, er
 		}
 	}
 	return sorted(address, names, func(name string, label int) Item {
-		return object(b, strings.TrimSuffix(address, "/")+"/"+name, name, label)
+		return object(b, below(address)+"/"+name, name, label)
 	})
 }
 

@@ -30,9 +30,25 @@ var page []byte
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handler := range s.routes() {
+		method, path, _ := strings.Cut(pattern, " ")
 		mux.Handle(pattern, handler)
+		mux.Handle(path, only(method))
 	}
+	mux.HandleFunc("/", nowhere)
 	return s.counted(mux)
+}
+
+// only answers a path's requests by any other method.
+func only(method string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", method)
+		fail(w, &failure{http.StatusMethodNotAllowed, "wrong_method", fmt.Sprintf("%s takes %s, not %s", r.URL.Path, method, r.Method)})
+	}
+}
+
+// nowhere answers where there is nothing else.
+func nowhere(w http.ResponseWriter, r *http.Request) {
+	fail(w, &failure{http.StatusNotFound, "no_path", fmt.Sprintf("there is no %s; /openapi.json describes what there is", r.URL.Path)})
 }
 
 // routes are the patterns that are served.

@@ -3,6 +3,7 @@ package serve_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -97,6 +98,34 @@ func TestSlowClient(t *testing.T) {
 	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != 408 || !strings.Contains(string(body), "slow") {
 		t.Errorf("%d %s, %v", response.StatusCode, body, err)
+	}
+}
+
+// A path that is none, and a method that a path does not take, are told in JSON as every other refusal.
+func TestNoSuchPath(t *testing.T) {
+	r := start(t, nil)
+	for _, c := range []struct {
+		method, path string
+		code         int
+		word, allow  string
+	}{
+		{http.MethodGet, "/v1/nothing", 404, "no_path", ""},
+		{http.MethodPost, "/v2/classify", 404, "no_path", ""},
+		{http.MethodGet, "/v1/classify", 405, "wrong_method", "POST"},
+		{http.MethodDelete, "/healthz", 405, "wrong_method", "GET"},
+		{http.MethodPost, "/", 405, "wrong_method", "GET"},
+	} {
+		response, err := http.DefaultClient.Do(r.request(c.method, c.path, "", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body struct{ Error struct{ Code, Message string } }
+		err = json.NewDecoder(response.Body).Decode(&body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != c.code || body.Error.Code != c.word || body.Error.Message == "" ||
+			response.Header.Get("Allow") != c.allow || response.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %d %+v %v, %v", c.method, c.path, response.StatusCode, body, response.Header, err)
+		}
 	}
 }
 

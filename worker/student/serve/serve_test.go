@@ -320,6 +320,16 @@ func enormous(side uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(b, head...), crc32.ChecksumIEEE(head))
 }
 
+// point is a PNG of one pixel.
+func point(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestRefuses(t *testing.T) {
 	r := start(t, func(c *serve.Config) { c.MaxBody, c.Pixels, c.Images = 4096, 2000, 2 })
 	big := make([]byte, 5000)
@@ -333,6 +343,7 @@ func TestRefuses(t *testing.T) {
 	}{
 		"not an image":     {"/v1/features", "image/png", []byte("no image"), 422, "broken_image"},
 		"truncated":        {"/v1/classify", "image/png", square(t, 1)[:60], 422, "broken_image"},
+		"1 x 1":            {"/v1/classify", "image/png", point(t), 200, "classes"},
 		"empty":            {"/v1/classify", "image/png", nil, 422, "broken_image"},
 		"30,000 x 30,000":  {"/v1/features", "image/png", enormous(30000), 413, "image_too_large"},
 		"too many pixels":  {"/v1/features", "image/png", enormous(45), 413, "image_too_large"},
