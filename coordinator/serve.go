@@ -71,6 +71,12 @@ func serveCommand() *cobra.Command {
 	flags.DurationVar(&c.Election, "election-timeout", 0, "a leader that is silent for so long is replaced (default 500ms)")
 	flags.StringVar((*string)(&c.DataPlane), "data-plane", string(c.DataPlane),
 		"which way the workers' sums go: broker, or mesh (straight between the workers, with worker join --ring-listen)")
+	flags.StringVar(&c.Metrics.Listen, "metrics-listen", "",
+		"HOST:PORT to serve /metrics, /healthz and /readyz on, such as 127.0.0.1:9090 (default: --listen alone has them, with the token)")
+	flags.StringVar(&c.Metrics.TokenFile, "metrics-token-file", "",
+		"file with the bearer token that --metrics-listen asks for; needed beyond this machine")
+	flags.BoolVar(&c.Metrics.Insecure, "metrics-insecure", false,
+		"let anybody read --metrics-listen without a token, on a network that you trust")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
 	f.tls.add(cmd)
 	return cmd
@@ -88,6 +94,7 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if c.TLS, err = f.tls.load(); err != nil {
 		return config.Usage(err)
 	}
+	c.Certificates = f.tls.files()
 	config.OutlivePipes()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -221,6 +228,17 @@ func (t *tlsFlags) add(cmd *cobra.Command) {
 
 func (t *tlsFlags) load() (*tls.Config, error) {
 	return peer.LoadTLS(t.certificate, t.key, t.authority)
+}
+
+// files are those with certificates, by the flag that names them.
+func (t *tlsFlags) files() map[string]string {
+	all := map[string]string{}
+	for name, file := range map[string]string{"tls-cert": t.certificate, "tls-ca": t.authority} {
+		if file != "" {
+			all[name] = file
+		}
+	}
+	return all
 }
 
 // client is what the same files say for a connection to others; nil without files.

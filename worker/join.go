@@ -15,6 +15,7 @@ import (
 
 	"pupil/internal/config"
 	"pupil/internal/kernel"
+	"pupil/internal/metrics"
 	"pupil/internal/version"
 	"pupil/worker/agent"
 	"pupil/worker/carry"
@@ -24,6 +25,7 @@ func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
 	var record string
 	var cluster clusterFlags
+	var endpoint metricsFlags
 	var life func(context.Context, *cobra.Command) context.Context
 	cmd := &cobra.Command{
 		Use:   "join",
@@ -35,7 +37,8 @@ func joinCommand() *cobra.Command {
 			"ends it at once. Either way the job goes on without it, and its result is the same.",
 		Example: "  worker join --coordinator http://10.0.0.1:7070,http://10.0.0.2:7070\n" +
 			"  worker join --nats-url nats://10.0.0.1:4222 --threads 4\n" +
-			"  worker join --nats-url nats://10.0.0.1:4222 --ring-listen 0.0.0.0:4223",
+			"  worker join --nats-url nats://10.0.0.1:4222 --ring-listen 0.0.0.0:4223\n" +
+			"  worker join --coordinator http://10.0.0.1:7070 --metrics-listen 0.0.0.0:9090 --metrics-token-file scrape",
 		Args: config.Args(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := config.Logger(cmd)
@@ -60,13 +63,21 @@ func joinCommand() *cobra.Command {
 			ctx, drain, stop := drainOnSignal(cmd.Context())
 			defer stop()
 			c.Drain = drain
-			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, Logger: logger}
+			m := metrics.NewWorker(c.Kernel)
+			c.Joined = m.Joined
+			closeMetrics, err := endpoint.start(m, logger)
+			if err != nil {
+				return config.Usage(err)
+			}
+			defer closeMetrics()
+			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, Logger: logger, Metrics: m}
 			defer t.Close()
 			return agent.Run(life(ctx, cmd), c, t)
 		},
 	}
 	life = endWithStdin(cmd)
 	cluster.add(cmd)
+	endpoint.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.URL, "nats-url", "nats://127.0.0.1:4222", "the coordinator's broker")
 	f.StringVar(&c.User, "nats-user", "", "user of the broker")

@@ -275,7 +275,7 @@ func (c Checkpointed) apply(s *State, at time.Time) error {
 	if n := len(r.Checkpoints) - maxCheckpoints; n > 0 {
 		r.Checkpoints = slices.Delete(r.Checkpoints, 0, n)
 	}
-	s.event(at, r.Run, "", "checkpoint of step %d", c.Step)
+	s.event(at, r.Run, "", checkpointEvent, c.Step)
 	return nil
 }
 

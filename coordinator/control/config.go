@@ -23,6 +23,7 @@ type Config struct {
 	Decide         cluster.Config    // times of decisions
 	DataPlane      wire.DataPlane    // which way the ring's data goes; default wire.BrokerPlane
 	OnReport       func(wire.Report) // called for each report of the active run, in order; must return soon; may be nil
+	OnCommand      func(kind string) // called for each command that has come into the log, see cluster.CommandKind; may be nil
 	Logger         *slog.Logger      // nil: no logs
 }
 

@@ -179,6 +179,9 @@ func (s *Service) apply(c cluster.Command) error {
 	switch {
 	case err == nil:
 		s.state, s.dirty = s.config.Log.State(), true
+		if s.config.OnCommand != nil {
+			s.config.OnCommand(cluster.CommandKind(c))
+		}
 		return nil
 	case errors.Is(err, cluster.ErrRefused), errors.Is(err, cluster.ErrStale), errors.Is(err, cluster.ErrUnknown):
 		return err

@@ -121,6 +121,9 @@ func (l *Log) Leads() bool {
 	return lost != nil
 }
 
+// Term is the number of the elections so far, as this coordinator knows.
+func (l *Log) Term() uint64 { return l.raft.CurrentTerm() }
+
 // Verify asks most of the others whether this coordinator leads. Without an error it led after the call began.
 func (l *Log) Verify() error {
 	if l.raft.State() == raft.Shutdown { // which would take the question and not answer

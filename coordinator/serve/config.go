@@ -11,6 +11,7 @@ import (
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/wire"
+	"pupil/internal/metrics"
 )
 
 // Config says how a coordinator stands in its cluster. Begin with DefaultConfig.
@@ -33,7 +34,10 @@ type Config struct {
 	DataPlane wire.DataPlane // which way the workers' sums go
 	Logger    *slog.Logger   // nil: no logs
 
-	ready func(Addresses) // for tests and the log; may be nil
+	Metrics      metrics.Endpoint  // a port for metrics alone; without Listen: none. The API has them too
+	Certificates map[string]string // files of certificates whose ends the metrics tell, by what they are for
+
+	started func(Addresses) // for tests and the log; may be nil
 }
 
 // DefaultConfig listens on this machine only.
@@ -73,6 +77,9 @@ func (c Config) Validate() error {
 		errs = append(errs, raftlog.CheckPeers(c.Peers))
 	}
 	errs = append(errs, c.DataPlane.Validate())
+	if c.Metrics.Listen != "" {
+		errs = append(errs, c.Metrics.Validate())
+	}
 	return errors.Join(errs...)
 }
 

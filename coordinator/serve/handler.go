@@ -14,6 +14,7 @@ import (
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
+	"pupil/internal/metrics"
 )
 
 // passed marks a request that another coordinator has passed on.
@@ -64,11 +65,13 @@ func (s *server) handler(streams context.Context) http.Handler {
 			})
 		})
 	}
+	mux.Handle("GET /metrics", metrics.Handler(s.metrics.Registry))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, refuse(api.NotFound, "there is no "+r.Method+" "+r.URL.Path))
 	})
 	all := http.NewServeMux()
 	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	all.HandleFunc("GET /readyz", s.ready)
 	all.Handle("/", s.authorized(mux))
 	return all
 }

@@ -15,6 +15,7 @@ import (
 	"pupil/coordinator/control"
 	"pupil/coordinator/peer"
 	"pupil/coordinator/raftlog"
+	"pupil/internal/metrics"
 )
 
 // Addresses are where a coordinator listens.
@@ -33,6 +34,7 @@ type server struct {
 	trouble atomic.Pointer[string]          // why it cannot lead although it should; nil: it can
 	pass    *http.Transport                 // to the leader
 	ending  context.Context                 // of the process
+	metrics *metrics.Coordinator
 }
 
 // The times of an orderly end.
@@ -72,12 +74,17 @@ func Run(ctx context.Context, c Config) (err error) {
 	}}
 	defer s.pass.CloseIdleConnections()
 
+	closeMetrics, err := s.newMetrics()
+	if err != nil {
+		return err
+	}
+	defer closeMetrics()
 	closeHTTP := s.serveHTTP(listener)
 	defer closeHTTP()
 	a := s.addresses(listener)
 	s.logger.Info("coordinator started", "id", c.ID, "api", a.API, "raft", a.Raft, "broker", c.Broker.URL())
-	if c.ready != nil {
-		c.ready(a)
+	if c.started != nil {
+		c.started(a)
 	}
 	err = s.lead(ctx)
 	s.handOver()
@@ -144,7 +151,7 @@ func (s *server) lead(ctx context.Context) error {
 func (s *server) term(ctx context.Context, lost <-chan struct{}) error {
 	c := control.DefaultConfig()
 	c.Broker, c.Log, c.Version, c.Leader, c.Logger = s.config.Broker, s.log, s.config.Version, s.config.ID, s.config.Logger
-	c.Timeout, c.DataPlane = s.config.Timeout, s.config.DataPlane
+	c.Timeout, c.DataPlane, c.OnCommand = s.config.Timeout, s.config.DataPlane, s.metrics.Applied
 	service, err := control.New(c)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type Config struct {
 	Patience       time.Duration   // so long the worker tries to reach a broker that is gone; default 1m
 	Drain          <-chan struct{} // closed when the worker shall hand over its lanes and leave; may be nil
 	Grace          time.Duration   // then it leaves after so long in any case; default 30s
+	Joined         func(bool)      // called when the coordinator has taken the worker in, and when that is over; may be nil
 	Logger         *slog.Logger    // nil: no logs
 
 	server *meshlink.Server // at RingListen, while Run runs
@@ -146,6 +147,10 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 		return fmt.Errorf("join the coordinator at %s: %w", c.URL, err)
 	}
 	a.logger.Info("joined", "coordinator", c.URL, "worker", c.ID)
+	if c.Joined != nil {
+		c.Joined(true)
+		defer c.Joined(false)
+	}
 
 	var wg sync.WaitGroup
 	living, end := context.WithCancel(ctx)

@@ -12,6 +12,7 @@ import (
 	"pupil/allreduce"
 	"pupil/coordinator/wire"
 	"pupil/internal/kernel"
+	"pupil/internal/metrics"
 	"pupil/internal/version"
 	"pupil/storage"
 	"pupil/storage/safetensors"
@@ -28,6 +29,7 @@ type Trainer struct {
 	Worker  string // its name, for Record
 	Record  string // folder that gets WORKER.jsonl with what the lanes were fed; "": none
 	Logger  *slog.Logger
+	Metrics *metrics.Worker // nil: none
 
 	opening *opening // of the run that was carried last; nil: none
 }
@@ -36,6 +38,14 @@ var _ agent.Trainer = (*Trainer)(nil)
 
 // Train does a worker's part of a generation, from where the workers of it stand.
 func (t *Trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
+	t.Metrics.Part(a.Run, a.Generation, a.Rank, len(a.Lanes))
+	out, err := t.train(ctx, a, s)
+	interrupted := err != nil && (ctx.Err() != nil || errors.Is(err, agent.ErrInterrupted) || agent.Interruption(err))
+	t.Metrics.Left(interrupted, err == nil && out.Kind == wire.Yielded, err != nil && !interrupted)
+	return out, err
+}
+
+func (t *Trainer) train(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
 	r, err := t.open(ctx, a)
 	if err != nil {
 		return agent.Outcome{}, err

@@ -6,6 +6,7 @@ import (
 
 	"pupil/coordinator/job"
 	"pupil/coordinator/wire"
+	"pupil/internal/metrics"
 	"pupil/worker/agent"
 	"pupil/worker/train"
 )
@@ -14,12 +15,18 @@ import (
 type control struct {
 	now    atomic.Pointer[place]
 	keeper *Keeper
+
+	metrics *metrics.Worker // nil: none
+	images  int             // of a lane's step
 }
 
 // place is this worker's in a generation.
 type place struct {
 	session agent.Session
 	rank    int
+
+	lanes      int // that this worker carries
+	generation uint64
 }
 
 func (c *control) Requested() train.Request {
@@ -33,14 +40,16 @@ func (c *control) Requested() train.Request {
 }
 
 func (c *control) Began(step int, from train.Origin) {
+	c.metrics.Began(string(from))
 	if p := c.now.Load(); p.rank == 0 || from != train.FromItself {
 		p.session.Began(step, string(from))
 	}
 }
 
 func (c *control) Committed(p train.Progress) {
-	c.keeper.Measured(metrics(p))
+	c.keeper.Measured(measured(p))
 	now := c.now.Load()
+	c.measure(p, now)
 	ring, _ := now.session.Ring().Times()
 	now.session.SetTimes(p.Step, wire.Times{
 		Compute: p.Times.Compute, Wait: p.Times.Input + p.Times.Reduce, Send: ring.Send.Seconds(),
@@ -74,8 +83,8 @@ func (c *control) Committed(p train.Progress) {
 	})
 }
 
-// metrics are what checkpoints are compared by (checkpoint.metric).
-func metrics(p train.Progress) map[string]float64 {
+// measured is what checkpoints are compared by (checkpoint.metric).
+func measured(p train.Progress) map[string]float64 {
 	out := map[string]float64{
 		job.MetricLoss: p.Loss, job.MetricInformation: p.Health.MutualInformation, job.MetricAccuracy: p.Health.Accuracy,
 	}

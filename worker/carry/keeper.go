@@ -88,6 +88,13 @@ func (k *Keeper) Failures() int {
 	return k.failed
 }
 
+// Stored is the step of the newest checkpoint that this worker knows to be whole; 0: none.
+func (k *Keeper) Stored() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return max(0, k.stored)
+}
+
 // For returns the Saver of a rank in a generation of size ranks. saved is the step of the checkpoint that the generation began
 // with.
 func (k *Keeper) For(rank, size, saved int) train.Saver {

@@ -76,7 +76,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &run{job: j, control: &control{}, logger: t.Logger}
+	r := &run{job: j, control: &control{metrics: t.Metrics, images: a.Spec.Batch / a.Spec.Lanes}, logger: t.Logger}
 	if r.bucket, err = location.Open(ctx, a.Storage); err != nil {
 		return nil, fmt.Errorf("storage of the run: %w", err)
 	}
@@ -88,7 +88,11 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 	}
 	r.keeper = NewKeeper(KeeperConfig{
 		Bucket: r.bucket, Identity: r.identity, Retention: retention(a.Spec.Checkpoint), Unsaved: a.Spec.Checkpoint.MaxUnsaved(),
-		Saved: func(step int) { r.control.now.Load().session.Checkpointed(step) }, Logger: t.Logger,
+		Saved: func(step int) {
+			t.Metrics.Checkpointed()
+			r.control.now.Load().session.Checkpointed(step)
+		},
+		Logger: t.Logger,
 	})
 	r.control.keeper = r.keeper
 	teacher, err := j.FreezeTeacher()
@@ -129,7 +133,7 @@ const compareEvery = 1
 
 // part is what the trainer is to do in a generation.
 func (r *run) part(a agent.Assignment, s agent.Session) train.Part {
-	r.control.now.Store(&place{session: s, rank: a.Rank})
+	r.control.now.Store(&place{session: s, rank: a.Rank, lanes: len(a.Lanes), generation: a.Generation})
 	p := train.Part{
 		Carried: a.Lanes, Rank: a.Rank, Size: a.Size, Reducer: s.Ring(), Saved: a.RestoreStep,
 		Load: func(ctx context.Context) (train.Snapshot, error) { return r.load(ctx, a.RestoreStep) },

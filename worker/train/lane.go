@@ -32,20 +32,12 @@ type lane struct {
 	result    evaluated
 	err       error // of a callback that cannot return one
 	clock     stopwatch
+	phases    phases
 	waiting   time.Duration
 	computing bool // the lane has one of the places
 	skipped   int
 	calls     int // of the loss's sums, so far
 }
-
-// stopwatch measures the time that a lane computes: it stands still while the lane waits.
-type stopwatch struct {
-	total time.Duration
-	since time.Time
-}
-
-func (s *stopwatch) start() { s.since = time.Now() }
-func (s *stopwatch) stop()  { s.total += time.Since(s.since) }
 
 func newLane(t *Trainer, number, size, threads int) (*lane, error) {
 	c := t.config
@@ -104,7 +96,8 @@ func (l *lane) step(ctx context.Context) (err error) {
 	}
 	defer l.batch.Release()
 	l.skipped = l.batch.Skipped
-	l.waiting, l.clock.total = time.Since(start), 0
+	l.waiting, l.phases = time.Since(start), phases{}
+	l.clock.reset()
 	for i, b := range t.layout.buckets {
 		l.missing[i] = b.last - b.first
 		if b.statistics {
@@ -127,9 +120,11 @@ func (l *lane) step(ctx context.Context) (err error) {
 			widen(l.pairs[i].Teacher, pick(h.Teacher, pooled, logits))
 		}
 	}
+	l.phases.teacher = l.clock.lap()
 	if err := l.training.Run(l.batch.Student); err != nil {
 		return fmt.Errorf("lane %d: %w", l.number, err)
 	}
+	l.phases.backward = l.clock.lap()
 	if l.err != nil {
 		return fmt.Errorf("lane %d: %w", l.number, l.err)
 	}
@@ -141,6 +136,7 @@ func (l *lane) step(ctx context.Context) (err error) {
 
 // criterion is called by the graph between forward and backward, with the heads' features.
 func (l *lane) criterion(features, gradients [][]float32) (float64, error) {
+	l.phases.forward = l.clock.lap()
 	for i, p := range l.pairs {
 		widen(p.Student, features[i])
 	}
@@ -153,7 +149,7 @@ func (l *lane) criterion(features, gradients [][]float32) (float64, error) {
 			gradients[i][k] = float32(v)
 		}
 	}
-	l.result = result
+	l.result, l.phases.joint = result, l.clock.lap()
 	return result.Loss, nil
 }
 

@@ -232,6 +232,7 @@ func (t *Trainer) finish() error {
 	under, exposed := t.exchange.overlap.take(p.computed)
 	progress.Times.Exchange, progress.Times.Exposed = under.Seconds(), exposed.Seconds()
 	for _, l := range t.lanes {
+		l.phases.add(&progress.Times)
 		progress.Times.Compute += l.clock.total.Seconds()
 		progress.Times.Input = max(progress.Times.Input, l.waiting.Seconds())
 	}

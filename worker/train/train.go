@@ -121,6 +121,9 @@ type Times struct {
 	Reduce  float64 // after the last lane had ended, until all sums were there
 	Update  float64
 
+	// Compute by phase, each the sum over lanes.
+	Teacher, Forward, Joint, Backward float64
+
 	Exchange float64 // gradients were under way between the workers
 	Exposed  float64 // the part of it after the last lane had ended
 }
