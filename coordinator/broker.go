@@ -13,7 +13,7 @@ import (
 
 func brokerCommand() *cobra.Command {
 	var listen, file string
-	var insecure bool
+	var insecure, open bool
 	var files tlsFlags
 	cmd := &cobra.Command{
 		Use:   "broker",
@@ -30,9 +30,9 @@ func brokerCommand() *cobra.Command {
 			if err != nil {
 				return config.Usage(err)
 			}
-			tls, err := files.load()
+			tls, err := files.load(logger, true)
 			if err != nil {
-				return config.Usage(err)
+				return err
 			}
 			users, err := control.LoadCredentials(file, true)
 			if err != nil {
@@ -41,12 +41,13 @@ func brokerCommand() *cobra.Command {
 			config.OutlivePipes()
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			b, err := startBroker(listen, users, tls, insecure, control.BrokerOptions{Logger: logger})
+			b, err := startBroker(listen, users, tls, insecure, control.BrokerOptions{Logger: logger, Open: open})
 			if err != nil {
 				return config.Usage(err)
 			}
 			defer b.Close()
 			logger.Info("broker started", "url", b.URL(), "credentials", file)
+			tls.Watch(ctx) // of the certificates
 			<-ctx.Done()
 			return nil
 		},
@@ -55,6 +56,7 @@ func brokerCommand() *cobra.Command {
 	f.StringVar(&listen, "listen", "127.0.0.1:4222", "address to listen on, host:port; port 0: one that is free")
 	f.StringVar(&file, "credentials", defaultSecret("broker.json"), "file of the passwords; drawn when there is none")
 	f.BoolVar(&insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
+	addOpenBroker(cmd, &open)
 	files.add(cmd)
 	return cmd
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"os"
@@ -12,16 +11,16 @@ import (
 
 	"pupil/coordinator/api"
 	"pupil/coordinator/control"
-	"pupil/coordinator/peer"
 	"pupil/internal/config"
 )
 
 // clientFlags say how a command reaches a cluster.
 type clientFlags struct {
-	addresses                   []string
-	token, tokenFile, authority string
-	patience                    time.Duration
-	json                        bool
+	addresses        []string
+	token, tokenFile string
+	tls              tlsFlags
+	patience         time.Duration
+	json             bool
 }
 
 func (f *clientFlags) add(cmd *cobra.Command) {
@@ -30,7 +29,7 @@ func (f *clientFlags) add(cmd *cobra.Command) {
 		"address of a coordinator, http(s)://host:port; several, separated by commas, are tried in turn")
 	flags.StringVar(&f.token, "token", "", "the cluster's token; better in PUPIL_TOKEN, since other users can see flags")
 	flags.StringVar(&f.tokenFile, "token-file", defaultSecret("token"), "file of the cluster's token")
-	flags.StringVar(&f.authority, "tls-ca", "", "certificate of the authority that has signed the coordinators', PEM (default: the system's)")
+	f.tls.add(cmd)
 	flags.DurationVar(&f.patience, "patience", 15*time.Second, "so long a request is tried while no coordinator answers or leads")
 	flags.BoolVar(&f.json, "json", false, "print JSON on standard output; everything else goes to standard error")
 }
@@ -47,12 +46,9 @@ func (f *clientFlags) open() (*api.Client, error) {
 		}
 	}
 	c := api.Config{Addresses: f.addresses, Token: token, Patience: f.patience}
-	if f.authority != "" {
-		pool, err := peer.LoadAuthority(f.authority)
-		if err != nil {
-			return nil, config.Usagef("--tls-ca: %w", err)
-		}
-		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	var err error
+	if c.TLS, err = f.tls.load(nil, false); err != nil {
+		return nil, err
 	}
 	client, err := api.NewClient(c)
 	return client, config.Usage(err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -15,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/coordinator/control"
-	"pupil/coordinator/peer"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/serve"
+	"pupil/internal/certificate"
 	"pupil/internal/config"
 	"pupil/internal/version"
 	"pupil/storage/location"
@@ -27,6 +26,7 @@ type serveFlags struct {
 	peers, tokenFile, token    string
 	expect                     int
 	nats, natsListen, natsFile string
+	openBroker                 bool
 	tls                        tlsFlags
 }
 
@@ -78,6 +78,7 @@ func serveCommand() *cobra.Command {
 	flags.BoolVar(&c.Metrics.Insecure, "metrics-insecure", false,
 		"let anybody read --metrics-listen without a token, on a network that you trust")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
+	addOpenBroker(cmd, &f.openBroker)
 	f.tls.add(cmd)
 	return cmd
 }
@@ -91,10 +92,10 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if c.Folder == "" {
 		c.Folder = "coordinator-" + c.ID
 	}
-	if c.TLS, err = f.tls.load(); err != nil {
-		return config.Usage(err)
+	if c.TLS, err = f.tls.load(logger, true); err != nil {
+		return err
 	}
-	c.Certificates = f.tls.files()
+	c.Certificates = f.tls.expiring()
 	config.OutlivePipes()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -139,7 +140,7 @@ func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w; the broker has written it, copy it from there or name it with --nats-credentials", err)
 		}
-		r, err := control.NewRemote(f.nats, users, f.tls.client(c.TLS))
+		r, err := control.NewRemote(f.nats, users, c.TLS)
 		return r, func() {}, err
 	}
 	if file == "" {
@@ -149,7 +150,7 @@ func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := startBroker(f.natsListen, users, c.TLS, c.Insecure, control.BrokerOptions{Logger: c.Logger})
+	b, err := startBroker(f.natsListen, users, c.TLS, c.Insecure, control.BrokerOptions{Logger: c.Logger, Open: f.openBroker})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; --nats-listen gives it another address, --nats uses a broker that runs already", err)
 	}
@@ -157,7 +158,7 @@ func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link
 }
 
 // startBroker starts a NATS server at an address.
-func startBroker(listen string, users control.Credentials, tls *tls.Config, insecure bool, o control.BrokerOptions,
+func startBroker(listen string, users control.Credentials, files *certificate.Source, insecure bool, o control.BrokerOptions,
 ) (*control.Broker, error) {
 	host, text, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -167,15 +168,11 @@ func startBroker(listen string, users control.Credentials, tls *tls.Config, inse
 		return nil, fmt.Errorf("the broker listens on %q; the port must be a number", listen)
 	}
 	ip := net.ParseIP(host)
-	if tls == nil && !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if files == nil && !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("the broker would listen on %s without TLS, which other machines could read along; give certificates, "+
 			"or say --insecure on a network that you trust", listen)
 	}
-	o.Host, o.Credentials = host, &users
-	if o.TLS = tls; tls != nil {
-		o.TLS = tls.Clone()
-		o.TLS.ClientAuth = 0 // clients show their password
-	}
+	o.Host, o.Credentials, o.TLS = host, &users, files
 	return control.StartBroker(o)
 }
 
@@ -214,37 +211,4 @@ func defaultSecret(name string) string {
 		return filepath.Join(".pupil", name)
 	}
 	return filepath.Join(folder, "pupil", name)
-}
-
-// tlsFlags name the files of certificates.
-type tlsFlags struct{ certificate, key, authority string }
-
-func (t *tlsFlags) add(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&t.certificate, "tls-cert", "", "certificate of this host, PEM")
-	f.StringVar(&t.key, "tls-key", "", "its key, PEM")
-	f.StringVar(&t.authority, "tls-ca", "", "certificate of the authority that has signed the certificates of all, PEM")
-}
-
-func (t *tlsFlags) load() (*tls.Config, error) {
-	return peer.LoadTLS(t.certificate, t.key, t.authority)
-}
-
-// files are those with certificates, by the flag that names them.
-func (t *tlsFlags) files() map[string]string {
-	all := map[string]string{}
-	for name, file := range map[string]string{"tls-cert": t.certificate, "tls-ca": t.authority} {
-		if file != "" {
-			all[name] = file
-		}
-	}
-	return all
-}
-
-// client is what the same files say for a connection to others; nil without files.
-func (t *tlsFlags) client(c *tls.Config) *tls.Config {
-	if c == nil {
-		return nil
-	}
-	return &tls.Config{MinVersion: c.MinVersion, RootCAs: c.RootCAs, Certificates: c.Certificates}
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,13 +17,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/coordinator/wire"
+	"pupil/internal/certificate"
 	"pupil/internal/config"
 )
 
 // clusterFlags say where the coordinators are that know the broker.
 type clusterFlags struct {
-	addresses                   []string
-	token, tokenFile, authority string
+	addresses        []string
+	token, tokenFile string
+	files            certificate.Files
 }
 
 func (f *clusterFlags) add(cmd *cobra.Command) {
@@ -34,7 +34,9 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 		"address of a coordinator, which knows the broker (without --nats-url), http(s)://host:port; several, separated by commas,\nare tried in turn")
 	flags.StringVar(&f.token, "token", "", "the cluster's token, for --coordinator; better in PUPIL_TOKEN, since other users can see flags")
 	flags.StringVar(&f.tokenFile, "token-file", defaultToken(), "file of the cluster's token, for --coordinator")
-	flags.StringVar(&f.authority, "tls-ca", "", "certificate of the authority that has signed those of coordinators and broker, PEM (default: the system's)")
+	flags.StringVar(&f.files.Certificate, "tls-cert", "", "certificate of this worker, which the broker asks for, PEM; read again when it changes, as are the other two")
+	flags.StringVar(&f.files.Key, "tls-key", "", "its key, PEM")
+	flags.StringVar(&f.files.Authority, "tls-ca", "", "certificate of the authority that has signed those of coordinators and broker, PEM (default: the system's)")
 }
 
 func defaultToken() string {
@@ -45,27 +47,20 @@ func defaultToken() string {
 	return filepath.Join(folder, "pupil", "token")
 }
 
-// tls is what --tls-ca says; nil without it.
-func (f *clusterFlags) tls() (*tls.Config, error) {
-	if f.authority == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(f.authority)
+// tls opens the files of certificates; nil without any.
+func (f *clusterFlags) tls(logger *slog.Logger) (*certificate.Source, error) {
+	s, err := certificate.Open(f.files, logger)
 	if err != nil {
-		return nil, config.Usagef("--tls-ca: %w", err)
+		return nil, config.Usagef("--tls-cert, --tls-key, --tls-ca: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, config.Usagef("--tls-ca: %s has no certificate in PEM", f.authority)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
+	return s, nil
 }
 
 // patience is how long coordinators are asked that do not answer.
 const patience = 30 * time.Second
 
 // broker asks the coordinators for the broker until one answers.
-func (f *clusterFlags) broker(ctx context.Context, logger *slog.Logger) (*wire.Broker, error) {
+func (f *clusterFlags) broker(ctx context.Context, files *certificate.Source, logger *slog.Logger) (*wire.Broker, error) {
 	for _, a := range f.addresses {
 		if u, err := url.Parse(a); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return nil, config.Usagef("--coordinator: %q is no address of a coordinator; write it as http://host:port", a)
@@ -83,9 +78,8 @@ func (f *clusterFlags) broker(ctx context.Context, logger *slog.Logger) (*wire.B
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	transport.Proxy = nil
-	var err error
-	if transport.TLSClientConfig, err = f.tls(); err != nil {
-		return nil, err
+	if files != nil {
+		transport.DialTLSContext = files.DialTLS
 	}
 	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
 	ctx, cancel := context.WithTimeout(ctx, patience)

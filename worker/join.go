@@ -46,15 +46,15 @@ func joinCommand() *cobra.Command {
 				return config.Usage(err)
 			}
 			c.Kernel, c.Logger = kernel.Name(), logger
+			if c.TLS, err = cluster.tls(logger); err != nil {
+				return err
+			}
 			if len(cluster.addresses) > 0 && !cmd.Flags().Changed("nats-url") {
-				b, err := cluster.broker(cmd.Context(), logger)
+				b, err := cluster.broker(cmd.Context(), c.TLS, logger)
 				if err != nil {
 					return err
 				}
 				c.URL, c.User, c.Password = b.URL, b.User, b.Password
-			}
-			if c.TLS, err = cluster.tls(); err != nil {
-				return err
 			}
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
@@ -72,6 +72,7 @@ func joinCommand() *cobra.Command {
 			defer closeMetrics()
 			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, Logger: logger, Metrics: m}
 			defer t.Close()
+			go c.TLS.Watch(ctx) // of its certificates, until the process ends
 			return agent.Run(life(ctx, cmd), c, t)
 		},
 	}

@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// certificate writes a certificate of 127.0.0.1 and its key, and returns who trusts it.
-func certificate(t *testing.T, folder string) *x509.CertPool {
+// selfSigned writes a certificate of 127.0.0.1 and its key, and returns who trusts it.
+func selfSigned(t *testing.T, folder string) *x509.CertPool {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	shape := &x509.Certificate{
@@ -85,7 +85,7 @@ func serving(t *testing.T, args ...string) (url string, end func() error) {
 func TestServe(t *testing.T) {
 	const token = "a token of some length"
 	model, folder, pictures := copied(t), t.TempDir(), corners(t)
-	pool := certificate(t, folder)
+	pool := selfSigned(t, folder)
 	tokens, people := filepath.Join(folder, "tokens"), filepath.Join(folder, "people.gallery")
 	if err := os.WriteFile(tokens, []byte(strings.ReplaceAll(token, " ", "-")+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,14 +13,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pupil/internal/certificate"
 )
 
 // Config says where the coordinators are.
 type Config struct {
-	Addresses []string      // http://host:port or https://host:port, of one or more coordinators of a cluster
-	Token     string        // of the cluster
-	TLS       *tls.Config   // for https; nil: the system's authorities
-	Patience  time.Duration // so long a request is tried while no coordinator or no leader answers; default 15s
+	Addresses []string            // http://host:port or https://host:port, of one or more coordinators of a cluster
+	Token     string              // of the cluster
+	TLS       *certificate.Source // for https; nil: the system's authorities
+	Patience  time.Duration       // so long a request is tried while no coordinator or no leader answers; default 15s
 }
 
 // Client asks coordinators. It may be used from several goroutines.
@@ -48,7 +49,9 @@ func NewClient(c Config) (*Client, error) {
 		c.Patience = 15 * time.Second
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = c.TLS.Clone() // HTTP/2 changes it
+	if c.TLS != nil {
+		transport.DialTLSContext = c.TLS.DialTLS
+	}
 	transport.Proxy = nil
 	return &Client{config: c, http: &http.Client{Transport: transport}}, nil
 }

@@ -11,18 +11,20 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"pupil/coordinator/wire"
+	"pupil/internal/certificate"
 	"pupil/internal/natsserver"
 )
 
 // BrokerOptions say how the embedded NATS server listens. The zero value is right for one machine.
 type BrokerOptions struct {
-	Credentials *Credentials // nil: drawn at each start
-	TLS         *tls.Config  // nil: plain TCP
-	Host        string       // address to listen on; default 127.0.0.1
-	Port        int          // default: one that is free
-	MaxPayload  int32        // largest message, in bytes; default 8 MiB
-	Logger      *slog.Logger // of the server's warnings and errors; nil: none
-	MaxPending  int64        // bytes that may wait for a slow connection; default 1 GiB; see allreduce.Config
+	Credentials *Credentials        // nil: drawn at each start
+	TLS         *certificate.Source // nil: plain TCP
+	Open        bool                // with TLS: clients need no certificate of their own
+	Host        string              // address to listen on; default 127.0.0.1
+	Port        int                 // default: one that is free
+	MaxPayload  int32               // largest message, in bytes; default 8 MiB
+	Logger      *slog.Logger        // of the server's warnings and errors; nil: none
+	MaxPending  int64               // bytes that may wait for a slow connection; default 1 GiB; see allreduce.Config
 }
 
 // Broker is a NATS server within this process. The workers' credentials let them use only their subjects.
@@ -75,7 +77,7 @@ func (b *Broker) options(o BrokerOptions) *server.Options {
 	}
 	return &server.Options{
 		ServerName: "pupil", Host: o.Host, Port: o.Port, NoSigs: true, NoLog: true,
-		MaxPayload: o.MaxPayload, MaxPending: o.MaxPending, WriteDeadline: writeDeadline, TLSConfig: o.TLS,
+		MaxPayload: o.MaxPayload, MaxPending: o.MaxPending, WriteDeadline: writeDeadline, TLSConfig: o.tls(),
 		Accounts: []*server.Account{common, system}, SystemAccount: systemAccount,
 		Users: []*server.User{
 			{Username: userCoordinator, Password: b.users.Coordinator, Account: common},
@@ -83,6 +85,14 @@ func (b *Broker) options(o BrokerOptions) *server.Options {
 			{Username: userMonitor, Password: b.users.Monitor, Account: system},
 		},
 	}
+}
+
+// tls is what the server asks of those who connect: a certificate of the same authority, and then a password.
+func (o BrokerOptions) tls() *tls.Config {
+	if o.Open {
+		return o.TLS.Server(tls.VerifyClientCertIfGiven)
+	}
+	return o.TLS.Server(tls.RequireAndVerifyClientCert)
 }
 
 // URL is where workers connect to, without credentials.

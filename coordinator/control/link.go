@@ -1,7 +1,6 @@
 package control
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -9,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"pupil/internal/certificate"
 )
 
 // Link is the way to a broker: a *Broker of this process, or a *Remote one.
@@ -30,12 +31,12 @@ var (
 type Remote struct {
 	url   string
 	users Credentials
-	tls   *tls.Config
+	tls   *certificate.Source
 }
 
 // NewRemote returns the way to the broker at an address, or at one of several that are separated by commas. A tls://
 // address demands TLS; tls says with which certificates, nil: with the system's.
-func NewRemote(address string, users Credentials, tls *tls.Config) (*Remote, error) {
+func NewRemote(address string, users Credentials, tls *certificate.Source) (*Remote, error) {
 	if err := users.Validate(); err != nil {
 		return nil, err
 	}
@@ -63,8 +64,18 @@ func (r *Remote) connect(user string, failed nats.ErrHandler) (*nats.Conn, error
 		nats.MaxReconnects(-1), nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2),
 		nats.ReconnectBufSize(-1), // what is sent without a connection is lost; orders are repeated, see give
 	}
-	options = append(options, func(o *nats.Options) error { o.TLSConfig = r.tls; return nil }) // a tls:// URL demands that it is used
+	options = append(options, secure(r.tls))
 	return dial(r.url, r.users, user, failed, options...)
+}
+
+// secure says with which certificates, at each connection anew. A tls:// URL demands that they are used.
+func secure(s *certificate.Source) nats.Option {
+	return func(o *nats.Options) error {
+		if s != nil {
+			o.TLSConfig, o.RootCAsCB, o.TLSCertCB = s.Client(), s.Roots, s.Certificate
+		}
+		return nil
+	}
 }
 
 // dial connects as one of the broker's users.

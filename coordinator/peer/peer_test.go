@@ -1,18 +1,20 @@
 package peer_test
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pupil/coordinator/peer"
 	"pupil/coordinator/peer/peertest"
+	"pupil/internal/certificate"
 )
 
 func listen(t *testing.T, c peer.Config) *peer.Port {
@@ -38,9 +40,11 @@ func echo(t *testing.T, s *peer.Service, name string) {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(c, name)
-			_, _ = io.Copy(c, c)
-			_ = c.Close()
+			go func() {
+				_, _ = io.WriteString(c, name)
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			}()
 		}
 	}()
 }
@@ -66,7 +70,7 @@ func talk(t *testing.T, from *peer.Service, to string) string {
 }
 
 func TestServices(t *testing.T) {
-	for name, config := range map[string]*tls.Config{"plain": nil, "TLS": certificates(t, "127.0.0.1")} {
+	for name, config := range map[string]*certificate.Source{"plain": nil, "TLS": certificates(t, "127.0.0.1")} {
 		t.Run(name, func(t *testing.T) {
 			a := listen(t, peer.Config{Token: "secret", TLS: config})
 			b := listen(t, peer.Config{Token: "secret", TLS: config})
@@ -161,29 +165,112 @@ func TestClose(t *testing.T) {
 }
 
 // certificates are those of a new authority for a host.
-func certificates(t *testing.T, host string) *tls.Config {
+func certificates(t *testing.T, host string) *certificate.Source {
 	t.Helper()
-	f := peertest.Certificates(t, host)
-	config, err := peer.LoadTLS(f.Certificate, f.Key, f.Authority)
+	return peertest.Open(t, peertest.Certificates(t, host))
+}
+
+// TestReplay: the words of a handshake that was listened to open nothing later.
+func TestReplay(t *testing.T) {
+	p := listen(t, peer.Config{Token: "a"})
+	echo(t, p.Service(peer.Raft), "raft")
+	middle, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return config
-}
-
-func TestLoadTLS(t *testing.T) {
-	if c, err := peer.LoadTLS("", "", ""); c != nil || err != nil {
-		t.Errorf("no files: %v, %v", c, err)
-	}
-	if _, err := peer.LoadTLS("cert.pem", "", ""); err == nil {
-		t.Error("one file was enough")
-	}
-	empty := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
+	defer middle.Close()
+	heard := make(chan []byte, 1)
+	go func() { // one who stands between
+		c, err := middle.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		to, err := net.Dial("tcp", p.Address())
+		if err != nil {
+			return
+		}
+		defer to.Close()
+		go func() { _, _ = io.Copy(c, to) }()
+		var words bytes.Buffer
+		_, _ = io.Copy(io.MultiWriter(to, &words), c)
+		_ = to.(*net.TCPConn).CloseWrite()
+		heard <- words.Bytes()
+	}()
+	from := listen(t, peer.Config{Token: "a"})
+	c, err := from.Service(peer.Raft).Dial(t.Context(), middle.Addr().String())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := peer.LoadAuthority(empty); err == nil || !strings.Contains(err.Error(), "no certificate") {
-		t.Errorf("error %v", err)
+	_ = c.(*net.TCPConn).CloseWrite()
+	words := <-heard
+	_ = c.Close()
+	again, err := net.Dial("tcp", p.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.Write(words); err != nil {
+		t.Fatal(err)
+	}
+	_ = again.(*net.TCPConn).CloseWrite()
+	all, _ := io.ReadAll(again)
+	if len(words) != 21+32 || len(all) != 48 || bytes.Contains(all, []byte("raft")) {
+		t.Errorf("%d words were answered by %q", len(words), all)
+	}
+}
+
+// TestRotation: connections go on while certificates are exchanged; new ones use what the files hold then.
+func TestRotation(t *testing.T) {
+	f := peertest.Certificates(t, "127.0.0.1")
+	a := listen(t, peer.Config{Token: "s", TLS: peertest.Open(t, f)})
+	b := listen(t, peer.Config{Token: "s", TLS: peertest.Open(t, f)})
+	echo(t, b.Service(peer.Raft), "raft")
+	open, err := a.Service(peer.Raft).Dial(t.Context(), b.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	fresh := peertest.Authority(t) // a bundle of both, then a certificate of the new one
+	pair, err := fresh.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(f.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, authorities := range [][]byte{slices.Concat(old, pair.Certificate), pair.Certificate} {
+		if err := os.WriteFile(f.Authority, authorities, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		peertest.Issue(t, fresh, f, "127.0.0.1", time.Now())
+		if got := talk(t, a.Service(peer.Raft), b.Address()); got != "raft hello" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if _, err := io.WriteString(open, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := make([]byte, 5); true {
+		if _, err := io.ReadFull(open, got); err != nil || string(got) != "raftx" {
+			t.Errorf("the connection of before: %q, error %v", got, err)
+		}
+	}
+	peertest.Issue(t, fresh, f, "127.0.0.1", time.Now().Add(-2*certificate.HostLife))
+	if _, err := a.Service(peer.Raft).Dial(t.Context(), b.Address()); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("an expired certificate: error %v", err)
+	}
+	// Half an exchange: the pair before stays.
+	peertest.Issue(t, fresh, f, "127.0.0.1", time.Now())
+	if got := talk(t, a.Service(peer.Raft), b.Address()); got != "raft hello" {
+		t.Errorf("got %q", got)
+	}
+	if err := os.WriteFile(f.Key, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := talk(t, a.Service(peer.Raft), b.Address()); got != "raft hello" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -9,15 +9,17 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"pupil/internal/certificate"
 )
 
 // Config says where a port is, and who may use it.
 type Config struct {
-	Listen    string       // host:port; port 0: one that is free
-	Advertise string       // host:port that others reach it by; "": where it listens
-	Token     string       // of the cluster; required
-	TLS       *tls.Config  // see LoadTLS; nil: plain TCP
-	Logger    *slog.Logger // nil: no logs
+	Listen    string              // host:port; port 0: one that is free
+	Advertise string              // host:port that others reach it by; "": where it listens
+	Token     string              // of the cluster; required
+	TLS       *certificate.Source // which both sides show; nil: plain TCP
+	Logger    *slog.Logger        // nil: no logs
 }
 
 const (
@@ -129,7 +131,7 @@ func (p *Port) track(c net.Conn) bool {
 func (p *Port) admit(raw net.Conn) {
 	c := raw
 	if p.config.TLS != nil {
-		c = tls.Server(raw, p.config.TLS)
+		c = tls.Server(raw, p.config.TLS.Server(tls.RequireAndVerifyClientCert))
 	}
 	_ = c.SetDeadline(time.Now().Add(handshakeTime))
 	kind, err := admit(c, p.config.Token)
@@ -198,7 +200,7 @@ func (s *Service) Dial(ctx context.Context, to string) (_ net.Conn, err error) {
 		return nil, err
 	}
 	if s.port.config.TLS != nil {
-		config := s.port.config.TLS.Clone()
+		config := s.port.config.TLS.Client()
 		if config.ServerName, _, err = net.SplitHostPort(to); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -31,10 +32,7 @@ func (s *server) newMetrics() (closeAll func(), err error) {
 		return func() {}, nil
 	}
 	e.Ready, e.Logger = s.isReady, s.logger
-	if s.config.TLS != nil {
-		e.TLS = s.config.TLS.Clone()
-		e.TLS.ClientAuth = 0 // who reads shows a token
-	}
+	e.TLS = s.config.TLS.Server(tls.VerifyClientCertIfGiven) // who reads shows a token
 	_, closeAll, err = e.Start(s.metrics.Registry)
 	return closeAll, err
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	stdtls "crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -79,6 +80,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer closeMetrics()
+	defer s.watchCertificates(ctx)()
 	closeHTTP := s.serveHTTP(listener)
 	defer closeHTTP()
 	a := s.addresses(listener)
@@ -185,6 +187,14 @@ func (s *server) handOver() {
 	}
 }
 
+// watchCertificates warns of certificates that expire.
+func (s *server) watchCertificates(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.config.TLS.Watch(ctx) })
+	return func() { cancel(); wg.Wait() }
+}
+
 // serveHTTP answers commands, and what other coordinators pass on.
 func (s *server) serveHTTP(api net.Listener) (closeAll func()) {
 	streams, endStreams := context.WithCancel(context.Background())
@@ -200,8 +210,7 @@ func (s *server) serveHTTP(api net.Listener) (closeAll func()) {
 		wg.Go(func() {
 			var err error
 			if tls {
-				h.TLSConfig = s.config.TLS.Clone()
-				h.TLSConfig.ClientAuth = 0 // commands show the token
+				h.TLSConfig = s.config.TLS.Server(stdtls.VerifyClientCertIfGiven) // commands show their token
 				err = h.ServeTLS(l, "", "")
 			} else {
 				err = h.Serve(l)

@@ -2,7 +2,6 @@ package serve_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,11 +19,10 @@ import (
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/job"
-	"pupil/coordinator/peer"
-	"pupil/coordinator/peer/peertest"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/serve"
 	"pupil/coordinator/wire"
+	"pupil/internal/certificate"
 	"pupil/worker/agent"
 )
 
@@ -66,7 +64,7 @@ type cluster3 struct {
 	peers  []raftlog.Peer
 	nodes  []*coordinator
 	client *api.Client
-	tls    *tls.Config // of workers; nil: plain
+	tls    *certificate.Source // of workers; nil: plain
 }
 
 type coordinator struct {
@@ -420,68 +418,5 @@ func TestValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v; want one with %q", err, want)
 		}
-	}
-}
-
-// TestTLS forms a cluster with certificates on all ports.
-func TestTLS(t *testing.T) {
-	t.Parallel()
-	files := peertest.Certificates(t, "127.0.0.1")
-	both, err := peer.LoadTLS(files.Certificate, files.Key, files.Authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster3{t: t}
-	users := control.NewCredentials()
-	server := both.Clone()
-	server.ClientAuth = tls.NoClientCert
-	if c.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &users, TLS: server}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.broker.Close)
-	client := &tls.Config{RootCAs: both.RootCAs}
-	c.tls = client
-	if c.link, err = control.NewRemote(c.broker.URL(), users, client); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 3 {
-		n := &coordinator{config: c.config(fmt.Sprintf("c%d", i))}
-		n.config.TLS = both
-		c.nodes = append(c.nodes, n)
-		c.peers = append(c.peers, raftlog.Peer{ID: n.config.ID, Address: n.config.Raft})
-	}
-	var addresses []string
-	for _, n := range c.nodes {
-		n.config.Peers = c.peers
-		c.up(n)
-		addresses = append(addresses, "https://"+n.config.Listen)
-	}
-	for _, a := range addresses {
-		one, err := api.NewClient(api.Config{Addresses: []string{a}, Token: token, TLS: client, Patience: time.Minute})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m, err := one.Members(t.Context()); err != nil || len(m) != 3 {
-			t.Errorf("members %+v, error %v", m, err)
-		}
-		if c.client == nil {
-			c.client = one
-			t.Cleanup(one.Close)
-			continue
-		}
-		one.Close()
-	}
-	if !strings.HasPrefix(c.link.URL(), "tls://") {
-		t.Errorf("the broker is at %s", c.link.URL())
-	}
-	c.work("w0", trainer{})
-	c.until("a worker", func(s *api.Status) bool { return len(s.Workers) == 1 })
-	stranger, err := api.NewClient(api.Config{Addresses: addresses, Token: token, Patience: time.Nanosecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stranger.Close()
-	if _, err := stranger.Members(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("without the authority: error %v", err)
 	}
 }

@@ -38,7 +38,7 @@ var randomFiles = []exception{
 	{"coordinator/authority/authority.go", "private keys and secrets"},
 	{"coordinator/control/credentials.go", "secrets that nobody can guess"},
 	{"coordinator/peer/handshake.go", "what makes each handshake another one"},
-	{"coordinator/peer/peertest/peertest.go", "keys of certificates"},
+	{"internal/certificate/authority.go", "private keys and serial numbers"},
 	{"storage/dir/put.go", "names of temporary files, which writers on other machines must not share"},
 	{"worker/agent/agent.go", "a worker's name, which no other has"},
 }

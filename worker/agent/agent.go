@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 
 	"pupil/allreduce/meshlink"
 	"pupil/coordinator/wire"
+	"pupil/internal/certificate"
 )
 
 // ErrCoordinatorGone says that the coordinator has ended, or its broker cannot be reached any more. Test with errors.Is.
@@ -25,21 +25,21 @@ var ErrCoordinatorGone = errors.New("the coordinator is gone")
 
 // Config says who the worker is, and where its coordinator.
 type Config struct {
-	URL            string          // of the coordinator's broker, nats://host:port
-	User, Password string          // for the broker
-	TLS            *tls.Config     // for a broker with certificates; nil: the system's authorities
-	ID             string          // unique among the workers, see wire.CheckName
-	Threads        int             // that the trainer uses, at least 1
-	Version        string          // of this build; the coordinator takes its own only
-	Kernel         string          // name of the kernels that compute
-	RingListen     string          // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
-	RingAdvertise  string          // host:port that they reach it by; "": where it listens
-	JoinTimeout    time.Duration   // so long the worker tries to register; default 30s
-	Patience       time.Duration   // so long the worker tries to reach a broker that is gone; default 1m
-	Drain          <-chan struct{} // closed when the worker shall hand over its lanes and leave; may be nil
-	Grace          time.Duration   // then it leaves after so long in any case; default 30s
-	Joined         func(bool)      // called when the coordinator has taken the worker in, and when that is over; may be nil
-	Logger         *slog.Logger    // nil: no logs
+	URL            string              // of the coordinator's broker, nats://host:port
+	User, Password string              // for the broker
+	TLS            *certificate.Source // for a broker with certificates; nil: the system's authorities
+	ID             string              // unique among the workers, see wire.CheckName
+	Threads        int                 // that the trainer uses, at least 1
+	Version        string              // of this build; the coordinator takes its own only
+	Kernel         string              // name of the kernels that compute
+	RingListen     string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
+	RingAdvertise  string              // host:port that they reach it by; "": where it listens
+	JoinTimeout    time.Duration       // so long the worker tries to register; default 30s
+	Patience       time.Duration       // so long the worker tries to reach a broker that is gone; default 1m
+	Drain          <-chan struct{}     // closed when the worker shall hand over its lanes and leave; may be nil
+	Grace          time.Duration       // then it leaves after so long in any case; default 30s
+	Joined         func(bool)          // called when the coordinator has taken the worker in, and when that is over; may be nil
+	Logger         *slog.Logger        // nil: no logs
 
 	server *meshlink.Server // at RingListen, while Run runs
 }
@@ -181,6 +181,10 @@ func (a *agent) connect(ctx context.Context) error {
 		if errors.Is(err, nats.ErrAuthorization) {
 			return fmt.Errorf("%w; the broker wants a user and a password: --coordinator gets them from there, or give PUPIL_NATS_USER and PUPIL_NATS_PASSWORD", err)
 		}
+		var alert *net.OpError
+		if errors.As(err, &alert) && alert.Op == "remote error" && !a.config.TLS.HasCertificate() {
+			return fmt.Errorf("%w; the broker wants a certificate of this worker: give --tls-cert and --tls-key", err)
+		}
 		if !away(err) || time.Now().After(until) {
 			return err
 		}
@@ -208,7 +212,7 @@ const reconnectWait = 100 * time.Millisecond
 func (a *agent) dial() (*nats.Conn, error) {
 	const wait = reconnectWait
 	return nats.Connect(a.config.URL,
-		func(o *nats.Options) error { o.TLSConfig = a.config.TLS; return nil }, // a tls:// URL demands that it is used
+		secure(a.config.TLS),
 		nats.UserInfo(a.config.User, a.config.Password),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
 		nats.CustomInboxPrefix(wire.InboxPrefix),
@@ -236,6 +240,16 @@ func (a *agent) dial() (*nats.Conn, error) {
 			a.logger.Error("connection to the coordinator", "subject", subject, "err", err)
 		}),
 	)
+}
+
+// secure says with which certificates, at each connection anew. A tls:// URL demands that they are used.
+func secure(s *certificate.Source) nats.Option {
+	return func(o *nats.Options) error {
+		if s != nil {
+			o.TLSConfig, o.RootCAsCB, o.TLSCertCB = s.Client(), s.Roots, s.Certificate
+		}
+		return nil
+	}
 }
 
 // register asks to be taken in until that is granted, refused for good, or the time is up.

@@ -2,77 +2,69 @@
 package peertest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"pupil/internal/certificate"
 )
 
-// Files are the paths of PEM files.
-type Files struct{ Certificate, Key, Authority string }
-
 // Certificates makes an authority and a certificate of it for a host, by name or by address.
-func Certificates(t testing.TB, host string) Files {
+func Certificates(t testing.TB, host string) certificate.Files {
 	t.Helper()
-	authority, key := newKey(t), newKey(t)
-	root := template("authority")
-	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
-	leaf := template(host)
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	if ip := net.ParseIP(host); ip != nil {
-		leaf.IPAddresses = []net.IP{ip}
-	} else {
-		leaf.DNSNames = []string{host}
-	}
-	encoded, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	return Files{
-		Certificate: write(t, filepath.Join(dir, "cert.pem"), "CERTIFICATE", sign(t, leaf, root, key, authority)),
-		Key:         write(t, filepath.Join(dir, "key.pem"), "EC PRIVATE KEY", encoded),
-		Authority:   write(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", sign(t, root, root, authority, authority)),
+	f := certificate.Files{
+		Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), Authority: filepath.Join(dir, "ca.pem"),
 	}
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a := Authority(t)
+	p, err := a.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	write(t, f.Authority, p.Certificate)
+	Issue(t, a, f, host, time.Now())
+	return f
 }
 
-func template(name string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-}
-
-func sign(t testing.TB, c, by *x509.Certificate, key, signer *ecdsa.PrivateKey) []byte {
+// Authority makes one.
+func Authority(t testing.TB) *certificate.Authority {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, c, by, &key.PublicKey, signer)
+	a, err := certificate.NewAuthority("tests", time.Now(), certificate.AuthorityLife)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return der
+	return a
 }
 
-func write(t testing.TB, path, kind string, data []byte) string {
+// Issue writes a certificate of an authority for a host, which holds for a year from a time on.
+func Issue(t testing.TB, a *certificate.Authority, f certificate.Files, host string, at time.Time) {
 	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {
+	p, err := a.Issue(certificate.Request{Hosts: []string{host}}, at)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	write(t, f.Key, p.Key)
+	write(t, f.Certificate, p.Certificate)
+}
+
+// write replaces a file, as a user would.
+func write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Open opens files.
+func Open(t testing.TB, f certificate.Files) *certificate.Source {
+	t.Helper()
+	s, err := certificate.Open(f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
