@@ -115,10 +115,8 @@ func (v *Views) Background() [3]uint8 { return v.student.Background() }
 // these are the bits of the pipelines' Apply with TeacherView and StudentView. It panics as Pipeline.Apply does.
 func (v *Views) Apply(teacher, student []float32, img *Image, key Key) {
 	img.check()
-	var t draws
+	t := v.drawTeacher(img, key)
 	if v.teacher != nil {
-		key.View = TeacherView
-		t = v.teacher.config.draw(img, key)
 		v.teacher.render(teacher, img, t)
 	}
 	if v.copied {
@@ -126,6 +124,31 @@ func (v *Views) Apply(teacher, student []float32, img *Image, key Key) {
 		copy(student, teacher)
 		return
 	}
+	v.applyStudent(student, img, key, t)
+}
+
+// ApplyStudent writes the student's view alone: the bits that Apply gives it.
+func (v *Views) ApplyStudent(student []float32, img *Image, key Key) {
+	img.check()
+	t := v.drawTeacher(img, key)
+	if v.copied {
+		v.teacher.render(student, img, t)
+		return
+	}
+	v.applyStudent(student, img, key, t)
+}
+
+// drawTeacher draws the teacher's view, if there is one.
+func (v *Views) drawTeacher(img *Image, key Key) (t draws) {
+	if v.teacher != nil {
+		key.View = TeacherView
+		t = v.teacher.config.draw(img, key)
+	}
+	return t
+}
+
+// applyStudent writes the student's view beside the teacher's t.
+func (v *Views) applyStudent(student []float32, img *Image, key Key, t draws) {
 	key.View = StudentView
 	c := &v.student.config
 	switch v.policy {

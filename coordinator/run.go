@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 
@@ -19,6 +20,7 @@ import (
 	"pupil/coordinator/wire"
 	"pupil/internal/config"
 	"pupil/internal/version"
+	"pupil/storage/diskcache"
 )
 
 type runFlags struct {
@@ -26,6 +28,7 @@ type runFlags struct {
 	least, respawn   int
 	storage, worker  string
 	dataPlane        string
+	cache, cacheSize string
 	set              []string
 	json, resume     bool
 }
@@ -43,6 +46,7 @@ func runCommand() *cobra.Command {
 			"once. --resume goes on, also after a failure or a kill, and with another number of workers.\n\n" +
 			"Exit codes: 0 the job is done, 1 it failed or was stopped, 2 wrong use.",
 		Example: "  coordinator run deploy/examples/fashion.yaml --workers 2\n" +
+			"  coordinator run job.yaml --teacher-cache ~/.cache/pupil/teacher --set optimizer.learning_rate=0.02\n" +
 			"  coordinator run job.yaml --workers 4 --set steps=40 --set seed=3 --json\n" +
 			"  coordinator run job.yaml --workers 4 --data-plane mesh\n" +
 			"  coordinator run job.yaml --workers 3 --storage runs/one --resume",
@@ -60,6 +64,8 @@ func runCommand() *cobra.Command {
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --storage, or with the newest one of this job below runs/")
 	flags.StringVar(&f.worker, "worker-binary", "", "the worker's executable (default: worker, beside this one)")
 	flags.StringVar(&f.dataPlane, "data-plane", string(wire.BrokerPlane), "which way the workers' sums go: broker (all through the coordinator's NATS server)\nor mesh (straight to a NATS server in each worker)")
+	flags.StringVar(&f.cache, "teacher-cache", "", "folder that keeps the teacher's outputs for other runs with the same seed, data and views\nof the teacher (default: none)")
+	flags.StringVar(&f.cacheSize, "teacher-cache-size", "", "limit of --teacher-cache, as 500MB or 20GB (default: 10GB)")
 	return cmd
 }
 
@@ -79,6 +85,9 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	if err := wire.DataPlane(f.dataPlane).Validate(); err != nil {
 		return config.Usagef("--data-plane: %v", err)
+	}
+	if err := f.checkCache(); err != nil {
+		return config.Usage(err)
 	}
 	if f.threads == 0 {
 		f.threads = max(1, runtime.NumCPU()/f.workers)
@@ -109,7 +118,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	summary, err := local.Run(ctx, local.Config{
 		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers,
 		MinWorkers: f.least, Respawn: f.respawn, Threads: f.threads, DataPlane: wire.DataPlane(f.dataPlane),
-		WorkerBinary: f.worker, Version: version.String(), Display: display, Logger: logger,
+		WorkerBinary: f.worker, TeacherCache: f.cache, TeacherCacheSize: f.cacheSize, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {
 		return config.Usage(err)
@@ -131,6 +140,28 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 		return fmt.Errorf("stopped after step %d of %d, which is saved; go on with: %s", summary.Steps, summary.TotalSteps, summary.Resume)
 	}
 	return err
+}
+
+// checkCache checks the flags of the cache of the teacher's outputs, whose folder it makes.
+func (f *runFlags) checkCache() (err error) {
+	if f.cache == "" {
+		if f.cacheSize != "" {
+			return errors.New("--teacher-cache-size is given without --teacher-cache, the folder that it limits")
+		}
+		return nil
+	}
+	if f.cacheSize != "" {
+		if n, err := diskcache.ParseSize(f.cacheSize); err != nil || n == 0 {
+			return errors.Join(fmt.Errorf("--teacher-cache-size is %q; give a size as 500MB or 20GB", f.cacheSize), err)
+		}
+	}
+	if f.cache, err = filepath.Abs(f.cache); err == nil {
+		err = os.MkdirAll(f.cache, 0o755)
+	}
+	if err != nil {
+		return fmt.Errorf("--teacher-cache: %w; give a folder that can be written", err)
+	}
+	return nil
 }
 
 // interrupts closes stop at the first SIGINT, SIGTERM or SIGHUP (the terminal is gone), and ends the context at the second.

@@ -24,6 +24,7 @@ import (
 func joinCommand() *cobra.Command {
 	c := agent.Config{Version: version.String()}
 	var record string
+	var teacher teacherCacheFlags
 	var cluster clusterFlags
 	var endpoint metricsFlags
 	var life func(context.Context, *cobra.Command) context.Context
@@ -59,6 +60,10 @@ func joinCommand() *cobra.Command {
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)
 			}
+			cache, err := teacher.open(logger)
+			if err != nil {
+				return config.Usage(err)
+			}
 			config.OutlivePipes()
 			ctx, drain, stop := drainOnSignal(cmd.Context())
 			defer stop()
@@ -70,7 +75,9 @@ func joinCommand() *cobra.Command {
 				return config.Usage(err)
 			}
 			defer closeMetrics()
-			t := &carry.Trainer{Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, Logger: logger, Metrics: m}
+			t := &carry.Trainer{
+				Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, TeacherCache: cache, Logger: logger, Metrics: m,
+			}
 			defer t.Close()
 			go c.TLS.Watch(ctx) // of its certificates, until the process ends
 			return agent.Run(life(ctx, cmd), c, t)
@@ -87,6 +94,7 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.RingListen, "ring-listen", "", "HOST:PORT to listen on for the other workers' ring data, for a coordinator whose data plane is mesh\n(port 0: one that is free)")
 	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
 	f.StringVar(&record, "record", "", "folder for a record of the images that were really fed, which coordinator audit --record reads")
+	teacher.add(f)
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "time to hand over the lanes after SIGTERM")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
 	return cmd

@@ -23,10 +23,24 @@ func (e *execution) hint() string {
 	if c.WorkerBinary != "" {
 		words = append(words, "--worker-binary", quote(c.WorkerBinary))
 	}
+	for _, w := range c.teacherCache() {
+		words = append(words, quote(w))
+	}
 	for _, o := range c.Overrides {
 		words = append(words, "--set", quote(o))
 	}
 	return strings.Join(append(words, "--resume"), " ")
+}
+
+// teacherCache are the flags of the cache of the teacher's outputs, the same for a run and for its workers.
+func (c Config) teacherCache() (words []string) {
+	if c.TeacherCache != "" {
+		words = append(words, "--teacher-cache", c.TeacherCache)
+		if c.TeacherCacheSize != "" {
+			words = append(words, "--teacher-cache-size", c.TeacherCacheSize)
+		}
+	}
+	return words
 }
 
 // quote makes a word safe for a shell.

@@ -38,9 +38,13 @@ type Config struct {
 	Threads      int            // of each worker; at least 1
 	WorkerBinary string         // "": beside this executable
 	DataPlane    wire.DataPlane // "": wire.BrokerPlane
-	Version      string         // of this build
-	Display      Display
-	Logger       *slog.Logger
+	TeacherCache string         // folder in which the workers keep the teacher's outputs; "": none
+
+	TeacherCacheSize string // its limit, as 20GB; "": the worker's default
+
+	Version string // of this build
+	Display Display
+	Logger  *slog.Logger
 }
 
 // Display shows a run to a person.

@@ -181,7 +181,10 @@ func (s *sweep) runOne(ctx context.Context, t task, data string, baselines bool)
 	if err := os.RemoveAll(folder); err != nil { // of a run that was interrupted
 		return nil, err
 	}
-	args := []string{"run", s.jobFile, "--json", "--storage", folder}
+	args := []string{
+		"run", s.jobFile, "--json", "--storage", folder,
+		"--teacher-cache", filepath.Join(s.cache, "sweep-teacher"), // the teacher sees the same with each setting of a seed
+	}
 	for _, set := range append(
 		t.setting.sets(t.seed),
 		"dataset.train=file://"+filepath.Join(data, "train"), "dataset.test=file://"+filepath.Join(data, "test"),

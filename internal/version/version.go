@@ -2,9 +2,16 @@
 package version
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"sync"
 )
 
 // version is set by the linker (see the Makefile).
@@ -25,3 +32,24 @@ func String() string {
 func Line() string {
 	return fmt.Sprintf("%s (%s, %s/%s)", String(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
+
+// Executable is the SHA-256 of the program that runs, in hexadecimal: what it computes may differ from what any other
+// program does, also from one whose version has the same name.
+var Executable = sync.OnceValues(func() (string, error) {
+	f, err := os.Open("/proc/self/exe") // the file that was started, even when another has taken its place
+	if errors.Is(err, fs.ErrNotExist) {
+		var path string
+		if path, err = os.Executable(); err == nil {
+			f, err = os.Open(path)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+})

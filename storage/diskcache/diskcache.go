@@ -61,7 +61,7 @@ func FromEnvironment(getenv func(string) string, logger *slog.Logger) (*Cache, e
 	limit := int64(DefaultSize)
 	if text := getenv("PUPIL_CACHE_SIZE"); text != "" {
 		var err error
-		if limit, err = parseSize(text); err != nil {
+		if limit, err = ParseSize(text); err != nil {
 			return nil, fmt.Errorf("PUPIL_CACHE_SIZE: %w", err)
 		}
 	}
@@ -79,7 +79,8 @@ func FromEnvironment(getenv func(string) string, logger *slog.Logger) (*Cache, e
 	return New(folder, limit, logger), nil
 }
 
-func parseSize(text string) (int64, error) {
+// ParseSize reads a size in bytes, as 500MB or 20GB.
+func ParseSize(text string) (int64, error) {
 	number, factor := strings.ToUpper(strings.TrimSpace(text)), int64(1)
 	for unit, f := range map[string]int64{"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12} {
 		if n, ok := strings.CutSuffix(number, unit); ok {

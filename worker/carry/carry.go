@@ -15,6 +15,7 @@ import (
 	"pupil/internal/metrics"
 	"pupil/internal/version"
 	"pupil/storage"
+	"pupil/storage/diskcache"
 	"pupil/storage/safetensors"
 	"pupil/worker/agent"
 	"pupil/worker/nn"
@@ -30,6 +31,8 @@ type Trainer struct {
 	Record  string // folder that gets WORKER.jsonl with what the lanes were fed; "": none
 	Logger  *slog.Logger
 	Metrics *metrics.Worker // nil: none
+
+	TeacherCache *diskcache.Cache // of teachers' outputs; nil: none
 
 	opening *opening // of the run that was carried last; nil: none
 }

@@ -14,6 +14,7 @@ import (
 	"pupil/worker/agent"
 	"pupil/worker/feed"
 	"pupil/worker/setup"
+	"pupil/worker/teachercache"
 	"pupil/worker/train"
 )
 
@@ -52,6 +53,10 @@ func (o *opening) close(logger *slog.Logger) {
 	}
 	o.run.keeper.Close()
 	o.run.source.Close()
+	if c := o.run.cache; c != nil {
+		found, computed := c.Counts()
+		logger.Info("the teacher's outputs", "job", o.name, "from_cache", found, "computed", computed)
+	}
 	if err := o.run.record.close(); err != nil {
 		logger.Error("the record of what was fed", "job", o.name, "err", err)
 	}
@@ -65,7 +70,8 @@ type run struct {
 	keeper   *Keeper
 	state    *train.State
 	source   *feed.Carrier
-	record   *recorder // nil: none
+	cache    *teachercache.Cache // of the teacher's outputs; nil: none
+	record   *recorder           // nil: none
 	trainer  *train.Trainer
 	control  *control
 	logger   *slog.Logger
@@ -99,10 +105,17 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 	if err != nil {
 		return nil, err
 	}
-	if r.source, err = feed.NewCarrier(feed.Config{
+	fed := feed.Config{
 		Data: j.Data, Order: j.Order, Views: j.Views, Channels: a.Spec.Student.Channels,
 		Seed: a.Spec.Seed, SkipBroken: a.Spec.Dataset.Broken == "skip", Workers: t.Threads,
-	}, j.Steps); err != nil {
+	}
+	if r.cache, err = j.TeacherCache(t.TeacherCache); err != nil {
+		return nil, err
+	}
+	if r.cache != nil { // an interface that holds nil is not nil
+		fed.TeacherCache = r.cache
+	}
+	if r.source, err = feed.NewCarrier(fed, j.Steps); err != nil {
 		return nil, err
 	}
 	var source train.Source = r.source

@@ -11,13 +11,15 @@ import (
 // Batch is what one lane computes in one step: n = Order.Batch / Order.Lanes images. It is the caller's until Release.
 type Batch struct {
 	Step, Lane int
-	Teacher    []float32        // [n, size, size, channels], the teacher's views; nil when there is no teacher
+	Teacher    []float32        // [n, size, size, channels], the teacher's views; nil when there is no teacher, not made when Known is set
+	Known      *Outputs         // what the teacher makes of its views, from Config.TeacherCache; nil: not known
 	Student    []float32        // [n, size, size, channels], the student's views of the same images
 	Labels     []int            // [n]; -1: the image has none
 	Samples    []dataset.Sample // [n]; where the images come from
 	Skipped    int              // images that could not be decoded and were replaced by others
 
-	home     chan *Batch // where Release puts it
+	cache    TeacherCache // nil: none
+	home     chan *Batch  // where Release puts it
 	released atomic.Bool
 	pending  sync.WaitGroup // images that are still being made
 	results  []result       // [n]

@@ -23,6 +23,8 @@ type Config struct {
 	Channels int    // of the decoded images, 1 or 3; 0: the student's
 	Seed     uint64 // of the job
 
+	TeacherCache TeacherCache // of the teacher's outputs, whose views are then not made; nil: none
+
 	SkipBroken bool // an image that cannot be decoded is replaced by another one; else it is an error
 	Prefetch   int  // batches that a lane is ahead; 0: DefaultPrefetch
 	Ahead      int  // batches ahead of the one that is made whose images are fetched; 0: DefaultAhead

@@ -70,12 +70,17 @@ func (f *Feed) do(ctx context.Context, t task) result {
 
 func (f *Feed) views(t task, img *augment.Image) {
 	v, b := f.config.Views, t.batch
+	n := v.Student().Len()
+	student := b.Student[t.i*n:][:n]
+	key := augment.Key{Seed: f.config.Seed, Epoch: uint64(t.epoch), Sample: uint64(t.order[t.position])}
+	if b.Known != nil {
+		v.ApplyStudent(student, img, key)
+		return
+	}
 	var teacher []float32
 	if p := v.Teacher(); p != nil {
 		n := p.Len()
 		teacher = b.Teacher[t.i*n:][:n]
 	}
-	n := v.Student().Len()
-	key := augment.Key{Seed: f.config.Seed, Epoch: uint64(t.epoch), Sample: uint64(t.order[t.position])}
-	v.Apply(teacher, b.Student[t.i*n:][:n], img, key)
+	v.Apply(teacher, student, img, key)
 }

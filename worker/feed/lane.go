@@ -52,6 +52,7 @@ func (l *lane) steps(ctx context.Context, f *Feed) error {
 		f.ahead.want(order, step%perEpoch*n, n, first)
 		b := l.take(f, n)
 		b.reset(step)
+		b.recall(f.config.TeacherCache)
 		if err := l.make(ctx, f, b, epoch, order, step%perEpoch*n); err != nil {
 			return err
 		}

@@ -112,12 +112,8 @@ func (l *lane) step(ctx context.Context) (err error) {
 	}
 	defer l.release()
 	if l.teacher != nil {
-		pooled, logits, err := l.teacher.Run(l.batch.Teacher)
-		if err != nil {
+		if err := l.teach(); err != nil {
 			return fmt.Errorf("lane %d: teacher: %w", l.number, err)
-		}
-		for i, h := range t.config.Heads {
-			widen(l.pairs[i].Teacher, pick(h.Teacher, pooled, logits))
 		}
 	}
 	l.phases.teacher = l.clock.lap()
@@ -130,6 +126,24 @@ func (l *lane) step(ctx context.Context) (err error) {
 	}
 	if f := t.state.Feedback; f != nil {
 		f.give(l.number)
+	}
+	return nil
+}
+
+// teach takes the teacher's outputs for the batch, which are computed unless they are known.
+func (l *lane) teach() error {
+	var o feed.Outputs
+	if known := l.batch.Known; known != nil {
+		o = *known
+	} else {
+		var err error
+		if o.Pooled, o.Logits, err = l.teacher.Run(l.batch.Teacher); err != nil {
+			return err
+		}
+		l.batch.Keep(l.ctx, o)
+	}
+	for i, h := range l.trainer.config.Heads {
+		widen(l.pairs[i].Teacher, pick(h.Teacher, o.Pooled, o.Logits))
 	}
 	return nil
 }
