@@ -80,44 +80,46 @@ var plain = []setting{
 	{"mi_logits_t4", logits, mi, loss(prior + `, teacher_temperature: 4, student_temperature: 4`)},
 	{"mi_logits_over_20", logits, mi, append(loss(prior+`, start: {kl: 0}`), "student.outputs=20")},
 	{"kl_t1_mixture_0.1", logits, mi, loss(`name: kl`, prior+`, posterior: mixture, start: {kl: 0}, weight: 0.1`)},
+	{"kl_t1_mixture_0.3", logits, mi, loss(`name: kl`, prior+`, posterior: mixture, start: {kl: 0}, weight: 0.3`)},
 	{"kl_t4_mi_1", logits, mi, loss(softKL, prior+`, start: {kl: 0}`)},
 	{"kl_t4_mi_0.1", logits, mi, loss(softKL, prior+`, start: {kl: 0}, weight: 0.1`)},
 	{"kl_t4_mi_t4_16", logits, mi, loss(softKL, prior+soft+`, start: {kl: 0}, weight: 16`)},
 	{"l2_logits_mi_0.1", logits, mi, loss(`name: l2`, prior+`, start: {kl: 0}, weight: 0.1`)},
 	{"l2_pooled_mi_g8_0.1", pooled, mi, loss(`name: l2, features: pooled`, mutual+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
 
+	{"kl_g8_mi_0.1", pooled, mi, loss(`name: kl`+groups(8), mutual+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
+	{"kl_g8_mixture_0.1", pooled, mi, loss(
+		`name: kl`+groups(8), mutual+groups(8)+`, posterior: mixture, start: {kl: 0}, weight: 0.1`,
+	)},
+	{"mi_g8_kl1", pooled, mi, loss(mutual + groups(8) + `, start: {kl: 1, hold: true}`)},
+	{"mi_g8_kl3_mixture", pooled, mi, loss(mutual + groups(8) + `, posterior: mixture, start: {kl: 3, hold: true}`)},
 	{"mi_g8_kl3_permuted", pooled, mi, loss(mutual + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
 	{"kl_g8_kl_logits", both, kl, loss(`name: kl`+groups(8), `name: kl`)},
 	{"mi_g8_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 0}`, `name: kl`)},
 	{"mi_g8_kl3_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
 }
 
-// leading are the settings that lead under the base job's conditions, and what they are compared with, under others.
+// leading are the setting that leads under the base job's conditions, and the best KL and L2, under others.
 func leading(of source, suffix string, conditions ...string) []setting {
 	var all []setting
 	for _, s := range slices.Concat(plain, grouped(8)) {
 		switch s.name {
-		case "kl_t4", "l2_pooled", "kl_g8", "mi_g8_kl3", "kl_t4_mi_0.1", "l2_pooled_mi_g8_0.1":
+		case "l2_pooled", "kl_g8", "l2_pooled_mi_g8_0.1":
 			all = append(all, setting{s.name + "_" + suffix, of, s.kind, slices.Concat(s.overrides, conditions)})
 		}
 	}
 	return all
 }
 
-// grouped are the settings on pooled features in groups of some channels.
+// grouped are the default and KL on pooled features in groups of some channels.
 func grouped(widths ...int) []setting {
 	var all []setting
 	for _, width := range widths {
 		g := groups(width)
-		name := func(format string) string { return fmt.Sprintf(format, width) }
 		all = append(
 			all,
-			setting{name("kl_g%d"), pooled, kl, loss(`name: kl` + g)},
-			setting{name("mi_g%d_kl3"), pooled, mi, loss(mutual + g + `, start: {kl: 3, hold: true}`)},
-			setting{name("mi_g%d_kl1"), pooled, mi, loss(mutual + g + `, start: {kl: 1, hold: true}`)},
-			setting{
-				name("mi_g%d_kl3_mixture"), pooled, mi, loss(mutual + g + `, posterior: mixture, start: {kl: 3, hold: true}`),
-			},
+			setting{fmt.Sprintf("kl_g%d", width), pooled, kl, loss(`name: kl` + g)},
+			setting{fmt.Sprintf("mi_g%d_kl3", width), pooled, mi, loss(mutual + g + `, start: {kl: 3, hold: true}`)},
 		)
 	}
 	return all

@@ -68,6 +68,10 @@ func (t *Trainer) train(ctx context.Context, a agent.Assignment, s agent.Session
 	if outcome == train.Yielded {
 		return agent.Outcome{Kind: wire.Yielded, Step: r.state.Step}, nil
 	}
+	if c := r.cache; c != nil {
+		found, computed := c.Counts()
+		t.Logger.Info("the teacher's outputs", "job", a.Run, "from_cache", found, "computed", computed)
+	}
 	if err := r.keeper.Flush(ctx, a.Rank); err != nil {
 		return agent.Outcome{}, err
 	}

@@ -53,10 +53,6 @@ func (o *opening) close(logger *slog.Logger) {
 	}
 	o.run.keeper.Close()
 	o.run.source.Close()
-	if c := o.run.cache; c != nil {
-		found, computed := c.Counts()
-		logger.Info("the teacher's outputs", "job", o.name, "from_cache", found, "computed", computed)
-	}
 	if err := o.run.record.close(); err != nil {
 		logger.Error("the record of what was fed", "job", o.name, "err", err)
 	}
