@@ -67,7 +67,7 @@ func (f *clientFlags) use(do func(*api.Client) error) error {
 // classify makes what the coordinator calls wrong a wrong use.
 func classify(err error) error {
 	var said *api.Error
-	if errors.As(err, &said) && (said.Code == api.Invalid || said.Code == api.NotFound || said.Code == api.Unauthorized) {
+	if errors.As(err, &said) && (said.Code == api.Invalid || said.Code == api.NotFound || said.Code == api.Unauthorized || said.Code == api.Forbidden) {
 		return config.Usage(err)
 	}
 	return err

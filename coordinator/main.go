@@ -21,6 +21,6 @@ func main() {
 	}
 	root.AddCommand(runCommand(), validateCommand(), viewsCommand(), dataCommand(), checkpointsCommand())
 	root.AddCommand(serveCommand(), brokerCommand(), submitCommand(), listCommand(), statusCommand(), watchCommand(),
-		cancelCommand(), eventsCommand(), auditCommand(), membersCommand(), chaosCommand(), certsCommand())
+		cancelCommand(), eventsCommand(), auditCommand(), membersCommand(), chaosCommand(), certsCommand(), tokensCommand())
 	os.Exit(config.Execute(context.Background(), root, nil))
 }

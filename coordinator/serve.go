@@ -78,6 +78,7 @@ func serveCommand() *cobra.Command {
 	flags.BoolVar(&c.Metrics.Insecure, "metrics-insecure", false,
 		"let anybody read --metrics-listen without a token, on a network that you trust")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
+	flags.BoolVar(&c.Public, "anonymous-viewer", false, "let anybody who reaches --listen look, without a token; all else needs one")
 	addOpenBroker(cmd, &f.openBroker)
 	f.tls.add(cmd)
 	return cmd

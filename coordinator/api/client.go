@@ -111,6 +111,29 @@ func (c *Client) members(ctx context.Context, method, path string, body any) ([]
 	return *m, nil
 }
 
+// Tokens returns the tokens with roles.
+func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
+	return c.tokens(ctx, http.MethodGet, "/v1/tokens")
+}
+
+// AddToken makes one. Only its answer has the secret.
+func (c *Client) AddToken(ctx context.Context, t Token) (*Token, error) {
+	return call[Token](ctx, c, http.MethodPost, "/v1/tokens", t)
+}
+
+// RemoveToken makes one void.
+func (c *Client) RemoveToken(ctx context.Context, name string) ([]Token, error) {
+	return c.tokens(ctx, http.MethodDelete, "/v1/tokens/"+neturl.PathEscape(name))
+}
+
+func (c *Client) tokens(ctx context.Context, method, path string) ([]Token, error) {
+	t, err := call[[]Token](ctx, c, method, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return *t, nil
+}
+
 // Broker returns where workers connect to.
 func (c *Client) Broker(ctx context.Context) (*Broker, error) {
 	return call[Broker](ctx, c, http.MethodGet, "/v1/broker", nil)

@@ -11,12 +11,16 @@
 //	GET    /v1/members                a list of Member
 //	POST   /v1/members                a Member to take in; answers the list
 //	DELETE /v1/members/{id}           takes a member out; answers the list
+//	GET    /v1/tokens                 a list of Token
+//	POST   /v1/tokens                 a Token to make; answers it with its secret
+//	DELETE /v1/tokens/{name}          makes a token void; answers the list
 //	GET    /v1/broker                 a Broker: where workers connect to
-//	GET    /metrics                   of this coordinator, in Prometheus' formats
+//	GET    /metrics                   this coordinator's, for Prometheus
 //	GET    /healthz                   200 while the process lives, for anybody
-//	GET    /readyz                    200 while there is a leader to answer commands, for anybody
+//	GET    /readyz                    200 while there is a leader, for anybody
 //
-// All but /healthz and /readyz need the header "Authorization: Bearer TOKEN". Any coordinator answers any request: one that does not
+// All but the last two need the header "Authorization: Bearer TOKEN", of a token whose role suffices: viewer for GET,
+// submitter for runs, admin for members and tokens, worker for the broker. Any coordinator answers any request: one that does not
 // lead passes it on. Without a leader the answer is 503, and the client tries again. What is not well has a body
 // {"error": "...", "code": "..."}. Fields may be added to /v1; none is taken away or changes its meaning.
 package api

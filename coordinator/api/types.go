@@ -123,6 +123,15 @@ type Member struct {
 	Leader  bool   `json:"leader"`
 }
 
+// Token is a token of the API, with what it may do.
+type Token struct {
+	Name    string       `json:"name"`
+	Role    cluster.Role `json:"role"`
+	Created time.Time    `json:"created"`
+	Expires time.Time    `json:"expires"`          // zero: never
+	Secret  string       `json:"secret,omitempty"` // the token itself, in the answer to its making alone
+}
+
 // Broker is where workers connect to.
 type Broker = wire.Broker
 
@@ -133,6 +142,7 @@ type Code string
 const (
 	Invalid      Code = "invalid"      // the request is wrong: 400
 	Unauthorized Code = "unauthorized" // no token, or another one: 401
+	Forbidden    Code = "forbidden"    // the token's role does not suffice: 403
 	NotFound     Code = "not_found"    // 404
 	Refused      Code = "refused"      // it cannot be done now: 409
 	NoLeader     Code = "no_leader"    // try again: 503

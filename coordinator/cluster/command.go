@@ -11,8 +11,8 @@ import (
 )
 
 // Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Planned, Began, Measured,
-// Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted or
-// TookOver.
+// Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted,
+// TookOver, TokenAdded or TokenRemoved.
 type Command interface {
 	kind() string
 	// apply checks everything before it changes anything.
@@ -144,6 +144,10 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Restarted](e)
 	case TookOver{}.kind():
 		return body[TookOver](e)
+	case TokenAdded{}.kind():
+		return body[TokenAdded](e)
+	case TokenRemoved{}.kind():
+		return body[TokenRemoved](e)
 	}
 	return nil, errors.New("unknown kind; it was written by a newer version")
 }

@@ -30,6 +30,8 @@ func CommandKinds() []string {
 		Concluded{},
 		Restarted{},
 		TookOver{},
+		TokenAdded{},
+		TokenRemoved{},
 	} {
 		all = append(all, c.kind())
 	}

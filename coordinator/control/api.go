@@ -64,6 +64,16 @@ func (s *Service) Cancel(ctx context.Context, run, reason string) error {
 	return s.call(ctx, func() error { return s.apply(cluster.StopRequested{Run: run, Reason: wire.Clip(reason)}) })
 }
 
+// AddToken makes a token of the API known.
+func (s *Service) AddToken(ctx context.Context, c cluster.TokenAdded) error {
+	return s.call(ctx, func() error { return s.apply(c) })
+}
+
+// RemoveToken makes one void.
+func (s *Service) RemoveToken(ctx context.Context, name string) error {
+	return s.call(ctx, func() error { return s.apply(cluster.TokenRemoved{Name: name}) })
+}
+
 // WorkerLost tells what a worker's parent process has seen: the process is gone. It is faster than a lease. A worker
 // that has left is no matter; one that never came counts against a run that waits for workers.
 func (s *Service) WorkerLost(ctx context.Context, worker, reason string) error {

@@ -205,6 +205,13 @@ func (l *Log) Apply(ctx context.Context, c cluster.Command) error {
 // State returns a copy of the state.
 func (l *Log) State() *cluster.State { return l.fsm.clone() }
 
+// Tokens are those of the state. The slice is never changed.
+func (l *Log) Tokens() []cluster.Token {
+	l.fsm.mu.Lock()
+	defer l.fsm.mu.Unlock()
+	return l.fsm.state.Tokens
+}
+
 // Compact replaces the log by a snapshot now. Otherwise that happens from time to time, see Options.
 func (l *Log) Compact() error {
 	if err := l.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {

@@ -26,6 +26,7 @@ type Config struct {
 	Token     string              // of the cluster; required
 	TLS       *certificate.Source // of both ports; nil: plain
 	Insecure  bool                // let a plain port listen beyond this machine
+	Public    bool                // let anybody look who shows no token, as a viewer
 	Broker    control.Link        // required
 	Storage   string              // URL below which runs have their folders, unless they say where
 	Version   string              // of this build; required

@@ -1,11 +1,8 @@
 package serve
 
 import (
-	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httputil"
 	"strconv"
@@ -14,80 +11,10 @@ import (
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
-	"pupil/internal/metrics"
 )
 
 // passed marks a request that another coordinator has passed on.
 const passed = "Pupil-Passed-On-By"
-
-// answer is what an endpoint returns, to be written as JSON.
-type answer func(r *http.Request, leader *control.Service) (any, error)
-
-// handler is the API. Streams end with their context.
-func (s *server) handler(streams context.Context) http.Handler {
-	mux := http.NewServeMux()
-	for pattern, f := range map[string]answer{
-		"GET /v1/status":             s.status,
-		"GET /v1/runs":               s.runs,
-		"POST /v1/runs":              s.submit,
-		"GET /v1/runs/{run}":         s.run,
-		"POST /v1/runs/{run}/cancel": s.cancel,
-		"GET /v1/members":            s.members,
-		"POST /v1/members":           s.addMember,
-		"DELETE /v1/members/{id}":    s.removeMember,
-		"GET /v1/broker":             s.broker,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			s.leading(w, r, func(leader *control.Service) {
-				v, err := f(r, leader)
-				if err != nil {
-					fail(w, err)
-					return
-				}
-				w.Header().Set("Content-Type", "application/json")
-				_ = json.NewEncoder(w).Encode(v) // else the other side has gone
-			})
-		})
-	}
-	for pattern, f := range map[string]func(*stream, *http.Request, *control.Service) error{
-		"GET /v1/watch":  s.watch,
-		"GET /v1/events": s.events,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			s.leading(w, r, func(leader *control.Service) {
-				ctx, cancel := context.WithCancel(r.Context())
-				defer cancel()
-				defer context.AfterFunc(streams, cancel)()
-				out := &stream{to: w, control: http.NewResponseController(w), encoder: json.NewEncoder(w)}
-				if err := f(out, r.WithContext(ctx), leader); err != nil && !out.begun {
-					fail(w, err)
-				}
-			})
-		})
-	}
-	mux.Handle("GET /metrics", metrics.Handler(s.metrics.Registry))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, refuse(api.NotFound, "there is no "+r.Method+" "+r.URL.Path))
-	})
-	all := http.NewServeMux()
-	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	all.HandleFunc("GET /readyz", s.ready)
-	all.Handle("/", s.authorized(mux))
-	return all
-}
-
-// authorized lets only those through that know the token.
-func (s *server) authorized(next http.Handler) http.Handler {
-	want := []byte("Bearer " + s.config.Token)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
-			fail(w, refuse(api.Unauthorized, "the cluster's token is needed: give the file that the coordinators have"))
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, api.MaxBody)
-		next.ServeHTTP(w, r)
-	})
-}
 
 // leading calls f on the leader, and elsewhere passes the request on to it.
 func (s *server) leading(w http.ResponseWriter, r *http.Request, f func(*control.Service)) {
@@ -127,8 +54,9 @@ func refuse(code api.Code, text string) *api.Error { return &api.Error{Text: tex
 func fail(w http.ResponseWriter, err error) {
 	said := classify(err)
 	status := map[api.Code]int{
-		api.Invalid: http.StatusBadRequest, api.Unauthorized: http.StatusUnauthorized, api.NotFound: http.StatusNotFound,
-		api.Refused: http.StatusConflict, api.NoLeader: http.StatusServiceUnavailable, api.Internal: http.StatusInternalServerError,
+		api.Invalid: http.StatusBadRequest, api.Unauthorized: http.StatusUnauthorized, api.Forbidden: http.StatusForbidden,
+		api.NotFound: http.StatusNotFound,
+		api.Refused:  http.StatusConflict, api.NoLeader: http.StatusServiceUnavailable, api.Internal: http.StatusInternalServerError,
 	}[said.Code]
 	w.Header().Set("Content-Type", "application/json")
 	if said.Code == api.Unauthorized {
