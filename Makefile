@@ -53,9 +53,16 @@ race: ## the tests of everything concurrent under the race detector (installs gc
 		./worker/agent ./coordinator/... ./loss/...
 
 .PHONY: e2e
-e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 minutes), S3 on MinIO, students in onnxruntime
+e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 minutes), S3 on MinIO, students in onnxruntime; as root partitions, too
 	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Student' -v ./internal/testcluster
+	@if test "$$(id -u)" = 0; then $(MAKE) partitions; else echo "not root: partitions are left out"; fi
 	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3 ./worker
+
+.PHONY: partitions
+partitions: build ## hosts of a cluster are cut off and parted, in network namespaces (2 minutes; needs root, gets iproute2 and nftables)
+	@dpkg -s iproute2 nftables >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q iproute2 nftables; }
+	@if ip netns add pupil-probe; then ip netns del pupil-probe; $(GO) test -count=1 -timeout 20m -tags e2e -run Partitions -v ./internal/testcluster; \
+		else echo "no network namespaces can be made here (in a container?): partitions are left out"; fi
 
 .PHONY: soak
 soak: build ## 200 random faults in half an hour, one every 10 s (ARGS='--random SEED')

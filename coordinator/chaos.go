@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,19 +39,33 @@ func chaosCommand() *cobra.Command {
 		Long: "Chaos runs a job twice on this machine, each time with a broker, coordinators and workers of its own: once in quiet,\n" +
 			"once while a schedule of faults strikes them. It says whether the weights have the same SHA-256, whether each sample\n" +
 			"was used exactly once, how long each fault held the training up, and what share of the time was useful.\n\n" +
-			"Faults are those of a file, or drawn from --random SEED: kill (kill -9 of a worker, of the leader or another\n" +
-			"coordinator, of all of them, of the broker), stop (SIGSTOP, later SIGCONT), leave (SIGTERM), join, cut (a worker's\n" +
-			"connections carry nothing), slow (4 MB/s), corrupt (a byte of the newest checkpoint). A file's faults are as in\n\n" +
+			"Faults are those of a file, or drawn from --random SEED:\n\n" +
+			"  kill     kill -9 of a worker, of the leader or another coordinator, of all of them, of the broker\n" +
+			"  stop     SIGSTOP of a worker or coordinator, later SIGCONT\n" +
+			"  leave    SIGTERM to a worker, which hands over\n" +
+			"  join     one more worker\n" +
+			"  cut      a worker's connections stay open and carry nothing\n" +
+			"  slow     a worker's connections carry 4 MB/s\n" +
+			"  lose     a worker's link loses one in twenty messages, either way\n" +
+			"  full     the runs' bucket has no room left (as root: on a file system of its own)\n" +
+			"  fail     writes to the runs' bucket fail\n" +
+			"  corrupt  a byte of the newest checkpoint is changed\n" +
+			"  part     with --netns: the hosts fall into two halves that do not hear each other\n\n" +
+			"With --netns each process has a network namespace of its own (root; ip, tc and nft): cut, slow and lose then drop and\n" +
+			"delay packets, and strike coordinators and the broker as well. What a file's faults look like:\n\n" +
 			"  seed: 1\n" +
 			"  faults:\n" +
 			"    - {at: 5s, do: kill, whom: worker, for: 2s}   # after the first step; back after 2s\n" +
 			"    - {at: 9s, do: kill, whom: leader, for: 1s}\n" +
-			"    - {at: 12s, do: stop, whom: worker-0, for: 6s}\n\n" +
-			"Recovery is the time from a fault to the second step that is committed after it.\n\n" +
+			"    - {at: 12s, do: stop, whom: worker-0, for: 6s}\n" +
+			"    - {at: 20s, do: full, whom: bucket, for: 5s}\n\n" +
+			"Recovery is the time from a fault to the second step that is committed after it, pause the longest time between two\n" +
+			"committed steps around it, failover the time until a coordinator leads again.\n\n" +
 			"Exit codes: 0 nothing was lost and the weights are equal, 1 something was or differs, 2 wrong use.",
 		Example: "  coordinator chaos deploy/examples/fashion.yaml --workers 3 --coordinators 3 --random 7\n" +
 			"  coordinator chaos job.yaml --schedule faults.yaml --json\n" +
-			"  coordinator chaos job.yaml --random 7 --count 200 --every 10s --faults kill,stop,join,leave",
+			"  coordinator chaos job.yaml --random 7 --count 200 --every 10s --faults kill,stop,join,leave\n" +
+			"  coordinator chaos job.yaml --netns --faults part,cut,lose,slow",
 		Args: config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runChaos(cmd, args[0], c, f) },
 	}
@@ -59,7 +74,9 @@ func chaosCommand() *cobra.Command {
 	flags.Uint64Var(&f.seed, "random", 1, "draw the faults from this seed, when there is no --schedule")
 	flags.IntVar(&f.count, "count", 10, "number of faults to draw")
 	flags.DurationVar(&f.every, "every", 10*time.Second, "mean time between drawn faults")
-	flags.StringSliceVar(&f.faults, "faults", nil, fmt.Sprintf("kinds to draw, of %s (default: all)", kindNames()))
+	flags.StringSliceVar(&f.faults, "faults", nil, fmt.Sprintf("kinds to draw, of %s (default: all that this machine can do)", kindNames()))
+	flags.BoolVar(&c.Netns, "netns", false, "give each process a network namespace of its own, between which links fail for real (needs root, ip, tc and nft)")
+	flags.BoolVar(&c.Mesh, "mesh", false, "with --netns: the workers' sums go straight between them, not over the broker")
 	flags.IntVar(&c.Workers, "workers", 3, "number of workers at the beginning")
 	flags.IntVar(&c.Coordinators, "coordinators", 3, "number of coordinators: 1, 3 or 5")
 	flags.IntVar(&c.Threads, "threads", 1, "lanes that a worker computes at the same time")
@@ -83,7 +100,12 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 	if c.Spec, err = job.LoadWith(file, f.set); err != nil {
 		return config.Usage(err)
 	}
-	if c.Schedule, err = f.load(cmd); err != nil {
+	if c.Netns { // before the other faults that its lack would cause
+		if err := chaos.CheckNetns(); err != nil {
+			return config.Usagef("--netns: %w", err)
+		}
+	}
+	if c.Schedule, err = f.load(cmd, c.Netns); err != nil {
 		return config.Usage(err)
 	}
 	if c.Binaries.Coordinator, err = os.Executable(); err != nil {
@@ -128,7 +150,7 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 }
 
 // load reads or draws the schedule.
-func (f chaosFlags) load(cmd *cobra.Command) (chaos.Schedule, error) {
+func (f chaosFlags) load(cmd *cobra.Command, netns bool) (chaos.Schedule, error) {
 	if f.schedule != "" {
 		for _, other := range []string{"random", "count", "every", "faults"} {
 			if cmd.Flags().Changed(other) {
@@ -146,9 +168,15 @@ func (f chaosFlags) load(cmd *cobra.Command) (chaos.Schedule, error) {
 		if !k.Known() {
 			return chaos.Schedule{}, fmt.Errorf("--faults has %q; the kinds are %s", name, kindNames())
 		}
+		if k == chaos.Part && !netns {
+			return chaos.Schedule{}, errors.New("--faults has part, which needs --netns: on loopback workers alone can be cut off")
+		}
 		kinds = append(kinds, k)
 	}
-	return chaos.Random(f.seed, f.count, f.every, kinds), nil
+	if kinds == nil {
+		kinds = chaos.Able()
+	}
+	return chaos.Random(f.seed, f.count, f.every, kinds, netns), nil
 }
 
 func printChaos(w io.Writer, r *chaos.Report) {
@@ -164,12 +192,24 @@ func printChaos(w io.Writer, r *chaos.Report) {
 	row("committed steps lost", "%d", r.StepsLost)
 	row("step in quiet", "%.0f ms", 1000*r.StepSeconds)
 	row("goodput", "%.0f%%", 100*r.Goodput)
+	if r.Failovers > 0 {
+		row("a leader again", "%.0f ms p50, %.0f ms p99, %.0f ms at most, of %d struck", r.Failover.P50, r.Failover.P99, r.Failover.Max, r.Failovers)
+	}
 	t.Render()
 	fmt.Fprintln(w)
-	t = newTable(w, "recovery, ms", "faults", "p50", "p99", "max")
-	for _, k := range r.RecoveryBy {
-		t.AppendRow(table.Row{k.Fault, k.Faults, fmt.Sprintf("%.0f", k.P50), fmt.Sprintf("%.0f", k.P99), fmt.Sprintf("%.0f", k.Max)})
+	t = newTable(w, "ms", "faults", "recovery p50", "p99", "max", "pause p50", "p99", "max")
+	line := func(name string, n int, recovery, pause chaos.Quantiles) {
+		row := table.Row{name, n}
+		for _, q := range []chaos.Quantiles{recovery, pause} {
+			for _, v := range []float64{q.P50, q.P99, q.Max} {
+				row = append(row, fmt.Sprintf("%.0f", v))
+			}
+		}
+		t.AppendRow(row)
 	}
-	t.AppendRow(table.Row{"all", r.Faults, fmt.Sprintf("%.0f", r.Recovery.P50), fmt.Sprintf("%.0f", r.Recovery.P99), fmt.Sprintf("%.0f", r.Recovery.Max)})
+	for _, k := range r.RecoveryBy {
+		line(k.Fault, k.Faults, k.Quantiles, k.Pause)
+	}
+	line("all", r.Faults, r.Recovery, r.Pause)
 	t.Render()
 }

@@ -20,11 +20,13 @@ import (
 // Injected is a fault that was made.
 type Injected struct {
 	Fault    string  `json:"fault"`
-	Whom     string  `json:"whom"`             // the processes
-	Seconds  float64 `json:"seconds"`          // after the first committed step
-	Step     int     `json:"step"`             // the newest committed step then
-	Recovery float64 `json:"recovery_ms"`      // until the next step was committed; -1: none was
-	Lasts    float64 `json:"for_ms,omitempty"` // until the process is back
+	Whom     string  `json:"whom"`                  // the processes
+	Seconds  float64 `json:"seconds"`               // after the first committed step
+	Step     int     `json:"step"`                  // the newest committed step then
+	Recovery float64 `json:"recovery_ms"`           // until the next step was committed; -1: none was
+	Lasts    float64 `json:"for_ms,omitempty"`      // until the process is back
+	Pause    float64 `json:"pause_ms"`              // longest time between two steps that were committed one after the other, around the fault
+	Failover float64 `json:"failover_ms,omitempty"` // of a leader: until another one, or the same, led again; 0: none was seen to
 	Skipped  string  `json:"skipped,omitempty"`
 
 	fault Fault
@@ -39,7 +41,7 @@ type injector struct {
 	folder  string // of the run's storage
 	pending sync.WaitGroup
 
-	mu   sync.Mutex // of the seats' busy and of the site's list of workers
+	mu   sync.Mutex // of the seats' busy, of the site's list of workers, and of made
 	made []Injected
 }
 
@@ -58,7 +60,13 @@ func (in *injector) run(ctx context.Context, schedule Schedule, t *timeline) {
 			i.Skipped = err.Error()
 		}
 		in.say(fmt.Sprintf("%6.1fs  step %-5d %s %s%s", i.Seconds, step, f, whom, skipped(i.Skipped)))
+		in.mu.Lock()
 		in.made = append(in.made, i)
+		n := len(in.made) - 1
+		in.mu.Unlock()
+		if f.Whom == leader && err == nil && f.Do != Slow && f.Do != Lose {
+			in.pending.Go(func() { in.awaitLeader(ctx, n, whom) })
+		}
 	}
 	in.pending.Wait()
 }
@@ -79,6 +87,10 @@ func (in *injector) inject(ctx context.Context, f Fault) (whom string, err error
 		return in.join(ctx, f)
 	case f.Do == Corrupt:
 		return in.corrupt()
+	case f.Do == Part:
+		return in.part(ctx, f)
+	case f.Do.onBucket():
+		return "", in.strikeBucket(ctx, f)
 	case strings.HasPrefix(f.Whom, "worker"):
 		return in.strikeWorkers(ctx, f)
 	}
@@ -87,9 +99,44 @@ func (in *injector) inject(ctx context.Context, f Fault) (whom string, err error
 		return "", errNobody
 	}
 	for _, p := range targets {
-		in.strike(ctx, p, f)
+		if err := in.strike(ctx, p, f); err != nil {
+			return names(targets), err
+		}
 	}
 	return names(targets), nil
+}
+
+// awaitLeader notes how long it takes until a coordinator leads after the leader was struck: another one, or the same when it
+// is back before the others have noticed.
+func (in *injector) awaitLeader(ctx context.Context, n int, was string) {
+	in.mu.Lock()
+	at := in.made[n].at
+	in.mu.Unlock()
+	others := slices.Clone(in.site.addresses) // the one that was struck may be there, and not know yet
+	for i, p := range in.site.coordinators {
+		if p.name == was && len(others) > 1 {
+			others = slices.Delete(others, i, i+1)
+		}
+	}
+	client, err := in.site.ask(others)
+	if err != nil {
+		in.say("who leads: " + err.Error())
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for pause(ctx, 10*time.Millisecond) == nil {
+		brief, cancel := context.WithTimeout(ctx, time.Second/2) // who is asked may still wait for the leader that was
+		status, err := client.Status(brief)
+		cancel()
+		if err == nil && status.Leader != "" {
+			in.mu.Lock()
+			in.made[n].Failover = float64(time.Since(at).Microseconds()) / 1000
+			in.mu.Unlock()
+			return
+		}
+	}
 }
 
 func names(all []*process) string {
@@ -100,21 +147,95 @@ func names(all []*process) string {
 	return strings.Join(out, ", ")
 }
 
-// strike kills or stops a process, and brings it back after f.For.
-func (in *injector) strike(ctx context.Context, p *process, f Fault) {
-	if f.Do == Kill {
-		p.kill()
-	} else {
-		p.signal(syscall.SIGSTOP)
+// strike strikes a process that is no worker, and brings it back after f.For.
+func (in *injector) strike(ctx context.Context, p *process, f Fault) error {
+	if err := hit(p, f.Do); err != nil {
+		return err
 	}
 	in.pending.Go(func() {
 		_ = pause(ctx, f.For) // at the end of all, too, it must come back: others may need it
-		if f.Do == Kill {
+		switch f.Do {
+		case Kill:
 			in.restart(p)
-		} else {
+		case Stop:
 			p.signal(syscall.SIGCONT)
+		default:
+			in.mended(p.link.set(condition{}))
 		}
 	})
+	return nil
+}
+
+// hit does a fault's beginning to a process.
+func hit(p *process, k Kind) error {
+	switch k {
+	case Kill:
+		p.kill()
+	case Stop:
+		p.signal(syscall.SIGSTOP)
+	case Leave:
+		p.signal(syscall.SIGTERM)
+	default:
+		return p.link.set(condition{cut: k == Cut, slow: k == Slow, lose: k == Lose})
+	}
+	return nil
+}
+
+// mended tells of a fault that could not be ended.
+func (in *injector) mended(err error) {
+	if err != nil {
+		in.say("a fault cannot be ended: " + err.Error())
+	}
+}
+
+// part lets the hosts fall into two halves, and joins them again after f.For.
+func (in *injector) part(ctx context.Context, f Fault) (string, error) {
+	in.mu.Lock()
+	all := in.site.processes()
+	in.mu.Unlock()
+	var side []*process
+	for i, k := range in.random.Perm(len(all)) {
+		if i < len(all)/2 {
+			side = append(side, all[k])
+		}
+	}
+	hosts := make([]*host, len(side))
+	for i, p := range side {
+		hosts[i] = p.host
+	}
+	if err := in.site.network.part(hosts); err != nil {
+		return names(side), err
+	}
+	in.pending.Go(func() {
+		_ = pause(ctx, f.For)
+		in.mended(in.site.network.part(nil))
+		in.pending.Go(func() { in.revive(ctx) })
+	})
+	return names(side), nil
+}
+
+// revive starts workers anew that were expelled while they were parted from the others, which ends their processes.
+func (in *injector) revive(ctx context.Context) {
+	_ = pause(ctx, 2*in.site.timeout)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, w := range in.site.workers {
+		if !w.busy && !w.running() {
+			in.restart(w.process)
+		}
+	}
+}
+
+// strikeBucket lets writes to the runs' storage fail.
+func (in *injector) strikeBucket(ctx context.Context, f Fault) error {
+	if err := in.site.bucket.strike(ctx, f.Do); err != nil {
+		return err
+	}
+	in.pending.Go(func() {
+		_ = pause(ctx, f.For)
+		in.mended(in.site.bucket.mend(f.Do))
+	})
+	return nil
 }
 
 func (in *injector) restart(p *process) {
@@ -135,17 +256,8 @@ func (in *injector) strikeWorkers(ctx context.Context, f Fault) (string, error) 
 	var struck []*process
 	for _, w := range chosen {
 		struck = append(struck, w.process)
-		switch f.Do {
-		case Kill:
-			w.kill()
-		case Stop:
-			w.signal(syscall.SIGSTOP)
-		case Leave:
-			w.signal(syscall.SIGTERM)
-		case Cut:
-			w.proxy.set(true, false)
-		case Slow:
-			w.proxy.set(false, true)
+		if err := hit(w.process, f.Do); err != nil {
+			return names(struck), err
 		}
 		in.pending.Go(func() { in.mend(ctx, w, f) })
 	}
@@ -169,8 +281,8 @@ func (in *injector) mend(ctx context.Context, w *seat, f Fault) {
 	case Stop:
 		w.signal(syscall.SIGCONT)
 		in.again(ctx, w)
-	case Cut, Slow:
-		w.proxy.set(false, false)
+	case Cut, Slow, Lose:
+		in.mended(w.link.set(condition{}))
 		in.again(ctx, w)
 	}
 	in.mu.Lock()

@@ -16,6 +16,8 @@ type process struct {
 	name, binary string
 	args, env    []string
 	folder       string // its log is there, and it runs there
+	host         *host  // that it runs on; nil: this one
+	link         link   // what faults of links strike; nil: nothing
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -30,7 +32,11 @@ func (p *process) start() error {
 	if err != nil {
 		return fmt.Errorf("log of %s: %w", p.name, err)
 	}
-	cmd := exec.Command(p.binary, p.args...)
+	argv := append([]string{p.binary}, p.args...)
+	if p.host != nil {
+		argv = p.host.command(argv)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = p.folder, log, log, append(os.Environ(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is this program's to answer
 	if err := cmd.Start(); err != nil {

@@ -1,40 +1,61 @@
 package chaos
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"pupil/internal/random"
 )
 
-// slowRate is what a slow connection carries, in bytes a second.
+// slowRate is what a slow link carries, in bytes a second.
 const slowRate = 4 << 20
 
-// proxy stands between a worker and the broker. It can let nothing through while all connections stay open, as a network
-// does that has parted, or little.
+// lossShare is the share of the messages, or packets, that a lossy link loses.
+const lossShare = 0.05
+
+// condition is what a link does to what goes over it. The zero value is a good link.
+type condition struct {
+	cut  bool // nothing passes
+	slow bool // slowRate at most
+	lose bool // lossShare is lost
+}
+
+// link is a process's way to the others.
+type link interface {
+	set(condition) error
+}
+
+// proxy stands between a worker and the broker, and knows where messages begin. It can let nothing through while all
+// connections stay open, as a network does that has parted, or little, or lose messages.
 type proxy struct {
 	listener net.Listener
 	target   string
+	seed     uint64        // of what is lost
+	streams  atomic.Uint64 // each direction of a connection is one
 
 	mu      sync.Mutex
+	now     condition
 	changed chan struct{} // closed and replaced when the condition changes
-	closed  bool          // nothing passes
-	slow    bool
 
 	wait sync.WaitGroup
 	end  context.CancelFunc
 }
 
 // newProxy listens on loopback and passes to target.
-func newProxy(ctx context.Context, target string) (*proxy, error) {
+func newProxy(ctx context.Context, target string, seed uint64) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &proxy{listener: l, target: target, changed: make(chan struct{}), end: cancel}
+	p := &proxy{listener: l, target: target, seed: seed, changed: make(chan struct{}), end: cancel}
 	p.wait.Go(func() { p.accept(ctx) })
 	return p, nil
 }
@@ -49,18 +70,19 @@ func (p *proxy) close() {
 }
 
 // set changes what passes.
-func (p *proxy) set(closed, slow bool) {
+func (p *proxy) set(c condition) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed, p.slow = closed, slow
+	p.now = c
 	close(p.changed)
 	p.changed = make(chan struct{})
+	return nil
 }
 
-func (p *proxy) condition() (closed, slow bool, changed <-chan struct{}) {
+func (p *proxy) condition() (c condition, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.closed, p.slow, p.changed
+	return p.now, p.changed
 }
 
 func (p *proxy) accept(ctx context.Context) {
@@ -96,26 +118,59 @@ func (p *proxy) serve(ctx context.Context, c net.Conn) {
 
 // carry copies from one connection to the other, as the condition allows.
 func (p *proxy) carry(ctx context.Context, to, from net.Conn) {
-	buffer := make([]byte, 64<<10)
+	dice := random.New(purposeChaos, p.seed, 2, p.streams.Add(1))
+	in := bufio.NewReaderSize(from, 64<<10)
+	out := bufio.NewWriterSize(&gate{ctx, p, to}, 64<<10)
 	for {
-		n, err := from.Read(buffer)
-		if err != nil || p.pass(ctx) != nil {
+		line, err := in.ReadSlice('\n')
+		size, message := 0, false
+		if err == nil {
+			size, message = tail(line)
+		} else if !errors.Is(err, bufio.ErrBufferFull) { // a line that is longer than the buffer is none of a message
 			return
 		}
-		if _, slow, _ := p.condition(); slow && pause(ctx, time.Duration(n)*time.Second/slowRate) != nil {
+		if c, _ := p.condition(); message && c.lose && dice.Float64() < lossShare {
+			if _, err := in.Discard(size); err != nil {
+				return
+			}
+			continue
+		}
+		if _, err := out.Write(line); err != nil {
 			return
 		}
-		if _, err := to.Write(buffer[:n]); err != nil {
+		if _, err := io.CopyN(out, in, int64(size)); err != nil {
+			return
+		}
+		if in.Buffered() == 0 && out.Flush() != nil {
 			return
 		}
 	}
 }
 
+// gate writes to a connection as the proxy's condition allows.
+type gate struct {
+	ctx   context.Context // of the connection, which a Writer has no other way to hear of
+	proxy *proxy
+	to    net.Conn
+}
+
+func (g *gate) Write(b []byte) (int, error) {
+	if err := g.proxy.pass(g.ctx); err != nil {
+		return 0, err
+	}
+	if c, _ := g.proxy.condition(); c.slow {
+		if err := pause(g.ctx, time.Duration(len(b))*time.Second/slowRate); err != nil {
+			return 0, err
+		}
+	}
+	return g.to.Write(b)
+}
+
 // pass waits while nothing passes.
 func (p *proxy) pass(ctx context.Context) error {
 	for {
-		closed, _, changed := p.condition()
-		if !closed {
+		c, changed := p.condition()
+		if !c.cut {
 			return nil
 		}
 		select {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -34,6 +35,9 @@ type Report struct {
 	SamplesRepeated int        `json:"samples_repeated"`
 	ExactlyOnce     bool       `json:"exactly_once"` // by the ledger and by what the workers recorded
 	Recovery        Quantiles  `json:"recovery_ms"`
+	Pause           Quantiles  `json:"pause_ms"`
+	Failover        Quantiles  `json:"failover_ms"`
+	Failovers       int        `json:"failovers"` // leaders that were struck, and followed by another one
 	RecoveryBy      []ByKind   `json:"recovery_by"`
 	StepSeconds     float64    `json:"step_seconds"` // median of the quiet run, from commit to commit
 	Goodput         float64    `json:"goodput"`      // the steps at that pace over the time that they took
@@ -41,19 +45,21 @@ type Report struct {
 	Folder          string     `json:"folder"`
 }
 
-// Quantiles are of recovery times, in milliseconds: from the fault until the second step after it was committed. The
-// first one may have been under way already.
+// Quantiles are of times in milliseconds. Recovery: from the fault until the second step after it was committed; the first one
+// may have been under way already. Pause: the longest time between two commits around the fault. Failover: from the fault of a
+// leader until a coordinator led again.
 type Quantiles struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
 }
 
-// ByKind are the recovery times of one kind of fault.
+// ByKind are the recovery times of one kind of fault, and its pauses.
 type ByKind struct {
 	Fault  string `json:"fault"`
 	Faults int    `json:"faults"`
 	Quantiles
+	Pause Quantiles `json:"pause_ms"`
 }
 
 func report(c Config, quiet, struck *outcome) *Report {
@@ -97,47 +103,49 @@ func medianGap(commits []commit) float64 {
 
 // recover measures the recovery from each fault.
 func (r *Report) recover(commits []commit) {
-	var all []float64
-	by := map[string][]float64{}
+	var all, pauses, failovers []float64
+	by, pausesBy := map[string][]float64{}, map[string][]float64{}
 	for i := range r.Injected {
 		f := &r.Injected[i]
-		f.Recovery = -1
+		f.Recovery, f.Pause = -1, -1
 		if f.Skipped != "" {
 			r.Skipped++
 			continue
 		}
 		r.Faults++
-		r.AllWorkersGone = r.AllWorkersGone || f.fault.Whom == allWorkers
-		if ms, ok := recovery(commits, f.at); ok {
-			f.Recovery = ms
-			all = append(all, ms)
+		r.AllWorkersGone = r.AllWorkersGone || f.fault.mayTakeAllWorkers()
+		if f.Failover > 0 {
+			failovers = append(failovers, f.Failover)
+		}
+		if recovered, pause, ok := recovery(commits, f.at); ok {
+			f.Recovery, f.Pause = recovered, pause
+			all, pauses = append(all, recovered), append(pauses, pause)
 			kind := string(f.fault.Do)
 			if f.fault.Whom != "" {
 				kind += " " + numbered(f.fault.Whom)
 			}
-			by[kind] = append(by[kind], ms)
+			by[kind], pausesBy[kind] = append(by[kind], recovered), append(pausesBy[kind], pause)
 		}
 	}
-	r.Recovery = quantiles(all)
+	r.Recovery, r.Pause, r.Failover, r.Failovers = quantiles(all), quantiles(pauses), quantiles(failovers), len(failovers)
 	r.RecoveryBy = []ByKind{}
-	for kind, times := range by {
-		r.RecoveryBy = append(r.RecoveryBy, ByKind{kind, len(times), quantiles(times)})
+	for _, kind := range slices.Sorted(maps.Keys(by)) {
+		r.RecoveryBy = append(r.RecoveryBy, ByKind{kind, len(by[kind]), quantiles(by[kind]), quantiles(pausesBy[kind])})
 	}
-	slices.SortFunc(r.RecoveryBy, func(a, b ByKind) int {
-		if a.Fault < b.Fault {
-			return -1
-		}
-		return 1
-	})
 }
 
-// recovery is the time from a fault to the second commit after it, in milliseconds.
-func recovery(commits []commit, at time.Time) (float64, bool) {
+// recovery is the time from a fault to the second commit after it, and the longest from one commit to the next on the way
+// there, in milliseconds.
+func recovery(commits []commit, at time.Time) (recovered, pause float64, ok bool) {
 	after := slices.IndexFunc(commits, func(c commit) bool { return c.at.After(at) })
 	if after < 0 || after+1 >= len(commits) {
-		return 0, false
+		return 0, 0, false
 	}
-	return float64(commits[after+1].at.Sub(at).Microseconds()) / 1000, true
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	for i := max(after, 1); i <= after+1; i++ {
+		pause = max(pause, ms(commits[i].at.Sub(commits[i-1].at)))
+	}
+	return ms(commits[after+1].at.Sub(at)), pause, true
 }
 
 // quantiles are by the nearest rank.

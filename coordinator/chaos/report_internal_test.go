@@ -33,6 +33,7 @@ func TestReport(t *testing.T) {
 	}
 	struck.made = []Injected{
 		{Fault: "kill", fault: Fault{Do: Kill, Whom: "worker-3"}, at: at(150)},
+		{Fault: "kill", fault: Fault{Do: Kill, Whom: leader}, at: at(50), Failover: 700},
 		{Fault: "join", fault: Fault{Do: Join}, at: at(650)},
 		{Fault: "stop", fault: Fault{Do: Stop, Whom: leader}, Skipped: "nobody"},
 		{Fault: "join", fault: Fault{Do: Join}, at: at(790)}, // the run ended before it could be seen
@@ -41,14 +42,17 @@ func TestReport(t *testing.T) {
 	if err := r.judge(); err != nil {
 		t.Error(err)
 	}
-	if r.Faults != 3 || r.Skipped != 1 || r.StepsLost != 0 || !r.HashEqual || r.StepSeconds != 0.1 || r.Goodput != 0.625 {
+	if r.Faults != 4 || r.Skipped != 1 || r.StepsLost != 0 || !r.HashEqual || r.StepSeconds != 0.1 || r.Goodput != 0.625 {
 		t.Errorf("report %+v", r)
 	}
-	if r.Recovery != (Quantiles{P50: 150, P99: 450, Max: 450}) || r.Injected[3].Recovery != -1 {
+	if r.Recovery != (Quantiles{P50: 150, P99: 450, Max: 450}) || r.Injected[4].Recovery != -1 {
 		t.Errorf("recovery %+v of %+v", r.Recovery, r.Injected)
 	}
-	if len(r.RecoveryBy) != 2 || r.RecoveryBy[0].Fault != "join" || r.RecoveryBy[1].Fault != "kill worker-N" {
+	if len(r.RecoveryBy) != 3 || r.RecoveryBy[0].Fault != "join" || r.RecoveryBy[2].Fault != "kill worker-N" {
 		t.Errorf("by kind: %+v", r.RecoveryBy)
+	}
+	if r.Pause != (Quantiles{P50: 100, P99: 400, Max: 400}) || r.Failovers != 1 || r.Failover.Max != 700 {
+		t.Errorf("pause %+v, failover %+v of %d", r.Pause, r.Failover, r.Failovers)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"pupil/coordinator/audit"
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/job"
+	"pupil/coordinator/wire"
 	"pupil/internal/random"
 )
 
@@ -23,6 +25,8 @@ type Config struct {
 	Coordinators  int           // 1, 3 or 5
 	Threads       int           // of a worker; at least 1
 	WorkerTimeout time.Duration // a worker that is silent for so long is lost
+	Netns         bool          // each process is on a host of its own, a network namespace; see CheckNetns
+	Mesh          bool          // the ring's data goes straight between the workers; with Netns
 	Folder        string        // for the processes' state and logs; made anew
 	Binaries      Binaries
 	Say           func(string) // what happens, a line each
@@ -43,7 +47,18 @@ func (c Config) Validate() error {
 	if c.WorkerTimeout < time.Second {
 		errs = append(errs, fmt.Errorf("worker timeout is %s; it must be at least 1s", c.WorkerTimeout))
 	}
+	if c.Netns {
+		errs = append(errs, CheckNetns())
+	} else if c.Mesh {
+		errs = append(errs, errors.New("a mesh needs network namespaces: on loopback its links are out of reach for faults"))
+	}
 	for i, f := range c.Schedule.Faults {
+		if f.needsNetns() && !c.Netns {
+			errs = append(errs, fmt.Errorf("faults[%d]: %s needs network namespaces (--netns): on loopback workers alone can be cut off", i, f))
+		}
+		if f.Do == Full && os.Geteuid() != 0 {
+			errs = append(errs, fmt.Errorf("faults[%d]: %w", i, errNeedsRoot))
+		}
 		name, number, _ := strings.Cut(f.Whom, "-")
 		var n int
 		if _, err := fmt.Sscan(number, &n); err != nil {
@@ -54,6 +69,13 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(append(errs, c.Schedule.Validate())...)
+}
+
+func (c Config) dataPlane() string {
+	if c.Mesh {
+		return string(wire.MeshPlane)
+	}
+	return string(wire.BrokerPlane)
 }
 
 // outcome is how a run ended.
@@ -93,7 +115,7 @@ const runName = "chaos"
 
 // once runs the job in a site of its own.
 func once(ctx context.Context, c Config, name string, coordinators int, schedule Schedule) (*outcome, error) {
-	s, err := openSite(ctx, c, filepath.Join(c.Folder, name), coordinators, c.Workers)
+	s, err := openSite(ctx, c, filepath.Join(c.Folder, name), coordinators, schedule)
 	defer s.close()
 	if err != nil {
 		return nil, err

@@ -51,11 +51,14 @@ func TestWrongSchedules(t *testing.T) {
 		"faults: [{do: join, whom: leader}, {do: corrupt, whom: broker}]": {
 			`faults[0]: join cannot strike "leader"; it can strike ""`, `faults[1]: corrupt cannot strike "broker"`,
 		},
-		"faults: [{do: kill, whom: worker-x}]":         {`kill cannot strike "worker-x"; it can strike "worker", "worker-N"`},
-		"faults: [{at: -1s, do: kill, whom: worker}]":  {"at is -1s"},
-		"faults: [{do: stop, whom: worker}]":           {"stop needs for"},
-		"faults: [{do: kill, whom: worker, when: 3s}]": {"field when not found"},
-		"faults: [{at: soon, do: kill, whom: worker}]": {"line 1"},
+		"faults: [{do: kill, whom: worker-x}]":            {`kill cannot strike "worker-x"; it can strike "worker", "worker-N"`},
+		"faults: [{at: -1s, do: kill, whom: worker}]":     {"at is -1s"},
+		"faults: [{do: stop, whom: worker}]":              {"stop needs for"},
+		"faults: [{do: full, whom: bucket}]":              {"full needs for"},
+		"faults: [{do: lose, whom: workers, for: 1s}]":    {`lose cannot strike "workers"`},
+		"faults: [{do: join}]\n---\nfaults: [{do: join}]": {"more follows the first YAML document"},
+		"faults: [{do: kill, whom: worker, when: 3s}]":    {"field when not found"},
+		"faults: [{at: soon, do: kill, whom: worker}]":    {"line 1"},
 	} {
 		_, err := load(t, text)
 		if err == nil {
@@ -78,14 +81,14 @@ func TestRandom(t *testing.T) {
 	const n, every = 200, 10 * time.Second
 	seen := map[chaos.Kind]bool{}
 	for seed := range uint64(5) {
-		s := chaos.Random(seed, n, every, nil)
+		s := chaos.Random(seed, n, every, nil, true)
 		if err := s.Validate(); err != nil || len(s.Faults) != n {
 			t.Fatalf("seed %d: %d faults, %v", seed, len(s.Faults), err)
 		}
-		if !reflect.DeepEqual(s, chaos.Random(seed, n, every, nil)) {
+		if !reflect.DeepEqual(s, chaos.Random(seed, n, every, nil, true)) {
 			t.Errorf("seed %d gives another schedule the second time", seed)
 		}
-		if reflect.DeepEqual(s.Faults, chaos.Random(seed+1, n, every, nil).Faults) {
+		if reflect.DeepEqual(s.Faults, chaos.Random(seed+1, n, every, nil, true).Faults) {
 			t.Errorf("seeds %d and %d give the same schedule", seed, seed+1)
 		}
 		for i, f := range s.Faults {
@@ -101,31 +104,56 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	two := []chaos.Kind{chaos.Stop, chaos.Join}
-	for _, f := range chaos.Random(1, 50, every, two).Faults {
+	for _, f := range chaos.Random(1, 50, every, two, true).Faults {
 		if !slices.Contains(two, f.Do) {
 			t.Errorf("%s was drawn; only %v were asked for", f, two)
 		}
 	}
 }
 
+// TestLoopback: without network namespaces nothing is drawn that needs them.
+func TestLoopback(t *testing.T) {
+	for _, f := range chaos.Random(3, 500, 10*time.Second, nil, false).Faults {
+		c := chaos.Config{
+			Workers: 1, Coordinators: 3, Threads: 1, WorkerTimeout: time.Second, Schedule: chaos.Schedule{Faults: []chaos.Fault{f}},
+		}
+		if err := c.Validate(); err != nil && f.Do != chaos.Full {
+			t.Errorf("%s was drawn: %v", f, err)
+		}
+	}
+	if s := chaos.Random(3, 5, 10*time.Second, []chaos.Kind{chaos.Part}, false); len(s.Faults) != 0 {
+		t.Errorf("parts were drawn: %v", s.Faults)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	c := chaos.Config{
 		Coordinators: 2, WorkerTimeout: time.Millisecond,
-		Schedule: chaos.Schedule{Faults: []chaos.Fault{{Do: chaos.Kill, Whom: "coordinator-4"}}},
+		Schedule: chaos.Schedule{Faults: []chaos.Fault{
+			{Do: chaos.Kill, Whom: "coordinator-4"},
+			{Do: chaos.Cut, Whom: "leader", For: time.Second},
+			{Do: chaos.Part, Whom: "hosts", For: time.Second},
+			{Do: chaos.Cut, Whom: "worker-0", For: time.Second},
+		}},
+		Mesh: true,
 	}
 	err := c.Validate()
 	for _, want := range []string{
 		"workers is 0", "coordinators is 2; it must be 1, 3 or 5", "threads is 0", "worker timeout is 1ms",
-		"faults[0] strikes coordinator-4; there are only 2",
+		"faults[0] strikes coordinator-4; there are only 2", "faults[1]: cut leader for 1s needs network namespaces (--netns)",
+		"faults[2]: part hosts for 1s needs", "a mesh needs network namespaces",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %v does not say %q", err, want)
 		}
 	}
+	if strings.Contains(err.Error(), "faults[3]") {
+		t.Errorf("a worker can be cut off on loopback: %v", err)
+	}
 }
 
 func ExampleRandom() {
-	for _, f := range chaos.Random(7, 3, 10*time.Second, []chaos.Kind{chaos.Kill}).Faults {
+	for _, f := range chaos.Random(7, 3, 10*time.Second, []chaos.Kind{chaos.Kill}, false).Faults {
 		fmt.Println(f.At, f)
 	}
 	// Output:

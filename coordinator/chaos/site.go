@@ -13,6 +13,7 @@ import (
 
 	"pupil/coordinator/api"
 	"pupil/coordinator/control"
+	"pupil/coordinator/wire"
 )
 
 // site is a broker, coordinators and workers on this machine, each a process of its own.
@@ -26,16 +27,21 @@ type site struct {
 	coordinators []*process
 	addresses    []string // of their APIs
 	workers      []*seat  // places of workers; one may be empty
+	network      *netns   // nil: all is on loopback
+	dataPlane    string   // of coordinators
+	seed         uint64   // of what lossy links lose
+	bucket       *bucket  // of the runs
 	record       string   // folder of what was fed
 	credentials  control.Credentials
+	token        string
 	client       *api.Client
 }
 
-// seat is a worker's place: its process, and the proxy that it reaches the broker through.
+// seat is a worker's place: its process, and on loopback the proxy that it reaches the broker through.
 type seat struct {
 	*process
-	proxy *proxy
-	busy  bool // a fault is under way
+	proxy *proxy // nil in network namespaces
+	busy  bool   // a fault is under way
 }
 
 // Binaries are the programs.
@@ -43,44 +49,49 @@ type Binaries struct{ Coordinator, Worker string }
 
 // openSite starts a broker, n coordinators and workers in a folder, which must not be there yet. The site must be closed,
 // also after an error.
-func openSite(ctx context.Context, c Config, folder string, coordinators, workers int) (*site, error) {
+func openSite(ctx context.Context, c Config, folder string, coordinators int, schedule Schedule) (*site, error) {
 	s := &site{
 		folder: folder, binaries: c.Binaries, threads: c.Threads, timeout: c.WorkerTimeout, record: filepath.Join(folder, "fed"),
+		dataPlane: c.dataPlane(), seed: c.Schedule.Seed,
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return s, err
 	}
-	token, err := control.LoadToken(s.file("token"), true)
-	if err != nil {
+	var err error
+	if s.bucket, err = openBucket(s.file("runs"), schedule.onBucket()); err != nil {
+		return s, err
+	}
+	if c.Netns {
+		if s.network, err = openNetns(); err != nil {
+			return s, err
+		}
+	}
+	if s.token, err = control.LoadToken(s.file("token"), true); err != nil {
 		return s, err
 	}
 	if s.credentials, err = control.LoadCredentials(s.file("broker.json"), true); err != nil {
 		return s, err
 	}
-	free, err := freeAddresses(1 + 2*coordinators)
-	if err != nil {
+	if err := s.startBroker(); err != nil {
 		return s, err
 	}
-	s.natsAddress = free[0]
-	s.broker = &process{
-		name: "broker", folder: folder, binary: c.Binaries.Coordinator,
-		args: []string{"broker", "--listen", s.natsAddress, "--credentials", s.file("broker.json")},
-	}
-	if err := s.broker.start(); err != nil {
+	if err := s.startCoordinators(coordinators); err != nil {
 		return s, err
 	}
-	if err := s.startCoordinators(free[1:1+coordinators], free[1+coordinators:]); err != nil {
+	if s.client, err = s.ask(s.addresses); err != nil {
 		return s, err
 	}
-	if s.client, err = api.NewClient(api.Config{Addresses: s.addresses, Token: token, Patience: time.Minute}); err != nil {
-		return s, err
-	}
-	for range workers {
+	for range c.Workers {
 		if _, err := s.addWorker(ctx); err != nil {
 			return s, err
 		}
 	}
 	return s, nil
+}
+
+// ask is a client of some of the coordinators.
+func (s *site) ask(addresses []string) (*api.Client, error) {
+	return api.NewClient(api.Config{Addresses: addresses, Token: s.token, Patience: time.Minute})
 }
 
 func (s *site) file(name string) string { return filepath.Join(s.folder, name) }
@@ -99,44 +110,94 @@ func freeAddresses(n int) ([]string, error) {
 	return all, nil
 }
 
-func (s *site) startCoordinators(raft, apis []string) error {
-	var peers []string
-	for i, address := range raft {
-		peers = append(peers, fmt.Sprintf("coordinator-%d=%s", i, address))
+// place finds a place for a process of a name: a host of its own, or this one, and n addresses for it to listen on.
+func (s *site) place(name, binary string, n int) (*process, []string, error) {
+	p := &process{name: name, folder: s.folder, binary: binary}
+	if s.network == nil {
+		free, err := freeAddresses(n)
+		return p, free, err
 	}
-	for i := range raft {
+	h, err := s.network.host()
+	if err != nil {
+		return nil, nil, fmt.Errorf("a host for %s: %w", name, err)
+	}
+	p.host, p.link = h, h
+	var addresses []string
+	for i := range n {
+		addresses = append(addresses, net.JoinHostPort(h.address, strconv.Itoa(firstPort+i)))
+	}
+	return p, addresses, nil
+}
+
+// firstPort is where the processes on hosts of their own listen.
+const firstPort = 7070
+
+func (s *site) startBroker() error {
+	p, listen, err := s.place("broker", s.binaries.Coordinator, 1)
+	if err != nil {
+		return err
+	}
+	s.broker, s.natsAddress = p, listen[0]
+	p.args = []string{"broker", "--listen", s.natsAddress, "--credentials", s.file("broker.json")}
+	return s.begin(p)
+}
+
+// begin starts a process that listens.
+func (s *site) begin(p *process) error {
+	if s.network != nil { // nobody else is on that network
+		p.args = append(p.args, "--insecure")
+	}
+	return p.start()
+}
+
+func (s *site) startCoordinators(n int) error {
+	var peers []string
+	var raft []string
+	for i := range n {
 		id := "coordinator-" + strconv.Itoa(i)
-		p := &process{
-			name: id, folder: s.folder, binary: s.binaries.Coordinator,
-			args: []string{
-				"serve", "--id", id, "--peers", strings.Join(peers, ","), "--raft", raft[i], "--listen", apis[i],
-				"--nats", "nats://" + s.natsAddress, "--nats-credentials", s.file("broker.json"), "--token-file", s.file("token"),
-				"--data", s.file(id), "--storage", s.file("runs"), "--worker-timeout", s.timeout.String(),
-			},
-		}
-		if err := p.start(); err != nil {
+		p, listen, err := s.place(id, s.binaries.Coordinator, 2)
+		if err != nil {
 			return err
 		}
 		s.coordinators = append(s.coordinators, p)
-		s.addresses = append(s.addresses, "http://"+apis[i])
+		s.addresses, raft = append(s.addresses, "http://"+listen[0]), append(raft, listen[1])
+		peers = append(peers, id+"="+listen[1])
+	}
+	for i, p := range s.coordinators {
+		p.args = []string{
+			"serve", "--id", p.name, "--peers", strings.Join(peers, ","), "--raft", raft[i],
+			"--listen", strings.TrimPrefix(s.addresses[i], "http://"), "--data-plane", s.dataPlane,
+			"--nats", "nats://" + s.natsAddress, "--nats-credentials", s.file("broker.json"), "--token-file", s.file("token"),
+			"--data", s.file(p.name), "--storage", s.file("runs"), "--worker-timeout", s.timeout.String(),
+		}
+		if err := s.begin(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // addWorker makes a place and starts a worker in it.
 func (s *site) addWorker(ctx context.Context) (*seat, error) {
-	x, err := newProxy(context.WithoutCancel(ctx), s.natsAddress) // it lives as long as the site
+	id := "worker-" + strconv.Itoa(len(s.workers))
+	p, listen, err := s.place(id, s.binaries.Worker, 1)
 	if err != nil {
 		return nil, err
 	}
-	id := "worker-" + strconv.Itoa(len(s.workers))
-	w := &seat{proxy: x, process: &process{
-		name: id, folder: s.folder, binary: s.binaries.Worker,
-		env: []string{"PUPIL_NATS_USER=worker", "PUPIL_NATS_PASSWORD=" + s.credentials.Worker},
-		args: []string{
-			"join", "--nats-url", "nats://" + x.address(), "--id", id, "--threads", strconv.Itoa(s.threads), "--record", s.record,
-		},
-	}}
+	w, broker := &seat{process: p}, s.natsAddress
+	if s.network == nil {
+		// The proxy lives as long as the site.
+		w.proxy, err = newProxy(context.WithoutCancel(ctx), s.natsAddress, s.seed+uint64(len(s.workers))<<32)
+		if err != nil {
+			return nil, err
+		}
+		w.link, broker = w.proxy, w.proxy.address()
+	}
+	p.env = []string{"PUPIL_NATS_USER=worker", "PUPIL_NATS_PASSWORD=" + s.credentials.Worker}
+	p.args = []string{"join", "--nats-url", "nats://" + broker, "--id", id, "--threads", strconv.Itoa(s.threads), "--record", s.record}
+	if s.dataPlane == string(wire.MeshPlane) {
+		p.args = append(p.args, "--ring-listen", listen[0])
+	}
 	s.workers = append(s.workers, w)
 	return w, w.start()
 }
@@ -163,7 +224,15 @@ func (s *site) close() {
 		p.kill()
 	}
 	for _, w := range s.workers {
-		w.proxy.close()
+		if w.proxy != nil {
+			w.proxy.close()
+		}
+	}
+	if s.network != nil {
+		s.network.close()
+	}
+	if s.bucket != nil {
+		_ = s.bucket.close() // a mount that stays is swept by the next run
 	}
 }
 

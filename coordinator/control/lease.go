@@ -182,13 +182,21 @@ func (s *Service) connectionClosed(msg *nats.Msg) {
 // comeback is the time that a worker has to connect again: it tries that after 100 to 150 ms.
 const comeback = 300 * time.Millisecond
 
-// expire gives up the workers whose lease has run out.
+// expire gives up the workers whose lease has run out. Those that are silent are not given up when the broker is silent as
+// well: then it is this coordinator that is cut off, or the broker.
 func (s *Service) expire(now time.Time) {
 	var gone []string
+	quiet := false
 	for id, l := range s.leases {
 		if now.After(l.deadline) {
 			gone = append(gone, id)
+			quiet = quiet || l.closed == ""
 		}
+	}
+	if quiet && !s.reachesBroker() {
+		s.logger.Warn("the broker does not answer; the workers' leases begin anew", "broker", s.config.Broker.URL())
+		s.renewAll(now)
+		return
 	}
 	slices.Sort(gone)
 	for _, id := range gone {
@@ -198,6 +206,18 @@ func (s *Service) expire(now time.Time) {
 			reason = fmt.Sprintf("its connection closed (%s)", l.closed)
 		}
 		_ = s.lose(id, l.session, reason) // refused only if it has gone already
+	}
+}
+
+// reachesBroker says whether the broker answers now, on a connection that may be open and carry nothing.
+func (s *Service) reachesBroker() bool {
+	s.silent = s.nc.FlushTimeout(s.config.interval()) != nil
+	return !s.silent
+}
+
+func (s *Service) renewAll(now time.Time) {
+	for _, l := range s.leases {
+		l.renew(now, s.config.Timeout)
 	}
 }
 

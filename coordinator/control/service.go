@@ -40,7 +40,8 @@ type loop struct {
 	until    time.Time         // when to decide again although nothing has changed; zero: never
 	leases   map[string]*lease // by worker
 	lastTick time.Time
-	heard    time.Time            // when there was a connection to the broker
+	heard    time.Time            // when the broker was there
+	silent   bool                 // the broker did not answer when it was asked last, on a connection that is open
 	progress map[string]*progress // by run
 	meshes   map[string]meshes    // by run
 	fatal    error
@@ -218,7 +219,7 @@ func (s *Service) settle() {
 func (s *Service) tick(now time.Time) {
 	paused := now.Sub(s.lastTick) > s.config.Timeout/2
 	s.lastTick = now
-	cut := !s.nc.IsConnected()
+	cut := !s.nc.IsConnected() || s.silent && !s.reachesBroker()
 	if !cut {
 		s.heard = now
 	} else if now.Sub(s.heard) > patience*s.config.Timeout {
@@ -229,9 +230,7 @@ func (s *Service) tick(now time.Time) {
 		if paused { // this process or machine stood still; the workers' heartbeats may still wait to be read
 			s.logger.Warn("the coordinator was held up; the workers' leases begin anew")
 		}
-		for _, l := range s.leases {
-			l.renew(now, s.config.Timeout)
-		}
+		s.renewAll(now)
 	}
 	if len(s.messages) == 0 && len(s.closings) == 0 {
 		s.expire(now)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"pupil/allreduce"
 	"pupil/coordinator/wire"
@@ -75,7 +76,7 @@ func (t *Trainer) train(ctx context.Context, a agent.Assignment, s agent.Session
 	if err := r.keeper.Flush(ctx, a.Rank); err != nil {
 		return agent.Outcome{}, err
 	}
-	return finish(ctx, r.bucket, r.job, r.state, a.Rank, outcome)
+	return finish(ctx, t.Logger, r.bucket, r.job, r.state, a.Rank, outcome)
 }
 
 // Close lets go of all that was kept for another generation, after a checkpoint under way is written.
@@ -108,7 +109,7 @@ func (t *Trainer) open(ctx context.Context, a agent.Assignment) (*run, error) {
 }
 
 // finish tells how training ended; rank 0 also writes the finished student.
-func finish(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State, rank int, o train.Outcome,
+func finish(ctx context.Context, logger *slog.Logger, run storage.Bucket, j *setup.Job, state *train.State, rank int, o train.Outcome,
 ) (agent.Outcome, error) {
 	digest, err := state.Digest()
 	if err != nil {
@@ -120,11 +121,30 @@ func finish(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.
 	}
 	out.Kind = wire.Finished
 	if rank == 0 {
-		if err := writeStudent(ctx, run, j, state); err != nil {
+		if err := insist(ctx, logger, func() error { return writeStudent(ctx, run, j, state) }); err != nil {
 			return agent.Outcome{}, fmt.Errorf("write the student: %w", err)
 		}
 	}
 	return out, nil
+}
+
+// insist writes until the storage takes it, for as long as the last checkpoint is tried.
+func insist(ctx context.Context, logger *slog.Logger, write func() error) error {
+	until := time.Now().Add(lastWait)
+	for wait := firstPause; ; wait = min(2*wait, mostPause) {
+		err := write()
+		if err == nil || time.Now().Add(wait).After(until) {
+			return err
+		}
+		logger.Warn("the student could not be written; trying again", "in", wait, "err", err)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(err, context.Cause(ctx))
+		}
+	}
 }
 
 func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State) error {
