@@ -34,6 +34,9 @@ func brokerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if _, _, err := brokerAddress(listen, tls != nil, insecure); err != nil { // before anything is written
+				return config.Usage(err)
+			}
 			users, err := control.LoadCredentials(file, true)
 			if err != nil {
 				return config.Usage(err)

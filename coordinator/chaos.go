@@ -185,7 +185,7 @@ func printChaos(w io.Writer, r *chaos.Report) {
 		t.AppendRow(table.Row{name, fmt.Sprintf(format, values...)})
 	}
 	yes := map[bool]string{true: "yes", false: "NO"}
-	row("outcome", "%s after %d steps, in %d generations", r.Outcome, r.Steps, r.Generations)
+	row("outcome", "%s after %s, in %s", r.Outcome, count(r.Steps, "step"), count(int(r.Generations), "generation"))
 	row("faults", "%d of %d planned; %d found nobody to strike", r.Faults, r.Planned, r.Skipped)
 	row("weights as in quiet", "%s: %s", yes[r.HashEqual], r.SHA256)
 	row("each sample exactly once", "%s: %d lost, %d repeated", yes[r.ExactlyOnce], r.SamplesLost, r.SamplesRepeated)

@@ -113,7 +113,17 @@ func printCheckpoints(w io.Writer, lines []checkpointLine) {
 	t.Render()
 }
 
+// verifiedLine is what verify found of a checkpoint.
+type verifiedLine struct {
+	Step   int    `json:"step"`
+	Whole  bool   `json:"whole"`
+	Parts  int    `json:"parts"`
+	Bytes  int64  `json:"bytes"`
+	Reason string `json:"reason,omitempty"` // why it is not whole
+}
+
 func verifyCheckpoints() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify RUN [STEP...]",
 		Short: "Check every hash of a run's checkpoints",
@@ -134,25 +144,35 @@ func verifyCheckpoints() *cobra.Command {
 				return err
 			}
 			damaged := 0
+			lines := []verifiedLine{}
 			for _, step := range steps {
 				m, err := checkpoint.Verify(cmd.Context(), b, step)
 				if err != nil {
 					damaged++
+					lines = append(lines, verifiedLine{Step: step, Reason: err.Error()})
 					fmt.Fprintln(cmd.ErrOrStderr(), err)
 					continue
 				}
-				var bytes int64
+				l := verifiedLine{Step: step, Whole: true, Parts: len(m.Parts)}
 				for _, p := range m.Parts {
-					bytes += p.Size
+					l.Bytes += p.Size
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "step %d is whole: %d parts, %s\n", step, len(m.Parts), size(bytes))
+				if lines = append(lines, l); !asJSON {
+					fmt.Fprintf(cmd.OutOrStdout(), "step %d is whole: %s, %s\n", step, count(l.Parts, "part"), size(l.Bytes))
+				}
+			}
+			if asJSON {
+				if err := printJSON(cmd.OutOrStdout(), lines); err != nil {
+					return err
+				}
 			}
 			if damaged > 0 {
-				return fmt.Errorf("%d of %d checkpoints are not whole; a run goes on from the newest that is", damaged, len(steps))
+				return fmt.Errorf("%d of %s not whole; a run goes on from the newest that is", damaged, count(len(steps), "checkpoint"))
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found of each as JSON on standard output")
 	return cmd
 }
 

@@ -103,10 +103,10 @@ func importData(cmd *cobra.Command, source, dest string, f importFlags) error {
 			Refused []dataset.Refusal `json:"refused"`
 		}{m, refused})
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d images of %d classes in %d shards, %s\n", location.Redact(dest), m.Count, len(m.Classes),
-		len(m.Shards), size(m.Bytes()))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %s in %s, %s\n", location.Redact(dest), count(m.Count, "image"),
+		plural(len(m.Classes), "class", "classes"), count(len(m.Shards), "shard"), size(m.Bytes()))
 	if len(refused) > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "%d images were left out\n", len(refused))
+		fmt.Fprintf(cmd.OutOrStdout(), "left out: %s\n", count(len(refused), "image"))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func inspectDataCommand() *cobra.Command {
 				if err := drawSheet(cmd.Context(), d, out, images); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d images\n", out, min(images, d.Count()))
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", out, count(min(images, d.Count()), "image"))
 			}
 			return verdict(s)
 		},
@@ -100,8 +100,8 @@ func verdict(s *dataset.Summary) error {
 	if len(s.Damaged)+len(s.Broken) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d shards are damaged and %d images broken; pack the dataset again, or copy it again from where it is whole",
-		len(s.Damaged), len(s.Broken))
+	return fmt.Errorf("damaged: %s; broken: %s; pack the dataset again, or copy it again from where it is whole",
+		count(len(s.Damaged), "shard"), count(len(s.Broken), "image"))
 }
 
 func report(cmd *cobra.Command, d *dataset.Dataset, s *dataset.Summary, asJSON bool) error {

@@ -103,11 +103,6 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if c.Peers, err = parsePeers(ctx, f.peers, f.expect); err != nil {
 		return config.Usage(err)
 	}
-	if c.Token = f.token; c.Token == "" {
-		if c.Token, err = control.LoadToken(f.tokenFile, true); err != nil {
-			return config.Usage(err)
-		}
-	}
 	if c.Storage == "" {
 		c.Storage = filepath.Join(c.Folder, "runs")
 	}
@@ -117,6 +112,19 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if f.nats == "" && (len(c.Peers) > 1 || c.Join) {
 		return config.Usagef("a cluster of several coordinators needs a broker that does not end with one of them: " +
 			"start it with coordinator broker, and say where it is with --nats")
+	}
+	if err := c.Check(); err != nil {
+		return config.Usage(err)
+	}
+	if f.nats == "" {
+		if _, _, err := brokerAddress(f.natsListen, c.TLS != nil, c.Insecure); err != nil {
+			return config.Usage(err)
+		}
+	}
+	if c.Token = f.token; c.Token == "" {
+		if c.Token, err = control.LoadToken(f.tokenFile, true); err != nil {
+			return config.Usage(err)
+		}
 	}
 	var end func()
 	if c.Broker, end, err = openBroker(ctx, c, f); err != nil {
@@ -158,21 +166,31 @@ func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link
 	return b, b.Close, nil
 }
 
+// brokerAddress reads where a broker shall listen, and refuses what others could read along.
+func brokerAddress(listen string, encrypted, insecure bool) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("the broker listens on %q; write it as host:port", listen)
+	}
+	if port, err = strconv.Atoi(text); err != nil {
+		return "", 0, fmt.Errorf("the broker listens on %q; the port must be a number", listen)
+	}
+	ip := net.ParseIP(host)
+	if !encrypted && !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", 0, fmt.Errorf("the broker would listen on %s without TLS, which other machines could read along; give certificates, "+
+			"or say --insecure on a network that you trust", listen)
+	}
+	return host, port, nil
+}
+
 // startBroker starts a NATS server at an address.
 func startBroker(listen string, users control.Credentials, files *certificate.Source, insecure bool, o control.BrokerOptions,
 ) (*control.Broker, error) {
-	host, text, err := net.SplitHostPort(listen)
+	host, port, err := brokerAddress(listen, files != nil, insecure)
 	if err != nil {
-		return nil, fmt.Errorf("the broker listens on %q; write it as host:port", listen)
+		return nil, err
 	}
-	if o.Port, err = strconv.Atoi(text); err != nil {
-		return nil, fmt.Errorf("the broker listens on %q; the port must be a number", listen)
-	}
-	ip := net.ParseIP(host)
-	if files == nil && !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("the broker would listen on %s without TLS, which other machines could read along; give certificates, "+
-			"or say --insecure on a network that you trust", listen)
-	}
+	o.Port = port
 	o.Host, o.Credentials, o.TLS = host, &users, files
 	return control.StartBroker(o)
 }

@@ -51,7 +51,7 @@ type Run struct {
 type Slow struct {
 	Worker string `json:"worker"`
 	Rank   int    `json:"rank"`
-	Cause  string `json:"cause"`
+	Cause  string `json:"cause"` // compute, send or receive
 }
 
 // Worker is a live worker process.

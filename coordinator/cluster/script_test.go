@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -136,12 +138,41 @@ func (s *script) do(words []string) string {
 		return s.events()
 	case "ledger":
 		return s.ledger()
+	case "slow":
+		return l.slow()
 	}
 	c := s.command(l)
 	if c == nil {
 		return "unknown word " + l.word + "\n"
 	}
 	return s.apply(c)
+}
+
+// slow says which worker is slow by loads such as w0:compute=0.3.
+func (l line) slow() string {
+	var workers []string
+	loads := map[string]*cluster.Load{}
+	for _, key := range slices.Sorted(maps.Keys(l.named)) {
+		worker, part, _ := strings.Cut(key, ":")
+		if loads[worker] == nil {
+			workers, loads[worker] = append(workers, worker), &cluster.Load{}
+		}
+		x := loads[worker]
+		field := map[string]*float64{"compute": &x.Compute, "send": &x.Send, "receive": &x.Receive, "left": &x.Left, "wait": &x.Wait}[part]
+		if field == nil {
+			return "no worker spends time on " + part + "\n"
+		}
+		*field, _ = strconv.ParseFloat(l.named[key], 64)
+	}
+	var all []cluster.Load
+	for _, w := range workers {
+		all = append(all, *loads[w])
+	}
+	rank, cause := cluster.Slow(all)
+	if cause == "" {
+		return "no worker is slow\n"
+	}
+	return fmt.Sprintf("%s: %s\n", workers[rank], cause)
 }
 
 // command is the command of a line. Where nothing else is said, it is about run a and the newest generation.

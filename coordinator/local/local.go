@@ -69,12 +69,22 @@ func (f *Failure) Error() string {
 // it at once. The Summary's outcome is "finished" or "stopped"; a run that failed gives a *Failure. When training is done
 // and only its evaluation failed or was interrupted, there are a Summary and an error.
 func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) {
+	if !c.Resume {
+		if err := checkInputs(ctx, c.Spec); err != nil {
+			return nil, err
+		}
+	}
 	place, err := open(ctx, c, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	if done, err := place.summary(ctx, summaryName); done != nil || err != nil {
 		return done, err
+	}
+	if c.Resume {
+		if err := checkInputs(ctx, c.Spec); err != nil {
+			return nil, err
+		}
 	}
 	if place.where == place.folder {
 		c.Display.Notice("run folder: " + place.folder)

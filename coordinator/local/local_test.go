@@ -92,6 +92,26 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// TestMissingInputs: a run whose data or teacher is not there is refused before there is one, which a later --resume would
+// take for the newest.
+func TestMissingInputs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c := Config{Spec: spec(t, "dataset.train=nowhere", "dataset.test=no-test")}
+	c.Spec.Teacher = &job.Teacher{Model: "file:///nobody"}
+	_, err := Run(t.Context(), c, nil)
+	if !errors.Is(err, ErrUsage) {
+		t.Fatalf("error %v, want one of usage", err)
+	}
+	for _, want := range []string{"dataset.train", "nowhere", "dataset.test", "no-test", "teacher.model", "nobody"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+	if files, _ := os.ReadDir("."); len(files) > 0 {
+		t.Errorf("there is %s", files[0].Name())
+	}
+}
+
 func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{
 		"runs/one": "runs/one", "seed=3": "seed=3", "a b": "'a b'", "": "''", "it's": `'it'\''s'`, "x;y": "'x;y'",

@@ -50,16 +50,26 @@ func DefaultConfig() Config {
 // Validate lists all that is wrong.
 func (c Config) Validate() error {
 	var errs []error
+	if c.Token == "" {
+		errs = append(errs, errors.New("token is missing"))
+	}
+	if c.Broker == nil {
+		errs = append(errs, errors.New("broker is missing"))
+	}
+	return errors.Join(append(errs, c.Check())...)
+}
+
+// Check lists all that is wrong, but for Token and Broker: these may be drawn and begun when the rest is right, and a start
+// that is refused then leaves nothing behind.
+func (c Config) Check() error {
+	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, x := range []struct{ name, value string }{
-		{"id", c.ID}, {"folder", c.Folder}, {"token", c.Token}, {"version", c.Version}, {"storage", c.Storage},
+		{"id", c.ID}, {"folder", c.Folder}, {"version", c.Version}, {"storage", c.Storage},
 	} {
 		if x.value == "" {
 			refuse("%s is missing", x.name)
 		}
-	}
-	if c.Broker == nil {
-		refuse("broker is missing")
 	}
 	for _, x := range []struct{ name, value string }{{"API", c.Listen}, {"port for coordinators", c.Raft}} {
 		host, _, err := net.SplitHostPort(x.value)

@@ -118,29 +118,15 @@ func (s *server) broker(*http.Request, *control.Service) (any, error) {
 	return b, nil
 }
 
-// slow names the worker that the others wait for: one that computes or sends for longer than all others by a third of
-// the step.
+// slow names the worker that the others wait for, or is nil.
 func slow(workers []api.Worker) *api.Slow {
-	const share = 1. / 3
-	if len(workers) < 2 {
+	loads := make([]cluster.Load, len(workers))
+	for i, w := range workers {
+		loads[i] = cluster.Load{Compute: w.Compute, Send: w.Send, Receive: w.Add, Left: w.Left, Wait: w.Wait}
+	}
+	rank, cause := cluster.Slow(loads)
+	if cause == "" {
 		return nil
 	}
-	busy := func(w api.Worker) float64 { return w.Compute + w.Send }
-	slowest, second := 0, -1
-	for i := 1; i < len(workers); i++ {
-		if busy(workers[i]) > busy(workers[slowest]) {
-			slowest, second = i, slowest
-		} else if second < 0 || busy(workers[i]) > busy(workers[second]) {
-			second = i
-		}
-	}
-	w, next := workers[slowest], workers[second]
-	if busy(w)-busy(next) <= share*(busy(w)+w.Wait) {
-		return nil
-	}
-	cause := "compute"
-	if w.Send-next.Send > w.Compute-next.Compute {
-		cause = "send"
-	}
-	return &api.Slow{Worker: w.ID, Rank: w.Rank, Cause: cause}
+	return &api.Slow{Worker: workers[rank].ID, Rank: workers[rank].Rank, Cause: string(cause)}
 }

@@ -131,7 +131,7 @@ func commands(t *testing.T, place string, steps int) {
 		{0, "is in file:", []string{"checkpoints", "export", place, "latest", here}},
 		{2, "is no step", []string{"checkpoints", "export", place, "newest", here}},
 		{1, "--keep-going", []string{"data", "import", raw, data}},
-		{0, "1 images were left out", []string{"data", "import", raw, data, "--keep-going", "--shard-size", "2", "--refused", here + "/refused.jsonl"}},
+		{0, "left out: 1 image", []string{"data", "import", raw, data, "--keep-going", "--shard-size", "2", "--refused", here + "/refused.jsonl"}},
 		{1, "holds a packed dataset already", []string{"data", "import", raw, data, "--keep-going"}},
 		{0, "5 of 5", []string{"data", "verify", data}},
 		{0, `"longer side up to 4": 5|up to 4 `, []string{"data", "inspect", data, "--sheet", here + "/sheet.png"}},

@@ -63,12 +63,15 @@ func (c *control) Committed(p train.Progress) {
 	health := map[string]float64{
 		"information_share": h.MutualInformation / h.LogClasses, "student_entropy": h.StudentEntropy, "conditional_entropy": h.ConditionalEntropy, "log_classes": h.LogClasses,
 		"bias": h.Bias, "used_classes": float64(h.UsedClasses), "teacher_used_classes": float64(h.TeacherUsedClasses),
-		"prior_entropy": h.PriorEntropy, "joint_information": h.JointInformation, "accuracy": h.Accuracy,
+		"prior_entropy": h.PriorEntropy, "joint_information": h.JointInformation,
 		"gradient_norm": p.GradientNorm, "saturated": float64(p.Saturated), "skipped": float64(p.Skipped),
 		"input_seconds": p.Times.Input,
 	}
 	if failed := c.keeper.Failures() + p.Unsaved; failed > 0 {
 		health["failed_checkpoints"] = float64(failed)
+	}
+	if h.Labelled > 0 {
+		health["accuracy"] = h.Accuracy
 	}
 	if p.RankMeasured {
 		health["effective_rank"] = p.Rank
@@ -83,10 +86,14 @@ func (c *control) Committed(p train.Progress) {
 	})
 }
 
-// measured is what checkpoints are compared by (checkpoint.metric).
+// measured is what checkpoints are compared by (checkpoint.metric), as far as there is something to measure.
 func measured(p train.Progress) map[string]float64 {
-	out := map[string]float64{
-		job.MetricLoss: p.Loss, job.MetricInformation: p.Health.MutualInformation, job.MetricAccuracy: p.Health.Accuracy,
+	out := map[string]float64{job.MetricLoss: p.Loss}
+	if p.Health.Measured {
+		out[job.MetricInformation] = p.Health.MutualInformation
+	}
+	if p.Health.Labelled > 0 {
+		out[job.MetricAccuracy] = p.Health.Accuracy
 	}
 	if p.RankMeasured {
 		out[job.MetricRank] = p.Rank
