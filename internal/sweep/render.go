@@ -134,14 +134,38 @@ func join(numbers []int) string {
 	return strings.Join(texts, ", ")
 }
 
-// best is the highest mean of the settings of a kind that a source is compared with.
-func best(rows []row, of source, k kind) (mean float64, ok bool) {
-	for _, r := range rows { // sorted
+// best is the row with the highest mean of the settings of a kind that a source is compared with, or nil.
+func best(rows []row, of source, k kind) *row {
+	for i, r := range rows { // sorted
 		if r.kind == k && (r.source == of || of == both && (r.source == logits || r.source == pooled)) {
-			return r.probe.mean, true
+			return &rows[i]
 		}
 	}
-	return 0, false
+	return nil
+}
+
+// margin is by how many percentage points a row's linear probe is above another's: the mean over the seeds that both have,
+// and the lowest and the highest of them. A seed gives both the same images, views and initial weights.
+func margin(r row, to *row) string {
+	if to == nil {
+		return "–"
+	}
+	least, most, sum, n := math.Inf(1), math.Inf(-1), 0.0, 0
+	for _, a := range r.results {
+		for _, b := range to.results {
+			if a.Seed == b.Seed {
+				d := 100 * (*a.Probe.Student - *b.Probe.Student)
+				least, most, sum, n = min(least, d), max(most, d), sum+d, n+1
+			}
+		}
+	}
+	switch {
+	case n == 0:
+		return "–"
+	case n == 1 || r.name == to.name:
+		return fmt.Sprintf("%+.2f", sum/float64(n))
+	}
+	return fmt.Sprintf("%+.2f (%+.2f to %+.2f)", sum/float64(n), least, most)
 }
 
 func table(b *strings.Builder, rows []row, of source) {
@@ -154,12 +178,7 @@ func table(b *strings.Builder, rows []row, of source) {
 	if len(part) == 0 {
 		return
 	}
-	margin := func(r row, k kind) string {
-		if mean, ok := best(rows, of, k); ok {
-			return fmt.Sprintf("%+.2f", 100*(r.probe.mean-mean))
-		}
-		return "–"
-	}
+	bestL2, bestKL := best(rows, of, l2), best(rows, of, kl)
 	fmt.Fprintf(b, "\n%s:\n\n", of)
 	b.WriteString("| setting | seeds | linear probe, % | to best L2 | to best KL | k-NN, % | I(S;T), nat | used classes |" +
 		"\n")
@@ -168,6 +187,6 @@ func table(b *strings.Builder, rows []row, of source) {
 		information := spreadOf(r.results, func(r result) float64 { return r.MutualInformation })
 		used := spreadOf(r.results, func(r result) float64 { return float64(r.UsedClasses) })
 		fmt.Fprintf(b, "| `%s` | %d | %s | %s | %s | %s | %.3f | %.1f |\n", r.name, len(r.results), r.probe.percent(),
-			margin(r, l2), margin(r, kl), r.knn.percent(), information.mean, used.mean)
+			margin(r, bestL2), margin(r, bestKL), r.knn.percent(), information.mean, used.mean)
 	}
 }
