@@ -68,6 +68,8 @@ func serveCommand() *cobra.Command {
 		" with --nats, else in --data)")
 	flags.StringVar(&c.Storage, "storage", "", "URL or folder below which each run has its folder, unless it says where (default: runs in --data)")
 	flags.DurationVar(&c.Timeout, "worker-timeout", c.Timeout, "a worker that is silent for so long is lost")
+	flags.IntVar(&c.KeepRuns, "keep-runs", c.KeepRuns, "runs that are over stay in list, events and audit: so many, the newest; 0: all")
+	flags.DurationVar(&c.KeepFor, "keep-runs-for", 0, "and for so long, such as 720h; 0: for ever. What a run has stored stays in any case")
 	flags.DurationVar(&c.Election, "election-timeout", 0, "a leader that is silent for so long is replaced (default 500ms)")
 	flags.StringVar((*string)(&c.DataPlane), "data-plane", string(c.DataPlane),
 		"which way the workers' sums go: broker, or mesh (straight between the workers, with worker join --ring-listen)")

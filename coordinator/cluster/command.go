@@ -144,6 +144,8 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Restarted](e)
 	case TookOver{}.kind():
 		return body[TookOver](e)
+	case Forgotten{}.kind():
+		return body[Forgotten](e)
 	case TokenAdded{}.kind():
 		return body[TokenAdded](e)
 	case TokenRemoved{}.kind():

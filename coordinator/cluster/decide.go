@@ -14,11 +14,14 @@ type Config struct {
 	JoinTimeout time.Duration // a run begins with fewer workers than it asks for after so long; default 60s
 	StopTimeout time.Duration // a run that was asked to stop may take so long; default 5m
 	Settle      time.Duration // a worker that joins is taken into a run after so long, with others that come by then; default 300ms
+
+	KeepRuns int           // so many runs that are over are kept in the state, the newest; 0: all; default 100
+	KeepFor  time.Duration // and for so long; 0: for ever, the default
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{JoinTimeout: time.Minute, StopTimeout: 5 * time.Minute, Settle: 300 * time.Millisecond}
+	return Config{JoinTimeout: time.Minute, StopTimeout: 5 * time.Minute, Settle: 300 * time.Millisecond, KeepRuns: 100}
 }
 
 // Validate lists all that is wrong.
@@ -31,6 +34,12 @@ func (c Config) Validate() error {
 		if x.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be positive", x.name, x.value))
 		}
+	}
+	if c.KeepRuns < 0 {
+		errs = append(errs, fmt.Errorf("keep runs is %d; it must not be negative (0: all)", c.KeepRuns))
+	}
+	if c.KeepFor < 0 {
+		errs = append(errs, fmt.Errorf("keep for is %s; it must not be negative (0: for ever)", c.KeepFor))
 	}
 	return errors.Join(errs...)
 }
@@ -48,6 +57,7 @@ const (
 	DoFail    Kind = "fail"
 	DoStop    Kind = "stop" // the run has stopped as it was asked to
 	DoFinish  Kind = "finish"
+	DoForget  Kind = "forget" // a run that is over leaves the state
 )
 
 // Decision is what to do.
@@ -78,6 +88,13 @@ func Decide(s *State, now time.Time, c Config) (Decision, string) {
 		if next.Run == "" || !d.Until.IsZero() && (next.Until.IsZero() || d.Until.Before(next.Until)) {
 			next, why = d, reason
 		}
+	}
+	old, reason := s.forget(now, c)
+	if old.Command != nil {
+		return old, reason
+	}
+	if !old.Until.IsZero() && (next.Until.IsZero() || old.Until.Before(next.Until)) {
+		next.Until = old.Until
 	}
 	return next, why
 }

@@ -46,14 +46,15 @@ func TestScripts(t *testing.T) {
 }
 
 type script struct {
-	state *cluster.State
-	now   time.Time
-	start time.Time
+	config cluster.Config
+	state  *cluster.State
+	now    time.Time
+	start  time.Time
 }
 
 func newScript() *script {
 	start := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
-	return &script{state: cluster.New(), now: start, start: start}
+	return &script{config: cluster.DefaultConfig(), state: cluster.New(), now: start, start: start}
 }
 
 // run returns the script with what was seen in place of what it says is to be seen.
@@ -140,6 +141,10 @@ func (s *script) do(words []string) string {
 		return s.ledger()
 	case "slow":
 		return l.slow()
+	case "keep":
+		s.config.KeepRuns = l.number("runs", s.config.KeepRuns)
+		s.config.KeepFor, _ = time.ParseDuration(l.text("for", "0s"))
+		return ""
 	}
 	c := s.command(l)
 	if c == nil {
@@ -223,6 +228,8 @@ func (s *script) command(l line) cluster.Command {
 		return cluster.StopRequested{Run: first, Reason: l.rest()}
 	case "restarted":
 		return cluster.Restarted{}
+	case "forget":
+		return cluster.Forgotten{Run: first, Reason: l.rest()}
 	case "took_over":
 		return cluster.TookOver{Coordinator: first}
 	}
@@ -240,7 +247,7 @@ func (s *script) apply(c cluster.Command) string {
 func (s *script) decide() string {
 	var out strings.Builder
 	for {
-		d, why := cluster.Decide(s.state, s.now, cluster.DefaultConfig())
+		d, why := cluster.Decide(s.state, s.now, s.config)
 		fmt.Fprintf(&out, "%s", d.Kind)
 		if d.Run != "" {
 			fmt.Fprintf(&out, " %s", d.Run)

@@ -174,6 +174,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		cluster.Suspended{},
 		cluster.Concluded{},
 		cluster.Restarted{},
+		cluster.Forgotten{Run: "a"},
 	} {
 		data, err := cluster.EncodeCommand(time.Unix(1e9, 0), c)
 		if err != nil {

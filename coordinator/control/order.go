@@ -114,6 +114,11 @@ func (s *Service) report(m wire.Report) {
 // flushProgress lets the log know what ranks 0 have reported.
 func (s *Service) flushProgress() {
 	for _, name := range slices.Sorted(maps.Keys(s.progress)) {
+		if s.state.Run(name) == nil { // it was forgotten
+			delete(s.progress, name)
+			delete(s.meshes, name)
+			continue
+		}
 		s.flush(s.progress[name])
 	}
 }

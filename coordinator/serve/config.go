@@ -31,6 +31,8 @@ type Config struct {
 	Storage   string              // URL below which runs have their folders, unless they say where
 	Version   string              // of this build; required
 	Timeout   time.Duration       // a worker that is silent for so long is lost
+	KeepRuns  int                 // so many runs that are over are kept, the newest; 0: all
+	KeepFor   time.Duration       // and for so long; 0: for ever
 	Election  time.Duration       // see raftlog.Group.Timeout; 0: its default
 	DataPlane wire.DataPlane      // which way the workers' sums go
 	Logger    *slog.Logger        // nil: no logs
@@ -44,7 +46,7 @@ type Config struct {
 // DefaultConfig listens on this machine only.
 func DefaultConfig() Config {
 	c := control.DefaultConfig()
-	return Config{Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: c.Timeout, DataPlane: c.DataPlane}
+	return Config{Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: c.Timeout, DataPlane: c.DataPlane, KeepRuns: c.Decide.KeepRuns}
 }
 
 // Validate lists all that is wrong.
@@ -86,6 +88,9 @@ func (c Config) Check() error {
 	}
 	if len(c.Peers) > 0 {
 		errs = append(errs, raftlog.CheckPeers(c.Peers))
+	}
+	if c.KeepRuns < 0 || c.KeepFor < 0 {
+		refuse("of runs that are over %d are kept for %s; neither may be negative (0: all, for ever)", c.KeepRuns, c.KeepFor)
 	}
 	errs = append(errs, c.DataPlane.Validate())
 	if c.Metrics.Listen != "" {

@@ -153,6 +153,7 @@ func (s *server) lead(ctx context.Context) error {
 func (s *server) term(ctx context.Context, lost <-chan struct{}) error {
 	c := control.DefaultConfig()
 	c.Broker, c.Log, c.Version, c.Leader, c.Logger = s.config.Broker, s.log, s.config.Version, s.config.ID, s.config.Logger
+	c.Decide.KeepRuns, c.Decide.KeepFor = s.config.KeepRuns, s.config.KeepFor
 	c.Timeout, c.DataPlane, c.OnCommand = s.config.Timeout, s.config.DataPlane, s.metrics.Applied
 	service, err := control.New(c)
 	if err != nil {
