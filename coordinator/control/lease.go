@@ -59,6 +59,7 @@ func (s *Service) receive(msg *nats.Msg) {
 		}))
 	case wire.Report:
 		s.report(m)
+	case wire.Distributions: // Listen takes it
 	case wire.CheckpointSaved:
 		s.answer(msg, s.apply(cluster.Checkpointed{Run: m.Run, Generation: m.Generation, Step: m.Step}))
 	case wire.Ended:
@@ -84,6 +85,8 @@ func subjectOf(m wire.Message) string {
 	case wire.Began:
 		return wire.RunSubject(m.Run, m.Generation)
 	case wire.Report:
+		return wire.RunSubject(m.Run, m.Generation)
+	case wire.Distributions:
 		return wire.RunSubject(m.Run, m.Generation)
 	case wire.CheckpointSaved:
 		return wire.RunSubject(m.Run, m.Generation)

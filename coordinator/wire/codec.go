@@ -18,7 +18,7 @@ const MaxSize = 4 << 20
 var ErrVersion = errors.New("another version of the protocol")
 
 // Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Draining, Leave, Plan,
-// Pause, Stop, Abort, Began, Report, CheckpointSaved or Ended.
+// Pause, Stop, Abort, Began, Report, Distributions, CheckpointSaved or Ended.
 type Message interface {
 	kind() string
 	validate() error
@@ -119,6 +119,8 @@ func decodeBody(e envelope) (Message, error) {
 		return body[Began](e)
 	case Report{}.kind():
 		return body[Report](e)
+	case Distributions{}.kind():
+		return body[Distributions](e)
 	case CheckpointSaved{}.kind():
 		return body[CheckpointSaved](e)
 	case Ended{}.kind():

@@ -23,7 +23,7 @@ var layers = [][]string{
 	},
 	{"storage/dataset"},
 	{"worker/feed", "worker/inspect", "coordinator/audit"},
-	{"worker/train", "worker/teachercache", "worker/export", "worker/agent", "coordinator/raftlog", "coordinator/api"},
+	{"worker/train", "worker/teachercache", "worker/export", "worker/agent", "coordinator/raftlog", "coordinator/api", "coordinator/history"},
 	{"worker/setup", "coordinator/control", "coordinator/dash"},
 	{"worker/student/...", "coordinator/local", "coordinator/serve", "coordinator/chaos"},
 	{"worker/carry"},

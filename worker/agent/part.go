@@ -204,6 +204,18 @@ func (p *part) Report(r wire.Report) {
 	}
 }
 
+// Draw implements Session.
+func (p *part) Draw(d wire.Distributions) {
+	d.Worker, d.Run, d.Generation = p.agent.config.ID, p.plan.Run, p.plan.Generation
+	data, err := wire.Encode(d)
+	if err == nil {
+		err = p.agent.nc.Publish(wire.RunSubject(d.Run, d.Generation), data)
+	}
+	if err != nil { // the next one shows more
+		p.agent.logger.Debug("could not show a step's distributions", "step", d.Step, "err", err)
+	}
+}
+
 // Checkpointed implements Session. Train's end waits until the coordinator has heard it, within the timeout.
 func (p *part) Checkpointed(step int) {
 	p.tell("a checkpoint", wire.CheckpointSaved{

@@ -54,6 +54,8 @@ type Session interface {
 	SetTimes(step int, t wire.Times)
 	// Report tells of a committed step. Rank 0 calls it after each, in order. Worker, run and generation are filled in.
 	Report(r wire.Report)
+	// Draw shows a step's distributions to people. Rank 0 calls it now and then. Worker, run and generation are filled in.
+	Draw(d wire.Distributions)
 	// Checkpointed tells that the checkpoint of a step is whole.
 	Checkpointed(step int)
 }

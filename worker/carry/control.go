@@ -3,6 +3,7 @@ package carry
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"pupil/coordinator/job"
 	"pupil/coordinator/wire"
@@ -18,6 +19,7 @@ type control struct {
 
 	metrics *metrics.Worker // nil: none
 	images  int             // of a lane's step
+	painter painter         // of Committed's goroutine
 }
 
 // place is this worker's in a generation.
@@ -84,6 +86,9 @@ func (c *control) Committed(p train.Progress) {
 		Step: p.Step, Total: p.Total, Epoch: p.Epoch, Loss: p.Loss, MutualInformation: h.MutualInformation,
 		Images: p.Images, LearningRate: p.LearningRate, Health: health, Seconds: p.Times.Step,
 	})
+	if c.painter.due(p, time.Now()) {
+		now.session.Draw(distributions(p))
+	}
 }
 
 // measured is what checkpoints are compared by (checkpoint.metric), as far as there is something to measure.

@@ -223,7 +223,7 @@ func (t *Trainer) finish() error {
 	}
 	progress := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
-		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Rank: result.rank, RankMeasured: t.measuresRank(step),
+		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Joints: result.Joints, Priors: t.state.Loss.Priors, Rank: result.rank, RankMeasured: t.measuresRank(step),
 		Images: t.config.Batch, Skipped: p.skipped, Unsaved: t.saver.total, GradientNorm: norm, Saturated: saturated,
 		Times: Times{
 			Step: time.Since(p.begun).Seconds(), Reduce: reduced.Sub(p.computed).Seconds(), Update: time.Since(reduced).Seconds(),

@@ -103,13 +103,15 @@ type Progress struct {
 	Loss         float64 // of the global batch
 	Terms        []loss.TermValue
 	Health       loss.Health
-	Rank         float64 // effective rank of the student's features (loss.Lane.EffectiveRank)
-	RankMeasured bool    // in this step
-	Images       int     // of the global batch
-	Skipped      int     // broken images that were replaced, on all workers
-	Unsaved      int     // checkpoints that this worker could not save, and tries again
-	GradientNorm float64 // of the sums over all lanes, before it is clipped
-	Saturated    int     // values of gradients and batch statistics that left the fixed-point range, on all workers
+	Joints       [][]float64   // by feature group, [teacher's classes, student's classes] (loss.Result); nil without a joint in the loss
+	Priors       []*loss.Prior // by feature group, after the update; nil without one
+	Rank         float64       // effective rank of the student's features (loss.Lane.EffectiveRank)
+	RankMeasured bool          // in this step
+	Images       int           // of the global batch
+	Skipped      int           // broken images that were replaced, on all workers
+	Unsaved      int           // checkpoints that this worker could not save, and tries again
+	GradientNorm float64       // of the sums over all lanes, before it is clipped
+	Saturated    int           // values of gradients and batch statistics that left the fixed-point range, on all workers
 	Times        Times
 }
 
