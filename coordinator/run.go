@@ -27,7 +27,7 @@ type runFlags struct {
 	workers, threads int
 	least, respawn   int
 	storage, worker  string
-	dataPlane        string
+	dataPlane, page  string
 	cache, cacheSize string
 	set              []string
 	json, resume     bool
@@ -49,6 +49,7 @@ func runCommand() *cobra.Command {
 			"  coordinator run job.yaml --teacher-cache ~/.cache/pupil/teacher --set optimizer.learning_rate=0.02\n" +
 			"  coordinator run job.yaml --workers 4 --set steps=40 --set seed=3 --json\n" +
 			"  coordinator run job.yaml --workers 4 --data-plane mesh\n" +
+			"  coordinator run job.yaml --workers 2 --page 127.0.0.1:0\n" +
 			"  coordinator run job.yaml --workers 3 --storage runs/one --resume",
 		Args: config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runJob(cmd, args[0], f) },
@@ -63,6 +64,7 @@ func runCommand() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON on standard output; everything else goes to standard error")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --storage, or with the newest one of this job below runs/")
 	flags.StringVar(&f.worker, "worker-binary", "", "the worker's executable (default: worker, beside this one)")
+	flags.StringVar(&f.page, "page", "", "show the run on a web page at this address of this machine, host:port (127.0.0.1:0: a free port);\nits URL, with a token, is printed")
 	flags.StringVar(&f.dataPlane, "data-plane", string(wire.BrokerPlane), "which way the workers' sums go: broker (all through the coordinator's NATS server)\nor mesh (straight to a NATS server in each worker)")
 	flags.StringVar(&f.cache, "teacher-cache", "", "folder that keeps the teacher's outputs for other runs with the same seed, data and views\nof the teacher (default: none)")
 	flags.StringVar(&f.cacheSize, "teacher-cache-size", "", "limit of --teacher-cache, as 500MB or 20GB (default: 10GB)")
@@ -117,7 +119,7 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	ctx, stop := interrupts(cmd.Context())
 	summary, err := local.Run(ctx, local.Config{
 		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers,
-		MinWorkers: f.least, Respawn: f.respawn, Threads: f.threads, DataPlane: wire.DataPlane(f.dataPlane),
+		MinWorkers: f.least, Respawn: f.respawn, Threads: f.threads, DataPlane: wire.DataPlane(f.dataPlane), Page: f.page,
 		WorkerBinary: f.worker, TeacherCache: f.cache, TeacherCacheSize: f.cacheSize, Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {

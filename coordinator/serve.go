@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/coordinator/control"
+	"pupil/coordinator/local"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/serve"
 	"pupil/internal/certificate"
@@ -104,6 +105,9 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	defer stop()
 	if c.Peers, err = parsePeers(ctx, f.peers, f.expect); err != nil {
 		return config.Usage(err)
+	}
+	if c.Worker, err = local.WorkerBinary(""); err != nil {
+		logger.Debug("the page will have no views", "err", err)
 	}
 	if c.Storage == "" {
 		c.Storage = filepath.Join(c.Folder, "runs")

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/json"
+	"net/http"
 	"time"
 
 	"pupil/coordinator/cluster"
@@ -157,6 +159,20 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Text }
+
+// Write answers a request with the error.
+func (e *Error) Write(w http.ResponseWriter) {
+	status := map[Code]int{
+		Invalid: http.StatusBadRequest, Unauthorized: http.StatusUnauthorized, Forbidden: http.StatusForbidden, NotFound: http.StatusNotFound,
+		Refused: http.StatusConflict, NoLeader: http.StatusServiceUnavailable, Internal: http.StatusInternalServerError,
+	}[e.Code]
+	w.Header().Set("Content-Type", "application/json")
+	if e.Code == Unauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(e) // else the other side has gone
+}
 
 // MaxBody is the largest request, in bytes.
 const MaxBody = 16 << 20

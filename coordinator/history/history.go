@@ -24,6 +24,8 @@ const (
 	farewell = 5 * time.Second  // for the last write
 	idle     = time.Hour        // a run that is over and was not asked for is let go of
 	maxBytes = 8 << 20
+
+	mostEarly = 256 // messages
 )
 
 // Config is what a History is made of.
@@ -38,8 +40,9 @@ type History struct {
 	config Config
 	loads  sync.WaitGroup
 
-	mu   sync.Mutex
-	runs map[string]*track
+	mu    sync.Mutex
+	runs  map[string]*track
+	early []wire.Message // of runs that are not known yet
 }
 
 // track is a run's.
@@ -74,34 +77,44 @@ func New(c Config) *History {
 
 // Take takes a worker's message, if it is of the run's newest generation and its rank 0.
 func (h *History) Take(m wire.Message) {
-	switch m := m.(type) {
-	case wire.Report:
-		if t := h.of(m.Run, m.Worker, m.Generation); t != nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			t.version++
-			if t.series.Add(m, float64(time.Now().UnixMilli())/1000) {
-				t.remade = t.version
-			}
-		}
-	case wire.Distributions:
-		if t := h.of(m.Run, m.Worker, m.Generation); t != nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			t.version++
-			t.drawn, t.drew = &m, t.version
+	h.mu.Lock()
+	early := append(h.early, m)
+	h.early = nil
+	h.mu.Unlock()
+	for _, m := range early {
+		switch m := m.(type) {
+		case wire.Report:
+			h.take(m, m.Run, m.Worker, m.Generation, func(t *track) {
+				if t.series.Add(m, float64(time.Now().UnixMilli())/1000) {
+					t.remade = t.version
+				}
+			})
+		case wire.Distributions:
+			h.take(m, m.Run, m.Worker, m.Generation, func(t *track) { t.drawn, t.drew = &m, t.version })
 		}
 	}
 }
 
-// of is a run's track, if a message of this worker and generation counts. The log of a coordinator that does not lead may
-// be a moment late.
-func (h *History) of(run, worker string, generation uint64) *track {
+// take calls add with the run's track if a message of this worker and generation counts. The log of a coordinator that
+// does not lead may be a moment late: a message of a run that it does not know yet waits for the next one.
+func (h *History) take(m wire.Message, run, worker string, generation uint64, add func(*track)) {
 	r := h.config.State().Run(run)
-	if r == nil || r.Plan != nil && (generation < r.Plan.Generation || generation == r.Plan.Generation && r.Plan.Members[0].Worker != worker) {
-		return nil
+	if r == nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if len(h.early) < mostEarly {
+			h.early = append(h.early, m)
+		}
+		return
 	}
-	return h.track(r)
+	if r.Plan != nil && (generation < r.Plan.Generation || generation == r.Plan.Generation && r.Plan.Members[0].Worker != worker) {
+		return
+	}
+	t := h.track(r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.version++
+	add(t)
 }
 
 // track returns a run's track, and begins to load what its storage has.
@@ -157,7 +170,7 @@ func (h *History) load(t *track, url string) {
 // Update is what has changed of a run.
 type Update struct {
 	Version       uint64              `json:"-"`     // to ask this History for what comes after
-	After         int                 `json:"after"`   // the series replaces the points above this step; 0: all of them
+	After         int                 `json:"after"` // the series replaces the points above this step; 0: all of them
 	Series        *Series             `json:"series"`
 	Distributions *wire.Distributions `json:"distributions"` // nil: they have not changed, or there are none
 }

@@ -208,3 +208,17 @@ func TestWho(t *testing.T) {
 		t.Errorf("%v", u.Series.Steps)
 	}
 }
+
+// What comes before the log knows the run waits for the next message.
+func TestEarly(t *testing.T) {
+	known := state(cluster.Running, "file://"+t.TempDir())
+	now := cluster.New
+	h := history.New(history.Config{State: func() *cluster.State { return now() }})
+	defer run(t, h)()
+	for step := 1; step <= 3; step++ {
+		h.Take(report(step))
+	}
+	now = known
+	h.Take(report(4))
+	check(t, await(t, h, 4).Series, 4)
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"time"
@@ -38,6 +39,7 @@ type Config struct {
 	Threads      int            // of each worker; at least 1
 	WorkerBinary string         // "": beside this executable
 	DataPlane    wire.DataPlane // "": wire.BrokerPlane
+	Page         string         // host:port of a web page about the run, on this machine; "": none
 	TeacherCache string         // folder in which the workers keep the teacher's outputs; "": none
 
 	TeacherCacheSize string // its limit, as 20GB; "": the worker's default
@@ -74,6 +76,14 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 			return nil, err
 		}
 	}
+	var page net.Listener
+	if c.Page != "" {
+		var err error
+		if page, err = listenPage(c.Page); err != nil {
+			return nil, err
+		}
+		defer page.Close()
+	}
 	place, err := open(ctx, c, time.Now())
 	if err != nil {
 		return nil, err
@@ -91,7 +101,7 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	} else {
 		c.Display.Notice("run: " + place.where + "; logs: " + place.folder)
 	}
-	e := &execution{config: c, place: place}
+	e := &execution{config: c, place: place, page: page}
 	summary, err := e.run(ctx, stop)
 	c.Display.Close()
 	if err != nil || summary.Outcome != string(cluster.Finished) {
@@ -140,6 +150,7 @@ const silence = 15 * time.Second
 type execution struct {
 	config  Config
 	place   *run
+	page    net.Listener // nil: none
 	service *control.Service
 	pace    pace
 }
@@ -169,6 +180,9 @@ func (e *execution) run(ctx context.Context, stop <-chan struct{}) (*Summary, er
 	serving, halt := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- e.service.Run(serving) }()
+	if e.page != nil {
+		defer e.servePage(e.page, broker, log)()
+	}
 	summary, err := e.carry(ctx, broker, log, stop)
 	halt()
 	return summary, errors.Join(err, <-ended)

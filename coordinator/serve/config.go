@@ -35,6 +35,7 @@ type Config struct {
 	KeepFor   time.Duration       // and for so long; 0: for ever
 	Election  time.Duration       // see raftlog.Group.Timeout; 0: its default
 	DataPlane wire.DataPlane      // which way the workers' sums go
+	Worker    string              // the worker's executable, which draws views for the page; "": there is none
 	Logger    *slog.Logger        // nil: no logs
 
 	Metrics      metrics.Endpoint  // a port for metrics alone; without Listen: none. The API has them too

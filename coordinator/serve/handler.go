@@ -11,6 +11,7 @@ import (
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
+	"pupil/coordinator/view"
 )
 
 // passed marks a request that another coordinator has passed on.
@@ -51,20 +52,7 @@ var errNoLeader = refuse(api.NoLeader, "the coordinators have no leader at the m
 func refuse(code api.Code, text string) *api.Error { return &api.Error{Text: text, Code: code} }
 
 // fail answers with an error.
-func fail(w http.ResponseWriter, err error) {
-	said := classify(err)
-	status := map[api.Code]int{
-		api.Invalid: http.StatusBadRequest, api.Unauthorized: http.StatusUnauthorized, api.Forbidden: http.StatusForbidden,
-		api.NotFound: http.StatusNotFound,
-		api.Refused:  http.StatusConflict, api.NoLeader: http.StatusServiceUnavailable, api.Internal: http.StatusInternalServerError,
-	}[said.Code]
-	w.Header().Set("Content-Type", "application/json")
-	if said.Code == api.Unauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(said) // else the other side has gone
-}
+func fail(w http.ResponseWriter, err error) { classify(err).Write(w) }
 
 func classify(err error) *api.Error {
 	var said *api.Error
@@ -116,7 +104,7 @@ func (s *server) watch(out *stream, r *http.Request, leader *control.Service) er
 		if st.State == nil { // the service has only begun
 			continue
 		}
-		if err := out.send(s.view(st)); err != nil {
+		if err := out.send(view.Status(s.config.ID, st)); err != nil {
 			return err
 		}
 	}

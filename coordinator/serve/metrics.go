@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"pupil/coordinator/cluster"
+	"pupil/coordinator/view"
 	"pupil/coordinator/wire"
 	"pupil/internal/metrics"
 )
@@ -79,7 +80,7 @@ func (s *server) measure() metrics.Cluster {
 	for _, w := range st.Workers {
 		c.Workers[string(w.Activity)]++
 	}
-	for _, r := range s.view(st).Runs {
+	for _, r := range view.Status(s.config.ID, st).Runs {
 		m := metrics.Run{
 			Run: r.Run, Phase: string(r.Phase), Committed: r.Committed, Step: r.Step, Total: r.Total, Workers: len(r.Workers),
 			MinWorkers: r.MinWorkers, Lanes: st.State.Run(r.Run).Spec.Lanes, Generation: r.Generation, Loss: r.Loss,

@@ -9,6 +9,7 @@ import (
 	"pupil/coordinator/api"
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
+	"pupil/coordinator/dash"
 	"pupil/internal/metrics"
 )
 
@@ -26,7 +27,10 @@ type route struct {
 func (s *server) routes(streams context.Context) []route {
 	one := func(f answer) http.HandlerFunc { return s.answer(f) }
 	lines := func(f streamer) http.HandlerFunc { return s.stream(streams, f) }
-	return []route{
+	page := dash.Page().ServeHTTP
+	all := []route{
+		{"GET /{$}", anybody, page},
+		{"GET /dash/", anybody, page},
 		{"GET /healthz", anybody, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }},
 		{"GET /readyz", anybody, s.ready},
 		{"GET /metrics", cluster.Viewer, metrics.Handler(s.metrics.Registry).ServeHTTP},
@@ -48,6 +52,10 @@ func (s *server) routes(streams context.Context) []route {
 			fail(w, refuse(api.NotFound, "there is no "+r.Method+" "+r.URL.Path))
 		}},
 	}
+	for pattern, f := range s.site.Endpoints() {
+		all = append(all, route{pattern, cluster.Viewer, s.read(streams, f)})
+	}
+	return all
 }
 
 // handler serves the routes.
@@ -72,6 +80,20 @@ func (s *server) answer(f answer) http.HandlerFunc {
 			}
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(v) // else the other side has gone
+		})
+	}
+}
+
+// read is an endpoint that the page reads.
+func (s *server) read(streams context.Context, f dash.Endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.leading(w, r, func(leader *control.Service) {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(streams, cancel)()
+			if err := f(w, r.WithContext(ctx), leader); err != nil {
+				fail(w, err)
+			}
 		})
 	}
 }

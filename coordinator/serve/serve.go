@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"pupil/coordinator/control"
+	"pupil/coordinator/dash"
+	"pupil/coordinator/history"
 	"pupil/coordinator/peer"
 	"pupil/coordinator/raftlog"
 	"pupil/internal/metrics"
@@ -36,6 +38,7 @@ type server struct {
 	pass    *http.Transport                 // to the leader
 	ending  context.Context                 // of the process
 	metrics *metrics.Coordinator
+	site    *dash.Site // what the page reads
 }
 
 // The times of an orderly end.
@@ -81,6 +84,9 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer closeMetrics()
 	defer s.watchCertificates(ctx)()
+	curves := history.New(history.Config{State: s.log.State, Writes: s.log.Leads, Logger: s.logger})
+	s.site = dash.NewSite(c.ID, curves, c.Worker)
+	defer s.site.Keep(c.Broker, s.logger)()
 	closeHTTP := s.serveHTTP(listener)
 	defer closeHTTP()
 	a := s.addresses(listener)
