@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"path"
 	"strings"
+
+	"pupil/coordinator/api"
 )
 
 //go:embed page
@@ -26,7 +28,7 @@ func Page() http.Handler {
 		}
 		data, err := embedded.ReadFile("page/" + name)
 		if err != nil {
-			http.NotFound(w, r)
+			(&api.Error{Code: api.NotFound, Text: "there is no " + r.URL.Path}).Write(w)
 			return
 		}
 		tag := fmt.Sprintf(`"%x"`, sha256.Sum256(data))

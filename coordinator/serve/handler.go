@@ -12,7 +12,6 @@ import (
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/view"
-	"pupil/internal/metrics"
 )
 
 // passed marks a request that another coordinator has passed on.

@@ -7,7 +7,7 @@ import * as tables from "/dash/tables.js";
 import * as theme from "/dash/theme.js";
 import { get, moment, say } from "/dash/dom.js";
 import { Series } from "/dash/series.js";
-import { said, Stream } from "/dash/stream.js";
+import { bearer, said, Stream } from "/dash/stream.js";
 
 let stream = null, status = null, run = null, series = new Series(), events = [], saved = "", picture = "";
 
@@ -16,7 +16,7 @@ const chosen = () => status?.runs.find((r) => r.run === run);
 
 // ask asks for data of the shown run.
 async function ask(what) {
-  const answer = await fetch(`/v1/runs/${encodeURIComponent(run)}/${what}`, { headers: { Authorization: "Bearer " + token() }, cache: "no-store" });
+  const answer = await fetch(`/v1/runs/${encodeURIComponent(run)}/${what}`, { headers: bearer(token()), cache: "no-store" });
   if (!answer.ok) throw new Error(await said(answer));
   return answer;
 }
@@ -26,9 +26,9 @@ function follow() {
   stream?.close();
   const path = "/v1/stream" + (run ? "?run=" + encodeURIComponent(run) : "");
   stream = new Stream(path, token(), {
-    open() { get("login").hidden = true; get("cluster").hidden = false; get("leave").hidden = false; },
+    open() { get("login").hidden = true; get("cluster").hidden = false; get("leave").hidden = !token(); },
     lost(why) { link("lost", `No coordinator answers (${why}); trying again. What is shown is of ${status ? moment(status.time) : "before"}.`); },
-    refused(why) { sessionStorage.removeItem("pupil-token"); login(why); },
+    refused(why) { login(token() ? why : ""); sessionStorage.removeItem("pupil-token"); },
     status: show,
     events(list) { take(list); },
     series(update) {
@@ -191,5 +191,4 @@ if (location.hash.startsWith("#token=")) {
 }
 theme.watch(() => { charts.draw(series); matrix.draw(); });
 get("no-joint").hidden = false;
-if (token()) follow();
-else login();
+follow(); // without a token first: coordinators may let anybody look

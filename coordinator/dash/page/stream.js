@@ -21,7 +21,7 @@ export class Stream {
       let watchdog = setTimeout(end, silence);
       const alive = () => { clearTimeout(watchdog); watchdog = setTimeout(end, silence); };
       try {
-        const headers = { Authorization: "Bearer " + this.token };
+        const headers = bearer(this.token);
         if (this.last) headers["Last-Event-ID"] = this.last;
         const answer = await fetch(this.path, { headers, signal: attempt.signal, cache: "no-store" });
         if (answer.status === 401 || answer.status === 403) {
@@ -69,6 +69,9 @@ export class Stream {
     if (id) this.last = id;
   }
 }
+
+// bearer is the header that shows a token; without one there is none.
+export const bearer = (token) => (token ? { Authorization: "Bearer " + token } : {});
 
 // said is what an answer says of its failure.
 export async function said(answer) {

@@ -8,7 +8,7 @@ const { Buffer } = require("buffer");
 const tell = (what) => console.log(JSON.stringify(what));
 const input = require("readline").createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-const patience = 60_000; // milliseconds
+const patience = 240_000; // milliseconds
 
 // until waits until a function of the page returns something.
 const until = (page, f, arg) => page.waitForFunction(f, arg, { timeout: patience, polling: 100 });
