@@ -82,7 +82,7 @@ func networkFields() []Field {
 		},
 		{
 			Path: "teacher.winograd", Type: TypeBoolean, Default: "true",
-			Meaning: "Winograd's algorithm for the teacher's convolutions of 3 x 3 and stride 1, where it is faster: up to " +
+			Meaning: "Winograd's algorithm for the teacher's convolutions of 3 x 3 and stride 1 or 2, where it is faster: up to " +
 				"4 times fewer multiplications. Features change by about 1e-6 of their size, so the job is another one; " +
 				"false computes all convolutions directly.",
 		},

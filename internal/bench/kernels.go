@@ -37,6 +37,7 @@ var kernels = []struct {
 	{"gemm.1024", nil, operation{Op: "gemm", N: 1024, H: 1, W: 1, C: 1024, K: 1024}},
 	{"frozen3x3.64", nil, operation{Op: "frozen", N: 8, H: 32, W: 32, C: 64, K: 64, Size: 3, Stride: 1}},
 	{"frozen3x3.256", nil, operation{Op: "frozen", N: 16, H: 14, W: 14, C: 256, K: 256, Size: 3, Stride: 1}},
+	{"frozen3x3.s2", nil, operation{Op: "frozen", N: 64, H: 32, W: 32, C: 64, K: 128, Size: 3, Stride: 2}},
 	{"frozen1x1.256", nil, operation{Op: "frozen", N: 4, H: 56, W: 56, C: 64, K: 256, Size: 1, Stride: 1}},
 	{"conv3x3.64", []string{forward, data, weights}, operation{Op: "conv", N: 8, H: 32, W: 32, C: 64, K: 64, Size: 3, Stride: 1}},
 	{"conv3x3.s2", []string{forward}, operation{Op: "conv", N: 8, H: 32, W: 32, C: 64, K: 128, Size: 3, Stride: 2}},

@@ -226,6 +226,8 @@ func BenchmarkFrozen(b *testing.B) {
 		{N: 8, H: 4, W: 4, C: 512, K: 512, R: 3, S: 3, Stride: 1, Pad: 1},
 		{N: 2, H: 14, W: 14, C: 256, K: 256, R: 3, S: 3, Stride: 1, Pad: 1},
 		{N: 2, H: 7, W: 7, C: 512, K: 512, R: 3, S: 3, Stride: 1, Pad: 1},
+		{N: 8, H: 32, W: 32, C: 64, K: 128, R: 3, S: 3, Stride: 2, Pad: 1},
+		{N: 8, H: 28, W: 28, C: 256, K: 256, R: 3, S: 3, Stride: 2, Pad: 1},
 		{N: 8, H: 28, W: 28, C: 16, K: 16, R: 3, S: 3, Stride: 1, Pad: 1},
 		{N: 2, H: 56, W: 56, C: 64, K: 256, R: 1, S: 1, Stride: 1, Pad: 0},
 	} {
@@ -257,7 +259,7 @@ func BenchmarkFrozen(b *testing.B) {
 		}
 		for _, way := range []string{"direct", "packed", "winograd"} {
 			if ways[way] != nil {
-				b.Run(fmt.Sprintf("%dx%d_%dto%d_%dx%dx%d/%s", g.R, g.S, g.C, g.K, g.N, g.H, g.W, way), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%dx%d_s%d_%dto%d_%dx%dx%d/%s", g.R, g.S, g.Stride, g.C, g.K, g.N, g.H, g.W, way), func(b *testing.B) {
 					both(b, func(b *testing.B) { rate(b, flops, 0, ways[way](new(kernel.Workspace))) })
 				})
 			}

@@ -34,6 +34,16 @@ func winogradOutput(
 	winogradOutputGeneric(k, m, step, shift, old, y, row, act, scratch)
 }
 
+func winogradInput2(c int, x []float32, row int, v []float32, step int, scratch []float32) {
+	winogradInput2Generic(c, x, row, v, step, scratch)
+}
+
+func winogradOutput2(
+	k int, m []float32, step int, shift, old, y []float32, row int, act Activation, scratch []float32,
+) {
+	winogradOutput2Generic(k, m, step, shift, old, y, row, act, scratch)
+}
+
 func depthwiseRun(
 	rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32,
 	yStep int, accumulate bool,

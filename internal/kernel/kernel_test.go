@@ -44,8 +44,8 @@ func TestSelect(t *testing.T) {
 func TestShort(t *testing.T) {
 	var ws kernel.Workspace
 	g := kernel.Conv{N: 1, H: 4, W: 4, C: 8, K: 8, R: 3, S: 3, Stride: 1, Pad: 1}
-	seven, wide, strided := g, g, g
-	seven.K, wide.Pad, strided.Stride = 7, 2, 2
+	seven, wide, strided, longer := g, g, g, g
+	seven.K, wide.Pad, strided.Stride, longer.Stride = 7, 2, 2, 3
 	none := kernel.Epilogue{}
 	v := func(n int) []float32 { return make([]float32, n) }
 	y := v(128)
@@ -63,7 +63,7 @@ func TestShort(t *testing.T) {
 		"filters of Winograd": func() {
 			kernel.ConvForwardPacked(strided, v(128), kernel.PackWinograd(g, v(576)), none, y, &ws)
 		},
-		"Winograd at stride 2": func() { kernel.PackWinograd(strided, v(576)) },
+		"Winograd at stride 3": func() { kernel.PackWinograd(longer, v(576)) },
 		"b of Pack":            func() { kernel.Pack(2, 3, v(5), 3) },
 		"c of GemmPacked":      func() { kernel.GemmPacked(2, v(4), 2, kernel.Pack(2, 2, v(4), 2), none, y[:3], 2, &ws) },
 		"dw":                   func() { kernel.ConvBackwardWeights(g, v(128), v(128), v(575), &ws) },

@@ -34,6 +34,16 @@ func winogradInputAVX2(c int, x []float32, row int, v []float32, step int, scrat
 //go:noescape
 func winogradOutputAVX2(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
 
+// winogradInput2AVX2 is winogradInput2Generic.
+//
+//go:noescape
+func winogradInput2AVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
+
+// winogradOutput2AVX2 is winogradOutput2Generic.
+//
+//go:noescape
+func winogradOutput2AVX2(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
+
 // depthwiseRunAVX2 is depthwiseRunGeneric.
 //
 //go:noescape

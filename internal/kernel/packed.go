@@ -7,7 +7,7 @@ import "fmt"
 type Packed struct {
 	k, n     int
 	panels   []float32 // [n/16][k][16], with zeros behind the last column
-	winograd bool      // then it is one such matrix for each point of a tile
+	winograd int       // the stride for which PackWinograd made it, one such matrix for each value of a tile; or 0
 }
 
 // Pack arranges a matrix b [k, n], whose rows lie ldb values apart.
@@ -76,7 +76,7 @@ func (e Epilogue) follow(channels int, ws *Workspace) follow {
 // does not depend on m and n. c does not overlap a.
 func GemmPacked(m int, a []float32, lda int, b *Packed, e Epilogue, c []float32, ldc int, ws *Workspace) {
 	const function = "GemmPacked"
-	if m < 0 || lda < b.k || ldc < b.n || b.winograd {
+	if m < 0 || lda < b.k || ldc < b.n || b.winograd != 0 {
 		panic(fmt.Sprintf("kernel: %s: impossible shape: m %d, k %d in rows of %d, n %d in rows of %d",
 			function, m, b.k, lda, b.n, ldc))
 	}
@@ -103,8 +103,8 @@ func ConvForwardPacked(g Conv, x []float32, w *Packed, e Epilogue, y []float32, 
 	checkLen(function, "x", len(x), g.N*g.H*g.W*g.C)
 	checkLen(function, "y", len(y), g.N*oh*ow*g.K)
 	e.check(function, g.K, g.N*oh*ow*g.K)
-	if w.winograd {
-		if !g.Winograd() {
+	if w.winograd != 0 {
+		if !g.Winograd() || g.Stride != w.winograd {
 			panic(fmt.Sprintf("kernel: %s: filters of PackWinograd for the geometry %+v", function, g))
 		}
 		g.winograd().run(x, w.panels, e.follow(g.K, ws), y, ws)

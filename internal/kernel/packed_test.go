@@ -159,9 +159,9 @@ func winogradShapes() []kernel.Conv {
 		}
 	}
 	for i, size := range [][2]int{{1, 1}, {3, 2}, {4, 4}, {5, 9}, {6, 6}, {7, 7}, {8, 12}, {14, 14}, {13, 11}} {
-		for pad := range 4 {
+		for bits := range 8 {
 			g := kernel.Conv{
-				N: 1 + i%3, H: size[0], W: size[1], C: 1 + 7*i%33, K: 1 + 11*i%40, R: 3, S: 3, Stride: 1, Pad: pad,
+				N: 1 + i%3, H: size[0], W: size[1], C: 1 + 7*i%33, K: 1 + 11*i%40, R: 3, S: 3, Stride: 1 + bits/4, Pad: bits % 4,
 			}
 			if g.H+2*g.Pad >= 3 && g.W+2*g.Pad >= 3 {
 				list = append(list, g)
@@ -171,6 +171,8 @@ func winogradShapes() []kernel.Conv {
 	return append(list,
 		kernel.Conv{N: 7, H: 16, W: 16, C: 16, K: 32, R: 3, S: 3, Stride: 1, Pad: 1},
 		kernel.Conv{N: 1, H: 4, W: 4, C: 130, K: 72, R: 3, S: 3, Stride: 1, Pad: 1},
+		kernel.Conv{N: 7, H: 32, W: 32, C: 16, K: 32, R: 3, S: 3, Stride: 2, Pad: 1},
+		kernel.Conv{N: 2, H: 9, W: 17, C: 130, K: 72, R: 3, S: 3, Stride: 2, Pad: 0},
 	)
 }
 
@@ -253,20 +255,22 @@ func TestPackedImages(t *testing.T) {
 
 func TestWinogradPays(t *testing.T) {
 	g := kernel.Conv{N: 1, H: 32, W: 32, C: 64, K: 64, R: 3, S: 3, Stride: 1, Pad: 1}
-	small, few, strided, one, deep := g, g, g, g, g
+	small, few, longer, one, deep, strided, last := g, g, g, g, g, g, g
 	deep.H, deep.W, deep.C, deep.K = 4, 4, 512, 512
 	small.H, small.W = 1, 1
 	few.C = 3
-	strided.Stride = 2
+	longer.Stride = 3
 	one.R, one.S, one.Pad = 1, 1, 0
 	many := deep
 	many.N = 8
-	for _, g := range []kernel.Conv{g, many} {
+	strided.N, strided.K, strided.Stride = 8, 128, 2
+	last.N, last.H, last.W, last.C, last.K, last.Stride = 8, 8, 8, 256, 512, 2 // 8 tiles for 81 filter values
+	for _, g := range []kernel.Conv{g, many, strided} {
 		if !g.WinogradPays() {
 			t.Errorf("not for %+v", g)
 		}
 	}
-	for _, g := range []kernel.Conv{small, few, strided, one, deep} {
+	for _, g := range []kernel.Conv{small, few, longer, one, deep, last} {
 		if g.WinogradPays() {
 			t.Errorf("for %+v", g)
 		}

@@ -24,7 +24,7 @@
 //  4. A Frozen network has the weights of the moment when it was made. It may be shared; an Inference may not.
 //
 // For inference a network is frozen once (Freeze): batch norms are folded into the filters, which are arranged for the
-// kernels, and 3 x 3 convolutions of stride 1 use Winograd's algorithm where that pays, whatever the batch. Convolutions
+// kernels, and 3 x 3 convolutions of stride 1 or 2 use Winograd's algorithm where that pays, whatever the batch. Convolutions
 // write their output once, with shift, activation and the sum that ends a residual block. A network is cut into stages:
 // a few images at a time go through layers with large maps, the whole batch through those with many weights. Threads
 // split the batch's images; what an image gives depends on neither threads nor stages nor the other images.

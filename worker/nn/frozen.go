@@ -25,7 +25,7 @@ type frozenLayer struct {
 
 // FreezeConfig says how a network is prepared.
 type FreezeConfig struct {
-	// Direct computes all convolutions directly. Else those of 3 x 3 and stride 1 use Winograd's algorithm where that is
+	// Direct computes all convolutions directly. Else those of 3 x 3 and stride 1 or 2 use Winograd's algorithm where that is
 	// faster (kernel.Conv.WinogradPays), which changes features by about 1e-6 of their size.
 	Direct bool
 }

@@ -105,6 +105,46 @@ func TestWinogradOfTrainedWeights(t *testing.T) {
 	})
 }
 
+// The same of trained filters of stride 2, which Freeze computes directly: there are too few of them.
+func TestWinogradOfTrainedStrides(t *testing.T) {
+	eachKernel(t, func(t *testing.T) {
+		n, s := trained(t)
+		strided := 0
+		for _, p := range n.Params() {
+			var stage int
+			if _, err := fmt.Sscanf(p.Name, "layer%d.0.conv1.weight", &stage); err != nil || stage < 2 {
+				continue
+			}
+			strided++
+			c, k := 16<<(stage-2), 16<<(stage-1)
+			g := kernel.Conv{N: 5, H: 56 >> (stage - 1), W: 56 >> (stage - 1), C: c, K: k, R: 3, S: 3, Stride: 2, Pad: 1}
+			w, x := s.Params[p.Offset:][:9*c*k], noise(g.N*g.H*g.W*c)
+			for i, v := range x {
+				x[i] = max(v, 0) // as behind a ReLU
+			}
+			oh, ow := g.Out()
+			var ws kernel.Workspace
+			fast, direct := make([]float32, g.N*oh*ow*k), make([]float32, g.N*oh*ow*k)
+			kernel.ConvForwardPacked(g, x, kernel.PackWinograd(g, w), kernel.Epilogue{}, fast, &ws)
+			kernel.ConvForwardPacked(g, x, kernel.PackConv(g, w), kernel.Epilogue{}, direct, &ws)
+			var errors, squares float64
+			for i, want := range direct {
+				d := float64(fast[i]) - float64(want)
+				errors += d * d
+				squares += float64(want) * float64(want)
+			}
+			relative := math.Sqrt(errors / squares)
+			t.Logf("%s: %.1e", p.Name, relative)
+			if !(relative < 1e-5) || relative == 0 {
+				t.Errorf("%s: relative error %.2g", p.Name, relative)
+			}
+		}
+		if strided != 3 {
+			t.Errorf("%d convolutions of stride 2 in the trained network, not 3", strided)
+		}
+	})
+}
+
 // What an image gives depends neither on the images beside it nor on threads.
 func TestInferenceOfAnImageIsItsOwn(t *testing.T) {
 	for _, c := range []nn.Config{

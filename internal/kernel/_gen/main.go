@@ -12,8 +12,10 @@ func main() {
 	multiplyColumns()
 	transpose()
 	multiplyAdds()
-	winogradInput()
-	winogradOutput()
+	for _, w := range winogradForms {
+		w.transformInput()
+		w.transformOutput()
+	}
 	depthwiseRun()
 	depthwiseSums()
 	touch()

@@ -8,17 +8,28 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Winograd's algorithm F(4x4, 3x3) works on tiles of 6 x 6 values that give 4 x 4 outputs.
-const (
-	winogradIn  = 6
-	winogradOut = 4
-)
+// winogradOut is the width of the outputs of a tile.
+const winogradOut = 4
+
+// winogradForm is a variant of Winograd's algorithm: tiles of in x in pixels, whose products are points x points.
+type winogradForm struct {
+	name       string // that of the functions ends so
+	in, points int
+	input      func(f inputFactors, d []VecVirtual) []VecVirtual
+	output     func(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual
+}
+
+// winogradForms are F(4x4, 3x3) and what winogradForms of the package says for stride 2.
+var winogradForms = []winogradForm{
+	{"", 6, 6, inputTransform, outputTransform},
+	{"2", 9, 5, phasesTransform, outputTransform2},
+}
 
 // inputFactors are the constants of inputTransform.
 type inputFactors struct{ two, four, five VecVirtual }
 
 // inputTransform multiplies six values by the input matrix, as transformInput says.
-func inputTransform(f inputFactors, d [winogradIn]VecVirtual) [winogradIn]VecVirtual {
+func inputTransform(f inputFactors, d []VecVirtual) []VecVirtual {
 	a, b, c, e := YMM(), YMM(), YMM(), YMM()
 	VMOVAPS(d[4], a)
 	VFNMADD231PS(d[2], f.four, a)
@@ -36,41 +47,71 @@ func inputTransform(f inputFactors, d [winogradIn]VecVirtual) [winogradIn]VecVir
 	VMOVAPS(c, third)
 	VFMADD231PS(e, f.two, third)
 	VFNMADD231PS(e, f.two, c)
-	return [winogradIn]VecVirtual{d[4], sum, difference, third, c, d[5]}
+	return []VecVirtual{d[4], sum, difference, third, c, d[5]}
 }
 
-func winogradInput() {
-	begin("winogradInput", "(c int, x []float32, row int, v []float32, step int, scratch []float32)",
-		"winogradInputAVX2 is winogradInputGeneric.")
+// inputTransform2 multiplies four values, as transformInput2 says.
+func inputTransform2(f inputFactors, d []VecVirtual) []VecVirtual {
+	VSUBPS(d[2], d[0], d[0])
+	a, b := YMM(), YMM()
+	VSUBPS(d[1], d[3], a)
+	VFMADD213PS(a, f.two, d[0])
+	VSUBPS(d[2], d[3], b)
+	VSUBPS(d[2], d[1], d[2])
+	VFMADD213PS(b, f.two, d[2])
+	VFNMADD231PS(d[1], f.two, b)
+	return []VecVirtual{d[0], b, d[2], a}
+}
+
+// phasesTransform makes the even and the odd value of each point, as transformPhases says.
+func phasesTransform(f inputFactors, d []VecVirtual) []VecVirtual {
+	VSUBPS(d[4], d[8], d[8])
+	even := inputTransform2(f, []VecVirtual{d[0], d[2], d[4], d[6]})
+	VFNMADD231PS(even[3], f.two, d[8])
+	odd := inputTransform2(f, []VecVirtual{d[1], d[3], d[5], d[7]})
+	return []VecVirtual{even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3], d[8]}
+}
+
+func (w winogradForm) values() []VecVirtual {
+	d := make([]VecVirtual, w.in)
+	for i := range d {
+		d[i] = YMM()
+	}
+	return d
+}
+
+func (w winogradForm) transformInput() {
+	name := "winogradInput" + w.name
+	begin(name, "(c int, x []float32, row int, v []float32, step int, scratch []float32)", name+"AVX2 is "+name+"Generic.")
 	x, v, scratch := pointer("x"), pointer("v"), pointer("scratch")
 	row, col, step := bytes("row"), bytes("c"), bytes("step")
-	f := inputFactors{constant(2), constant(4), constant(5)}
+	f := inputFactors{two: constant(2)}
+	if w.in == 6 {
+		f.four, f.five = constant(4), constant(5)
+	}
 	channels("channels", "c", func(_ labels, l lane) {
 		column := GP64()
 		MOVQ(x, column)
-		for j := range winogradIn {
-			var d [winogradIn]VecVirtual
-			from := GP64()
+		for j := range w.in {
+			d, from := w.values(), GP64()
 			MOVQ(column, from)
-			for i := range d {
-				d[i] = YMM()
-				l.load(Mem{Base: from}, d[i])
+			for _, v := range d {
+				l.load(Mem{Base: from}, v)
 				ADDQ(row, from)
 			}
-			for i, t := range inputTransform(f, d) {
-				VMOVUPS(t, Mem{Base: scratch, Disp: 4 * lanes * (i*winogradIn + j)})
+			for i, t := range w.input(f, d) {
+				VMOVUPS(t, Mem{Base: scratch, Disp: 4 * lanes * (i*w.in + j)})
 			}
 			ADDQ(col, column)
 		}
 		to := GP64()
 		MOVQ(v, to)
-		for i := range winogradIn {
-			var d [winogradIn]VecVirtual
-			for j := range d {
-				d[j] = YMM()
-				VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*winogradIn + j)}, d[j])
+		for i := range w.in {
+			d := w.values()
+			for j, v := range d {
+				VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*w.in + j)}, v)
 			}
-			for _, t := range inputTransform(f, d) {
+			for _, t := range w.input(f, d) {
 				l.store(t, Mem{Base: to})
 				ADDQ(step, to)
 			}
@@ -85,7 +126,7 @@ func winogradInput() {
 type outputFactors struct{ two, four, eight VecVirtual }
 
 // outputTransform multiplies six values by the output matrix, as transformOutput says.
-func outputTransform(f outputFactors, m [winogradIn]VecVirtual) [winogradOut]VecVirtual {
+func outputTransform(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual {
 	near, far, nearer, farther := YMM(), YMM(), YMM(), YMM()
 	VADDPS(m[2], m[1], near)
 	VSUBPS(m[2], m[1], nearer)
@@ -100,21 +141,35 @@ func outputTransform(f outputFactors, m [winogradIn]VecVirtual) [winogradOut]Vec
 	return [winogradOut]VecVirtual{m[0], nearer, near, m[5]}
 }
 
-func winogradOutput() {
-	begin("winogradOutput",
-		"(k int, m []float32, step int, shift, old, y []float32, row int, act uint8, scratch []float32)",
-		"winogradOutputAVX2 is winogradOutputGeneric.")
+// outputTransform2 multiplies five values, as transformOutput2 says.
+func outputTransform2(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual {
+	near, nearer := YMM(), YMM()
+	VADDPS(m[2], m[1], near)
+	VSUBPS(m[2], m[1], nearer)
+	VADDPS(near, m[0], m[0])
+	VADDPS(m[3], m[0], m[0])
+	VADDPS(nearer, m[4], m[4])
+	VFMADD231PS(m[3], f.eight, m[4])
+	VFMADD231PS(m[3], f.four, near)
+	VFMADD231PS(m[3], f.two, nearer)
+	return [winogradOut]VecVirtual{m[0], nearer, near, m[4]}
+}
+
+func (w winogradForm) transformOutput() {
+	name := "winogradOutput" + w.name
+	begin(name, "(k int, m []float32, step int, shift, old, y []float32, row int, act uint8, scratch []float32)",
+		name+"AVX2 is "+name+"Generic.")
 	eachActivation(func(l labels, a activation) {
 		m, shift, old, y, scratch := pointer("m"), pointer("shift"), pointer("old"), pointer("y"), pointer("scratch")
 		col := bytes("k")
 		channels(l, "k", func(l labels, v lane) {
-			winogradColumns(m, scratch, v)
+			w.columns(m, scratch, v)
 			f := outputFactors{constant(2), constant(4), constant(8)}
 			row := bytes("row")
 			at := GP64()
 			XORQ(at, at)
 			for i := range winogradOut {
-				winogradRow(labels(l.name(fmt.Sprint("row", i))), v, a, f, i, scratch, shift, old, y, at, col)
+				w.row(labels(l.name(fmt.Sprint("row", i))), v, a, f, i, scratch, shift, old, y, at, col)
 				ADDQ(row, at)
 			}
 			ADDQ(U32(4*lanes), m)
@@ -128,40 +183,44 @@ func winogradOutput() {
 	})
 }
 
-// winogradColumns transforms the columns of a tile of products into scratch [4][6].
-func winogradColumns(m, scratch Register, v lane) {
+// columns transforms the columns of a tile of products into scratch [4][points].
+func (w winogradForm) columns(m, scratch Register, v lane) {
 	step, down := bytes("step"), GP64()
-	LEAQ(Mem{Base: step, Index: step, Scale: 2}, down)
-	ADDQ(down, down)
+	if w.points == 6 {
+		LEAQ(Mem{Base: step, Index: step, Scale: 2}, down)
+		ADDQ(down, down)
+	} else {
+		LEAQ(Mem{Base: step, Index: step, Scale: 4}, down)
+	}
 	f := outputFactors{constant(2), constant(4), constant(8)}
 	column := GP64()
 	MOVQ(m, column)
-	for j := range winogradIn {
+	for j := range w.points {
 		from := GP64()
 		MOVQ(column, from)
-		var d [winogradIn]VecVirtual
+		d := make([]VecVirtual, w.points)
 		for i := range d {
 			d[i] = YMM()
 			v.load(Mem{Base: from}, d[i])
 			ADDQ(down, from)
 		}
-		for i, t := range outputTransform(f, d) {
-			VMOVUPS(t, Mem{Base: scratch, Disp: 4 * lanes * (i*winogradIn + j)})
+		for i, t := range w.output(f, d) {
+			VMOVUPS(t, Mem{Base: scratch, Disp: 4 * lanes * (i*w.points + j)})
 		}
 		ADDQ(step, column)
 	}
 }
 
-// winogradRow makes row i of the output, at bytes behind y.
-func winogradRow(
+// row makes row i of the output, at bytes behind y.
+func (w winogradForm) row(
 	l labels, v lane, a activation, f outputFactors, i int, scratch, shift, old, y, at, col Register,
 ) {
-	var d [winogradIn]VecVirtual
+	d := make([]VecVirtual, w.points)
 	for j := range d {
 		d[j] = YMM()
-		VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*winogradIn + j)}, d[j])
+		VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*w.points + j)}, d[j])
 	}
-	out := outputTransform(f, d)
+	out := w.output(f, d)
 	bias := YMM()
 	v.load(Mem{Base: shift}, bias)
 	for _, o := range out {
