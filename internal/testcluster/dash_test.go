@@ -17,8 +17,8 @@ import (
 	"pupil/internal/testcluster"
 )
 
-// chaosReport is as coordinator chaos --json prints it, as far as the page reads it.
-const chaosReport = `{"seed":1,"workers":3,"coordinators":3,"faults":2,"planned":2,"outcome":"finished","steps":60,"generations":3,
+// droppedReport is a report as coordinator chaos --json prints it, as far as the page reads it.
+const droppedReport = `{"seed":1,"workers":3,"coordinators":3,"faults":2,"planned":2,"outcome":"finished","steps":60,"generations":3,
 "hash_equal":true,"steps_lost":0,"samples_lost":0,"samples_repeated":0,"exactly_once":true,"recovery_ms":{"p50":310,"p99":480,"max":480},
 "recovery_by":[{"fault":"kill worker","faults":2,"p50":310,"p99":480,"max":480}],"goodput":0.93}`
 
@@ -29,7 +29,7 @@ func TestDash(t *testing.T) {
 	pictures := os.Getenv("PUPIL_PICTURES")
 	settings := []string{"--set", "steps=60", "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=20"}
 	if pictures != "" {
-		settings = []string{"--set", "dataset.test="}
+		settings = []string{"--set", "steps=240", "--set", "batch=64", "--set", "dataset.test=", "--set", "checkpoint.every=50"}
 	}
 	c := testcluster.StartCluster(t, 3)
 	for _, id := range []string{"worker-a", "worker-b"} {
@@ -41,7 +41,7 @@ func TestDash(t *testing.T) {
 	address := c.APIs[(lead+1)%len(c.APIs)]
 
 	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(testcluster.Root(), "internal/testcluster/testdata/dash.js"), modules, browser,
-		address, "a token for all the processes", chaosReport)
+		address, "a token for all the processes", droppedReport)
 	if pictures != "" {
 		cmd.Args = append(cmd.Args, pictures)
 	}
