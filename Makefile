@@ -58,6 +58,10 @@ e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 min
 	@if test "$$(id -u)" = 0; then $(MAKE) partitions; else echo "not root: partitions are left out"; fi
 	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3 ./worker
 
+.PHONY: pictures
+pictures: ## take the pictures of docs/dashboard.md anew, of a run in a browser (5 minutes; gets Chromium)
+	PUPIL_PICTURES=$(CURDIR)/docs $(GO) test -count=1 -timeout 20m -tags e2e -run 'Dash$$' -v ./internal/testcluster
+
 .PHONY: partitions
 partitions: build ## hosts of a cluster are cut off and parted, in network namespaces (2 minutes; needs root, gets iproute2 and nftables)
 	@dpkg -s iproute2 nftables >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q iproute2 nftables; }

@@ -19,6 +19,18 @@ const painted = (page, selector) => page.$eval(selector, (canvas) => {
   return new Set(new Uint32Array(data.buffer)).size;
 });
 
+// pictures takes those of the docs, late in the run.
+async function pictures(page) {
+  await until(page, () => { const [, step, , total] = document.querySelector("#figures dd").textContent.match(/(\d+)( of )(\d+)/); return step > 0.8 * total; });
+  await page.setViewportSize({ width: 1280, height: 1560 });
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.mouse.move(0, 0);
+    await page.evaluate(() => { document.activeElement.blur(); scrollTo(0, 0); return new Promise((done) => setTimeout(done, 1000)); });
+    await page.screenshot({ path: `${folder}/dash-${scheme}.png` });
+  }
+}
+
 const charts = ["#chart-loss canvas", "#chart-information canvas", "#chart-throughput canvas", "#chart-other canvas", "#joint", "#prior"];
 
 (async () => {
@@ -97,6 +109,8 @@ const charts = ["#chart-loss canvas", "#chart-information canvas", "#chart-throu
         e.labels?.length || e.getAttribute("aria-label") || e.getAttribute("aria-labelledby"))).map((e) => e.id || e.outerHTML)),
     });
 
+    if (folder) await pictures(page);
+
     // To the end of the run.
     await until(page, () => document.querySelector("#phase").textContent === "finished");
     await until(page, () => document.querySelectorAll("#checkpoints tbody tr").length > 0);
@@ -113,14 +127,6 @@ const charts = ["#chart-loss canvas", "#chart-information canvas", "#chart-throu
       await page.setViewportSize({ width, height: 900 });
       await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
       widths.push([width, await page.evaluate(() => document.documentElement.scrollWidth)]);
-    }
-    if (folder) {
-      await page.setViewportSize({ width: 1280, height: 1130 });
-      for (const scheme of ["light", "dark"]) {
-        await page.emulateMedia({ colorScheme: scheme });
-        await page.evaluate(() => { scrollTo(0, 0); document.activeElement.blur(); return new Promise((done) => setTimeout(done, 500)); });
-        await page.screenshot({ path: `${folder}/dash-${scheme}.png` });
-      }
     }
     tell({ steps, widths, title: await page.title(), errors, elsewhere });
     input.return?.();
