@@ -29,10 +29,10 @@ func TestPageOfALocalRun(t *testing.T) {
 			}
 		}
 	}
+	first := followSeries(t, base, token, 3)
 	if status, text := read(t, base+"/v1/status", token); status != http.StatusOK || !strings.Contains(text, `"fashion"`) {
 		t.Errorf("status %d, %s", status, text)
 	}
-	first := followSeries(t, base, token, 6)
 	if err := j.Cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
