@@ -50,12 +50,11 @@ export function head(r, series) {
   ];
   const figures = rows.map(([name, value, unit]) => make("div", {}, make("dt", { text: name }),
     make("dd", { text: value }, ...(unit && value !== "–" ? [make("small", { text: unit })] : []))));
-  const lines = [["Storage", r.storage]];
-  if (r.weights_sha256) lines.push(["SHA-256 of the weights", r.weights_sha256]);
-  for (const [name, value] of lines) {
-    figures.push(make("div", { className: "wide-figure" }, make("dt", { text: name }), make("dd", { text: value })));
-  }
   fill(get("figures"), figures);
+  const most = r.max_workers ? `to ${r.max_workers}` : "or more";
+  const more = [["storage", r.storage], ["digest of the job", r.digest], ["workers that it needs", `${r.min_workers} ${most}`]];
+  if (r.weights_sha256) more.push(["SHA-256 of the weights", r.weights_sha256]);
+  fill(get("more"), more.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", { text: value })]));
 }
 
 // workers lists those of the run by rank, then the others of the cluster.

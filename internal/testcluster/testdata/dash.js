@@ -22,7 +22,7 @@ const painted = (page, selector) => page.$eval(selector, (canvas) => {
 // pictures takes those of the docs, late in the run.
 async function pictures(page) {
   await until(page, () => { const [, step, , total] = document.querySelector("#figures dd").textContent.match(/(\d+)( of )(\d+)/); return step > 0.8 * total; });
-  await page.setViewportSize({ width: 1280, height: 1560 });
+  await page.setViewportSize({ width: 1280, height: 1680 });
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
     await page.mouse.move(0, 0);
