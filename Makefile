@@ -29,7 +29,7 @@ test: ## all tests but the long ones
 	$(GO) test -timeout 20m ./...
 
 .PHONY: check
-check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems, races
+check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems, alert rules, races
 	@found=$$(git ls-files '*.go' | xargs $(GOFUMPT) -l); test -z "$$found" || { echo "not formatted: $$found; run make format"; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
@@ -40,6 +40,7 @@ check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, 
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./worker
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./coordinator
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./worker
+	cd deploy/prometheus/_check && $(GO) run . ../pupil-alerts.yaml ../../grafana/pupil.json
 	$(MAKE) race
 
 .PHONY: format
@@ -67,6 +68,14 @@ partitions: build ## hosts of a cluster are cut off and parted, in network names
 	@dpkg -s iproute2 nftables >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q iproute2 nftables; }
 	@if ip netns add pupil-probe; then ip netns del pupil-probe; $(GO) test -count=1 -timeout 20m -tags e2e -run Partitions -v ./internal/testcluster; \
 		else echo "no network namespaces can be made here (in a container?): partitions are left out"; fi
+
+.PHONY: dist
+dist: ## archives for Linux on amd64 and arm64 with their checksums, in dist/
+	deploy/make-dist dist '$(VERSION)'
+
+.PHONY: dist-check
+dist-check: ## make the archives again, in another folder and without caches: the bytes must be the same (needs a clean tree)
+	.ci/dist '$(VERSION)'
 
 .PHONY: soak
 soak: build ## 200 random faults in half an hour, one every 10 s (ARGS='--random SEED')

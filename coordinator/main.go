@@ -21,6 +21,7 @@ func main() {
 	}
 	root.AddCommand(runCommand(), validateCommand(), viewsCommand(), dataCommand(), checkpointsCommand())
 	root.AddCommand(serveCommand(), brokerCommand(), submitCommand(), listCommand(), statusCommand(), watchCommand(),
-		cancelCommand(), eventsCommand(), auditCommand(), membersCommand(), chaosCommand(), certsCommand(), tokensCommand())
+		cancelCommand(), eventsCommand(), auditCommand(), membersCommand(), chaosCommand(), certsCommand(), tokensCommand(),
+		topCommand(), diagnoseCommand())
 	os.Exit(config.Execute(context.Background(), root, nil))
 }

@@ -15,7 +15,9 @@
 //	POST   /v1/tokens                 a Token to make; answers it with its secret
 //	DELETE /v1/tokens/{name}          makes a token void; answers the list
 //	GET    /v1/broker                 a Broker: where workers connect to
-//	GET    /metrics                   this coordinator's, for Prometheus
+//	GET    /v1/diagnosis              a Diagnosis of the coordinator that is asked, whether it leads or not
+//	GET    /v1/workers/{worker}/process    a Process: what a worker is and does
+//	GET    /metrics                   of this coordinator, in Prometheus' formats
 //	GET    /healthz                   200 while the process lives, for anybody
 //	GET    /readyz                    200 while there is a leader, for anybody
 //

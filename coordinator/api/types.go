@@ -64,6 +64,9 @@ type Worker struct {
 	Threads int    `json:"threads"`
 	Kernel  string `json:"kernel"`
 
+	Build    string `json:"build"`    // version of its build
+	Numerics int    `json:"numerics"` // workers of a run have the same
+
 	Run      string `json:"run"`   // that it carries; "": none
 	Rank     int    `json:"rank"`  // in the run's plan; -1: none
 	Lanes    []int  `json:"lanes"` // that it carries

@@ -72,7 +72,8 @@ func (s *State) event(at time.Time, run, worker, format string, args ...any) {
 	s.Events = append(s.Events, Event{Sequence: s.Sequence, Time: at, Run: run, Worker: worker, Text: text})
 }
 
-// The version of encoded commands and snapshots.
+// The version of encoded commands and snapshots. Fields may be added within it, since a build that does not know them leaves
+// them out; their zero value must mean what was before.
 const version = 1
 
 type envelope struct {
@@ -94,7 +95,7 @@ func EncodeCommand(at time.Time, c Command) ([]byte, error) {
 // DecodeCommand decodes what EncodeCommand has encoded.
 func DecodeCommand(data []byte) (at time.Time, c Command, err error) {
 	var e envelope
-	if err := strict(data, &e); err != nil {
+	if err := whole(data, &e); err != nil {
 		return at, nil, fmt.Errorf("decode command: %w", err)
 	}
 	if e.Version != version {
@@ -156,14 +157,13 @@ func decodeBody(e envelope) (Command, error) {
 
 func body[C Command](e envelope) (Command, error) {
 	var c C
-	err := strict(e.Body, &c)
+	err := whole(e.Body, &c)
 	return c, err
 }
 
-// strict decodes exactly one JSON value without unknown fields.
-func strict(data []byte, v any) error {
+// whole decodes exactly one JSON value. Fields that this build does not know are those of a newer one.
+func whole(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return err
 	}

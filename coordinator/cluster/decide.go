@@ -127,6 +127,10 @@ func decideWaiting(s *State, r *Run, now time.Time, c Config) (Decision, string)
 		return r.conclude(Failed, fmt.Sprintf("worker %s computes with %s kernels and %s with %s, "+
 			"which do not give the same bits; choose one for all workers", a.ID, a.Kernel, b.ID, b.Kernel))
 	}
+	if a, b := s.numerics(ids); a != nil {
+		return r.conclude(Failed, fmt.Sprintf("worker %s (build %s) computes with numerics %d and %s (build %s) with %d, "+
+			"which do not give the same bits; upgrade one of them", a.ID, a.Build, a.Numerics, b.ID, b.Build, b.Numerics))
+	}
 	return s.replan(r, ids, r.spread, count(len(ids), "worker")+" to carry it")
 }
 
@@ -270,8 +274,17 @@ func describe(l Loss) string { return fmt.Sprintf("worker %s %s", l.Worker, l.Re
 
 // kernels returns two of the workers whose kernels differ, or nil.
 func (s *State) kernels(ids []string) (a, b *Worker) {
+	return s.differ(ids, func(a, b *Worker) bool { return a.Kernel != b.Kernel })
+}
+
+// numerics returns two of the workers whose builds compute other bits, or nil.
+func (s *State) numerics(ids []string) (a, b *Worker) {
+	return s.differ(ids, func(a, b *Worker) bool { return a.Numerics != b.Numerics })
+}
+
+func (s *State) differ(ids []string, in func(a, b *Worker) bool) (a, b *Worker) {
 	for _, id := range ids[1:] {
-		if a, b := s.Worker(ids[0]), s.Worker(id); a.Kernel != b.Kernel {
+		if a, b := s.Worker(ids[0]), s.Worker(id); in(a, b) {
 			return a, b
 		}
 	}

@@ -14,6 +14,9 @@ type Join struct {
 	Threads int    `json:"threads"`
 	Kernel  string `json:"kernel"`
 
+	Build    string `json:"build,omitempty"`    // version of the worker's build
+	Numerics int    `json:"numerics,omitempty"` // version.Numerics of it
+
 	RingAddress string `json:"ring_address"`
 	RingKey     string `json:"ring_key"`
 }
@@ -34,7 +37,7 @@ func (c Join) apply(s *State, at time.Time) error {
 	}
 	s.Workers = slices.Insert(s.Workers, i, Worker{
 		ID: c.Worker, Session: c.Session, Host: c.Host, PID: c.PID, Threads: c.Threads, Kernel: c.Kernel, Joined: at,
-		RingAddress: c.RingAddress, RingKey: c.RingKey,
+		Build: c.Build, Numerics: c.Numerics, RingAddress: c.RingAddress, RingKey: c.RingKey,
 	})
 	s.event(at, "", c.Worker, "joined from %s, process %d, %d threads, %s kernels", c.Host, c.PID, c.Threads, c.Kernel)
 	return nil

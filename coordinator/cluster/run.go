@@ -139,7 +139,7 @@ func (c Planned) apply(s *State, at time.Time) error {
 	for _, m := range c.Plan.Members {
 		w := s.Worker(m.Worker)
 		w.Run, w.Generation, w.Done = r.Run, c.Plan.Generation, false
-		r.Kernel = w.Kernel
+		r.Kernel, r.Numerics = w.Kernel, w.Numerics
 	}
 	s.event(at, r.Run, "", "%s: %s", text, c.Reason)
 	return nil

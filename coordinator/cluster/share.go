@@ -48,7 +48,7 @@ func (s *State) eligible(r *Run, now time.Time, c Config) []string {
 func (s *State) candidates(r *Run, claimed map[string]bool) (own, free []string) {
 	for _, w := range s.Workers {
 		switch {
-		case w.Leaving != "" || r.Begun && w.Kernel != r.Kernel:
+		case w.Leaving != "" || r.Begun && (w.Kernel != r.Kernel || w.Numerics != r.Numerics):
 		case w.Run == r.Run:
 			own = append(own, w.ID)
 		case w.Run == "" && !claimed[w.ID]:

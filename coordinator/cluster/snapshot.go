@@ -33,7 +33,7 @@ func Decode(data []byte) (*State, error) {
 		return nil, fmt.Errorf("decode state: it has version %d; this build reads %d", v.Version, version)
 	}
 	var d snapshot
-	if err := strict(data, &d); err != nil {
+	if err := whole(data, &d); err != nil {
 		return nil, fmt.Errorf("decode state: %w", err)
 	}
 	if d.State == nil {

@@ -61,23 +61,24 @@ type Run struct {
 	Phase       Phase     `json:"phase"`
 	Reason      string    `json:"reason"` // of the phase; "" where it speaks for itself
 	Submitted   time.Time `json:"submitted"`
-	Since       time.Time `json:"since"`       // of the phase
-	StopAsked   bool      `json:"stop_asked"`  //
-	Begun       bool      `json:"begun"`       // there was a plan since the submission or the last Resume
-	Kernel      string    `json:"kernel"`      // of the members since then
-	Yielding    string    `json:"yielding"`    // why the generation shall end after a step; "": it shall not
-	Handover    bool      `json:"handover"`    // with Yielding: nobody is there to take over, so a checkpoint is saved
-	Fruitless   int       `json:"fruitless"`   // generations in a row that have committed nothing
-	Plan        *Plan     `json:"plan"`        // the newest; nil before the first
-	Committed   int       `json:"committed"`   // the most steps that were ever committed; it never falls
-	Position    int       `json:"position"`    // steps that the newest generation stands at; a resumed run has fallen back
-	Checkpoints []int     `json:"checkpoints"` // steps, ascending; the newest maxCheckpoints
-	Paces       []Pace    `json:"paces"`       // of workers, as they were measured when lanes last had to move; of others nothing is known
-	Spans       []Span    `json:"spans"`       // the ledger: which generation has committed which steps
-	Losses      []Loss    `json:"losses"`      // workers lost since the newest plan, or while the run waited for its first
-	Endings     []Ended   `json:"endings"`     // by the plan's members, in the order of their coming
-	Weights     string    `json:"weights"`     // SHA-256 of the final weights; "" until Finished or Stopped
-	EndedStep   int       `json:"ended_step"`  // committed steps at the end, when Finished or Stopped
+	Since       time.Time `json:"since"`              // of the phase
+	StopAsked   bool      `json:"stop_asked"`         //
+	Begun       bool      `json:"begun"`              // there was a plan since the submission or the last Resume
+	Kernel      string    `json:"kernel"`             // of the members since then
+	Numerics    int       `json:"numerics,omitempty"` // likewise
+	Yielding    string    `json:"yielding"`           // why the generation shall end after a step; "": it shall not
+	Handover    bool      `json:"handover"`           // with Yielding: nobody is there to take over, so a checkpoint is saved
+	Fruitless   int       `json:"fruitless"`          // generations in a row that have committed nothing
+	Plan        *Plan     `json:"plan"`               // the newest; nil before the first
+	Committed   int       `json:"committed"`          // the most steps that were ever committed; it never falls
+	Position    int       `json:"position"`           // steps that the newest generation stands at; a resumed run has fallen back
+	Checkpoints []int     `json:"checkpoints"`        // steps, ascending; the newest maxCheckpoints
+	Paces       []Pace    `json:"paces"`              // of workers, as they were measured when lanes last had to move; of others nothing is known
+	Spans       []Span    `json:"spans"`              // the ledger: which generation has committed which steps
+	Losses      []Loss    `json:"losses"`             // workers lost since the newest plan, or while the run waited for its first
+	Endings     []Ended   `json:"endings"`            // by the plan's members, in the order of their coming
+	Weights     string    `json:"weights"`            // SHA-256 of the final weights; "" until Finished or Stopped
+	EndedStep   int       `json:"ended_step"`         // committed steps at the end, when Finished or Stopped
 }
 
 const (
@@ -125,11 +126,13 @@ type Worker struct {
 	Host       string    `json:"host"`
 	PID        int       `json:"pid"`
 	Threads    int       `json:"threads"`
-	Kernel     string    `json:"kernel"`     // all members of a plan have the same
-	Run        string    `json:"run"`        // whose plan it carries, or has carried; "": none
-	Generation uint64    `json:"generation"` // of that plan
-	Done       bool      `json:"done"`       // its part of the plan has ended
-	Leaving    string    `json:"leaving"`    // why it wants to leave, as soon as it carries nothing; "": it does not
+	Kernel     string    `json:"kernel"`             // all members of a plan have the same
+	Build      string    `json:"build,omitempty"`    // version of its build
+	Numerics   int       `json:"numerics,omitempty"` // version.Numerics of it; all members of a plan have the same
+	Run        string    `json:"run"`                // whose plan it carries, or has carried; "": none
+	Generation uint64    `json:"generation"`         // of that plan
+	Done       bool      `json:"done"`               // its part of the plan has ended
+	Leaving    string    `json:"leaving"`            // why it wants to leave, as soon as it carries nothing; "": it does not
 	Joined     time.Time `json:"joined"`
 
 	RingAddress string `json:"ring_address"` // of its own server for the ring's data; "": it has none

@@ -16,7 +16,7 @@ type Config struct {
 	Broker         Link              // required; the caller closes a *Broker after Run
 	Log            *raftlog.Log      // required; the caller closes it after Run
 	Leader         string            // name of this coordinator, whose workers outlive the service; "": see Leadership above
-	Version        string            // required: of this build; workers of another one are refused
+	Version        string            // required: of this build, for people
 	Timeout        time.Duration     // a worker that is silent for so long is lost; default 3s; see Leases above
 	RingDeadline   time.Duration     // an all-reduce without progress for so long is an error; default 2m
 	CommitInterval time.Duration     // how often at most progress is written to the log; default 250ms

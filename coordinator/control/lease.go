@@ -36,6 +36,9 @@ func (l *lease) renew(now time.Time, timeout time.Duration) {
 // receive handles a message of a worker.
 func (s *Service) receive(msg *nats.Msg) {
 	m, err := wire.Decode(msg.Data)
+	if errors.Is(err, wire.ErrVersion) {
+		err = fmt.Errorf("the worker's build and the coordinator's are too far apart: %w; upgrade the older one", err)
+	}
 	if err != nil {
 		s.refuse(msg, err.Error(), false)
 		return
@@ -60,6 +63,8 @@ func (s *Service) receive(msg *nats.Msg) {
 	case wire.Report:
 		s.report(m)
 	case wire.Distributions: // Listen takes it
+	case wire.Inspected:
+		s.inspected(m)
 	case wire.CheckpointSaved:
 		s.answer(msg, s.apply(cluster.Checkpointed{Run: m.Run, Generation: m.Generation, Step: m.Step}))
 	case wire.Ended:
@@ -82,6 +87,8 @@ func subjectOf(m wire.Message) string {
 		return wire.WorkerSubject(m.Worker, m.Session)
 	case wire.Draining:
 		return wire.WorkerSubject(m.Worker, m.Session)
+	case wire.Inspected:
+		return wire.WorkerSubject(m.Worker, m.Session)
 	case wire.Began:
 		return wire.RunSubject(m.Run, m.Generation)
 	case wire.Report:
@@ -97,11 +104,6 @@ func subjectOf(m wire.Message) string {
 }
 
 func (s *Service) register(msg *nats.Msg, m wire.Register) {
-	if m.Build != s.config.Version {
-		s.refuse(msg, fmt.Sprintf("worker %s is of build %s, the coordinator of build %s; use the same build for both",
-			m.Worker, m.Build, s.config.Version), false)
-		return
-	}
 	if s.config.DataPlane == wire.MeshPlane && m.RingAddress == "" {
 		s.refuse(msg, fmt.Sprintf("the ring's data goes between the workers (data plane mesh), and worker %s does not say where it "+
 			"listens for it; start it with --ring-listen HOST:PORT", m.Worker), false)
@@ -109,7 +111,7 @@ func (s *Service) register(msg *nats.Msg, m wire.Register) {
 	}
 	err := s.apply(cluster.Join{
 		Worker: m.Worker, Session: m.Session, Host: m.Host, PID: m.PID, Threads: m.Threads, Kernel: m.Kernel,
-		RingAddress: m.RingAddress, RingKey: m.RingKey,
+		Build: m.Build, Numerics: m.Numerics, RingAddress: m.RingAddress, RingKey: m.RingKey,
 	})
 	if err != nil { // the process that has the id may be dead, and its lease about to run out
 		s.refuse(msg, err.Error(), errors.Is(err, cluster.ErrRefused))
@@ -117,7 +119,7 @@ func (s *Service) register(msg *nats.Msg, m wire.Register) {
 	}
 	if l := s.leases[m.Worker]; l == nil || l.session != m.Session {
 		s.lease(m.Worker, m.Session)
-		s.logger.Info("worker joined", "worker", m.Worker, "host", m.Host, "pid", m.PID, "threads", m.Threads)
+		s.logger.Info("worker joined", "worker", m.Worker, "host", m.Host, "pid", m.PID, "threads", m.Threads, "build", m.Build)
 	}
 	s.leases[m.Worker].renew(time.Now(), s.config.Timeout)
 	s.reply(msg, wire.Registered{Interval: s.config.interval(), Timeout: s.config.Timeout})

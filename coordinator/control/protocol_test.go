@@ -307,3 +307,29 @@ func TestWatch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWorkersOfOtherBuilds refuses a worker whose protocol this build does not understand, and names both versions; it takes one
+// of another build that speaks the same, and does not let those that compute other bits carry a run together.
+func TestWorkersOfOtherBuilds(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil)
+	sub := submission("a", 2)
+	sub.Workers = 2
+	if err := s.service.Submit(t.Context(), sub); err != nil {
+		t.Fatal(err)
+	}
+	old := s.join("w0", "a0")
+	later := &raw{s: s, id: "w9", session: "a9"}
+	later.nc, later.denied = s.connect("w9 a9")
+	m, ok := later.askData(wire.RegisterSubject, []byte(`{"version":99,"kind":"register","body":{"form":"new"}}`)).(wire.Refused)
+	if !ok || m.Retry || !strings.Contains(m.Reason, "version of the protocol: 99; this build (") || !strings.Contains(m.Reason, "upgrade the older one") {
+		t.Errorf("the answer to version 99: %+v", m)
+	}
+	r := (&raw{s: s, id: "w1", session: "a1"}).registration()
+	r.Build, r.Numerics = "next", 7
+	if answer, ok := old.ask(wire.RegisterSubject, r).(wire.Registered); !ok {
+		t.Errorf("the answer to another build: %+v", answer)
+	}
+	st := s.over(cluster.Failed)
+	want(t, errors.New(st.Reason), "worker w0 (build test-1) computes with numerics 0", "w1 (build next) with 7", "upgrade one of them")
+}

@@ -45,6 +45,8 @@ type loop struct {
 	progress map[string]*progress // by run
 	meshes   map[string]meshes    // by run
 	fatal    error
+
+	inspections map[string]chan<- string // who waits for a worker's description, by request
 }
 
 // progress is what a run's rank 0 has told.

@@ -48,6 +48,8 @@ func (s *server) routes(streams context.Context) []route {
 		{"POST /v1/tokens", cluster.Admin, one(s.addToken)},
 		{"DELETE /v1/tokens/{name}", cluster.Admin, one(s.removeToken)},
 		{"GET /v1/broker", cluster.Joiner, one(s.broker)},
+		{"GET /v1/diagnosis", cluster.Admin, s.describe},
+		{"GET /v1/workers/{worker}/process", cluster.Admin, one(s.inspect)},
 		{"/", cluster.Viewer, func(w http.ResponseWriter, r *http.Request) {
 			fail(w, refuse(api.NotFound, "there is no "+r.Method+" "+r.URL.Path))
 		}},

@@ -23,7 +23,7 @@ func Status(leader string, st control.Status) *api.Status {
 
 func worker(w control.WorkerStatus) api.Worker {
 	v := api.Worker{
-		ID: w.ID, Host: w.Host, PID: w.PID, Threads: w.Threads, Kernel: w.Kernel, Rank: w.Rank, Lanes: w.Lanes,
+		ID: w.ID, Host: w.Host, PID: w.PID, Threads: w.Threads, Kernel: w.Kernel, Build: w.Build, Numerics: w.Numerics, Rank: w.Rank, Lanes: w.Lanes,
 		Activity: string(w.Activity), Step: w.Step, Compute: w.Times.Compute, Wait: w.Times.Wait, Send: w.Times.Send,
 		Left: w.Times.Left, Behind: w.Times.Behind, Add: w.Times.Add, Under: w.Times.Exchange, Exposed: w.Times.Exposed,
 		Hidden: w.Times.Hidden(),

@@ -6,10 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+
+	"pupil/internal/version"
 )
 
-// Version is the protocol's. Both sides must speak the same one.
-const Version = 2
+// Version is the protocol's that this build speaks, and Oldest is the oldest that it understands. A field may be added within a
+// version, since who does not know it leaves it out; its zero value must then mean what was before. What changes the meaning of
+// anything raises Version, and Oldest stays one release behind, so that an upgrade can go host by host.
+const (
+	Version = 3
+	Oldest  = 3
+)
 
 // MaxSize is the largest encoded message, in bytes.
 const MaxSize = 4 << 20
@@ -18,7 +26,7 @@ const MaxSize = 4 << 20
 var ErrVersion = errors.New("another version of the protocol")
 
 // Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Draining, Leave, Plan,
-// Pause, Stop, Abort, Began, Report, Distributions, CheckpointSaved or Ended.
+// Pause, Stop, Abort, Began, Report, Distributions, CheckpointSaved, Ended, Inspect or Inspected.
 type Message interface {
 	kind() string
 	validate() error
@@ -56,16 +64,17 @@ func Decode(data []byte) (Message, error) {
 	}
 	// The version comes first: a message of another version may have fields that this one does not know.
 	var v struct {
-		Version int `json:"version"`
+		Version int    `json:"version"`
+		Kind    string `json:"kind"`
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
 		return nil, fmt.Errorf("decode message: %w", err)
 	}
-	if v.Version != Version {
-		return nil, fmt.Errorf("decode message: %w: %d; this build speaks %d", ErrVersion, v.Version, Version)
+	if (v.Version < Oldest || v.Version > Version) && v.Kind != (Refused{}).kind() { // a refusal is the same in all versions
+		return nil, fmt.Errorf("decode message: %w: %d; this build (%s) speaks %s", ErrVersion, v.Version, version.String(), spoken())
 	}
 	var e envelope
-	if err := strict(data, &e); err != nil {
+	if err := whole(data, &e); err != nil {
 		return nil, fmt.Errorf("decode message: %w", err)
 	}
 	m, err := decodeBody(e)
@@ -125,13 +134,17 @@ func decodeBody(e envelope) (Message, error) {
 		return body[CheckpointSaved](e)
 	case Ended{}.kind():
 		return body[Ended](e)
+	case Inspect{}.kind():
+		return body[Inspect](e)
+	case Inspected{}.kind():
+		return body[Inspected](e)
 	}
 	return nil, errors.New("unknown kind")
 }
 
 func body[T Message](e envelope) (Message, error) {
 	var m T
-	if err := strict(e.Body, &m); err != nil {
+	if err := whole(e.Body, &m); err != nil {
 		return nil, err
 	}
 	if err := m.validate(); err != nil {
@@ -140,10 +153,17 @@ func body[T Message](e envelope) (Message, error) {
 	return m, nil
 }
 
-// strict decodes exactly one JSON value without unknown fields.
-func strict(data []byte, v any) error {
+// spoken names the versions that this build understands.
+func spoken() string {
+	if Oldest == Version {
+		return strconv.Itoa(Version)
+	}
+	return fmt.Sprintf("%d to %d", Oldest, Version)
+}
+
+// whole decodes exactly one JSON value. Fields that this build does not know are those of a newer one.
+func whole(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return err
 	}

@@ -1,8 +1,8 @@
 // Package wire defines what a coordinator and its workers say to each other, and the NATS subjects that they say it on.
 //
-// A message is a JSON object {"version":2,"kind":"heartbeat","body":{...}}. Decode is strict: an unknown kind, an
-// unknown field, a value out of its bounds, trailing bytes or another version of the protocol is an error that says
-// which. What a decoded message holds can be used without further checks.
+// A message is a JSON object {"version":3,"kind":"heartbeat","body":{...}}. An unknown kind, a value out of its
+// bounds, trailing bytes or a version of the protocol that this build does not understand is an error that says which. Unknown
+// fields are left out: a newer build may send more, see Version. What a decoded message holds can be used without further checks.
 //
 // The conversation, worker on the left:
 //
@@ -18,6 +18,8 @@
 //	                <-  Abort          pushed when the generation is over and no other follows: carry nothing
 //	Draining        ->                 acknowledged; a Plan without the worker follows, and an Abort for it
 //	Leave           ->                 acknowledged
+//	                <-  Inspect        pushed: describe your process
+//	Inspected       ->                 not acknowledged
 //
 // NATS delivers at most once. A sender repeats a request until it is answered; the coordinator repeats a push when a
 // heartbeat shows that the worker has not heard it. So every message may come twice.

@@ -18,8 +18,10 @@ type Register struct {
 	Host    string `json:"host"`
 	PID     int    `json:"pid"`
 	Threads int    `json:"threads"`
-	Build   string `json:"build"`  // version of the worker's build; the coordinator takes its own only
+	Build   string `json:"build"`  // version of the worker's build, for people
 	Kernel  string `json:"kernel"` // name of the kernels that compute; all members of a plan have the same
+	// version.Numerics of the worker's build; all members of a plan have the same
+	Numerics int `json:"numerics"`
 	// Where others reach the worker's own server for the ring's data, host:port, and its Ed25519 public key in hex. Both are
 	// empty for a worker without one.
 	RingAddress string `json:"ring_address"`
@@ -34,6 +36,7 @@ func (m Register) validate() error {
 		checkText("host", m.Host, 256),
 		checkText("build", m.Build, 256),
 		checkText("kernel", m.Kernel, 64),
+		checkRange("numerics", m.Numerics, 0, 1<<20),
 		checkRange("threads", m.Threads, 1, 1<<16),
 		checkRange("pid", m.PID, 0, math.MaxInt32),
 		m.checkRing(),

@@ -43,7 +43,9 @@ func report() wire.Report {
 // messages holds one of each kind.
 func messages() []wire.Message {
 	return []wire.Message{
-		wire.Register{Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2"},
+		wire.Register{Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2", Numerics: 1},
+		wire.Inspect{Request: "r"},
+		wire.Inspected{Worker: "w0", Session: "s", Request: "r", Report: "{}"},
 		wire.Register{
 			Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2",
 			RingAddress: "10.0.0.3:4223", RingKey: strings.Repeat("0f", 32),
@@ -90,20 +92,34 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestOtherBuilds reads what a newer build may send: more fields in the same version, and a refusal in any version.
+func TestOtherBuilds(t *testing.T) {
+	m, err := wire.Decode([]byte(`{"version":3,"kind":"leave","more":1,"body":{"worker":"w","session":"s","why":1}}`))
+	if want := (wire.Leave{Worker: "w", Session: "s"}); err != nil || m != wire.Message(want) {
+		t.Errorf("more fields: %+v, %v", m, err)
+	}
+	_, err = wire.As[wire.Registered]([]byte(`{"version":99,"kind":"refused","body":{"reason":"this build speaks 99","retry":false,"see":"docs"}}`))
+	var refused *wire.Refused
+	if !errors.As(err, &refused) || refused.Reason != "this build speaks 99" {
+		t.Errorf("a refusal of another version: %v", err)
+	}
+	if _, err := wire.Decode([]byte(`{"version":99,"kind":"registered","body":{}}`)); !errors.Is(err, wire.ErrVersion) {
+		t.Errorf("another version: %v", err)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
-	leave := func(body string) string { return `{"version":2,"kind":"leave","body":` + body + `}` }
+	leave := func(body string) string { return `{"version":3,"kind":"leave","body":` + body + `}` }
 	for _, c := range []struct{ name, data, want string }{
 		{"nothing", ``, "unexpected end"},
 		{"no object", `7`, "cannot unmarshal"},
 		{"no version", `{"kind":"ack","body":{}}`, "another version of the protocol: 0"},
 		{
-			"later version", `{"version":3,"kind":"ack","body":{},"more":1}`,
-			"another version of the protocol: 3; this build speaks 2",
+			"later version", `{"version":4,"kind":"ack","body":{},"more":1}`,
+			"another version of the protocol: 4; this build (",
 		},
-		{"unknown kind", `{"version":2,"kind":"dance","body":{}}`, "decode dance: unknown kind"},
-		{"unknown envelope field", `{"version":2,"kind":"ack","body":{},"more":1}`, `unknown field "more"`},
-		{"unknown field", leave(`{"worker":"w","session":"s","why":1}`), `decode leave: json: unknown field "why"`},
-		{"no body", `{"version":2,"kind":"leave"}`, "decode leave"},
+		{"unknown kind", `{"version":3,"kind":"dance","body":{}}`, "decode dance: unknown kind"},
+		{"no body", `{"version":3,"kind":"leave"}`, "decode leave"},
 		{"bytes behind", leave(`{"worker":"w","session":"s"}`) + "{}", "invalid character"},
 		{"empty name", leave(`{"worker":"","session":"s"}`), "worker name \"\" has 0 bytes"},
 		{"wildcard", leave(`{"worker":"w","session":"*"}`), `session name "*" contains '*'`},
@@ -229,8 +245,8 @@ func FuzzDecode(f *testing.F) {
 	for _, m := range messages() {
 		f.Add(encode(f, m))
 	}
-	f.Add([]byte(`{"version":2,"kind":"report","body":{"loss":1e999}}`))
-	f.Add([]byte(`{"version":2,"kind":"plan","body":{"members":[{"id":"a","lanes":[-1]}],"lane_count":99999999}}`))
+	f.Add([]byte(`{"version":3,"kind":"report","body":{"loss":1e999}}`))
+	f.Add([]byte(`{"version":3,"kind":"plan","body":{"members":[{"id":"a","lanes":[-1]}],"lane_count":99999999}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := wire.Decode(data)
 		if err != nil {
@@ -258,6 +274,6 @@ func Example() {
 		fmt.Println(abort.Generation, abort.Reason, err)
 	}
 	// Output:
-	// {"version":2,"kind":"abort","body":{"generation":4,"reason":"worker w2 was lost: its connection closed"}}
+	// {"version":3,"kind":"abort","body":{"generation":4,"reason":"worker w2 was lost: its connection closed"}}
 	// 4 worker w2 was lost: its connection closed <nil>
 }

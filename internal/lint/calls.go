@@ -37,6 +37,7 @@ var randomFiles = []exception{
 	{"allreduce/meshlink/server.go", "a private key and a secret"},
 	{"coordinator/authority/authority.go", "private keys and secrets"},
 	{"coordinator/control/credentials.go", "secrets that nobody can guess"},
+	{"coordinator/control/inspect.go", "names of requests that nobody can guess"},
 	{"coordinator/peer/handshake.go", "what makes each handshake another one"},
 	{"internal/certificate/authority.go", "private keys and serial numbers"},
 	{"storage/dir/put.go", "names of temporary files, which writers on other machines must not share"},

@@ -68,6 +68,9 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// Use lets what is started from now on be of other binaries.
+func (c *Cluster) Use(b Binaries) { c.b = b }
+
 func (c *Cluster) file(name string) string { return filepath.Join(c.Folder, name) }
 
 // StartBroker starts the broker, or starts it again at the same address.

@@ -27,19 +27,37 @@ var build = sync.OnceValues(func() (Binaries, error) {
 	if err != nil {
 		return Binaries{}, err
 	}
-	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./coordinator", "./worker")
+	return buildIn(dir, "")
+})
+
+func buildIn(dir, version string) (Binaries, error) {
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	if version != "" {
+		args = append(args, "-ldflags", "-X pupil/internal/version.version="+version)
+	}
+	cmd := exec.Command("go", append(args, "./coordinator", "./worker")...)
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return Binaries{}, fmt.Errorf("build the binaries: %w\n%s", err, out)
 	}
 	return Binaries{filepath.Join(dir, "coordinator"), filepath.Join(dir, "worker")}, nil
-})
+}
 
 // Build returns the binaries of this tree, built at the first call.
 func Build(t testing.TB) Binaries {
 	t.Helper()
 	b, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// BuildAs returns binaries of this tree that say they are of another version.
+func BuildAs(t testing.TB, version string) Binaries {
+	t.Helper()
+	b, err := buildIn(t.TempDir(), version)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 )
 
@@ -28,9 +29,23 @@ func String() string {
 	return "unknown"
 }
 
+// numerics is raised with each change after which the same job, on the same kernels, gives other bits, or after which
+// workers do not understand each other's sums or states. The linker sets it in tests.
+var numerics = "1"
+
+// Numerics says which builds can carry a run together, and give the same result: those with the same number. All other
+// differences between builds do not matter to a result.
+func Numerics() int {
+	n, err := strconv.Atoi(numerics)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Line is what --version prints after the command's name.
 func Line() string {
-	return fmt.Sprintf("%s (%s, %s/%s)", String(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s (numerics %d, %s, %s/%s)", String(), Numerics(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // Executable is the SHA-256 of the program that runs, in hexadecimal: what it computes may differ from what any other

@@ -32,14 +32,15 @@ const (
 
 // Manifest describes a checkpoint.
 type Manifest struct {
-	Version     int    `json:"version"`      // of the layout; Save sets it
-	Step        int    `json:"step"`         // committed steps
-	Job         string `json:"job"`          // digest of the job
-	Dataset     string `json:"dataset"`      // digest of the training images
-	Teacher     string `json:"teacher"`      // digest of the teacher; "" without one
-	Kernel      string `json:"kernel"`       // kernels that computed the state
-	CodeVersion string `json:"code_version"` // build that wrote it
-	Parts       []Part `json:"parts"`        // sorted by name; Save sets it
+	Version     int    `json:"version"`            // of the layout; Save sets it
+	Step        int    `json:"step"`               // committed steps
+	Job         string `json:"job"`                // digest of the job
+	Dataset     string `json:"dataset"`            // digest of the training images
+	Teacher     string `json:"teacher"`            // digest of the teacher; "" without one
+	Kernel      string `json:"kernel"`             // kernels that computed the state
+	CodeVersion string `json:"code_version"`       // build that wrote it
+	Numerics    int    `json:"numerics,omitempty"` // version.Numerics of that build; 0: not told
+	Parts       []Part `json:"parts"`              // sorted by name; Save sets it
 	// Metrics are what the run had measured at the step, for Retention. Values that are not finite are left out.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 	Meta    json.RawMessage    `json:"meta"` // small state that is no tensor: JSON, kept in its compact form

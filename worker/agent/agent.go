@@ -18,6 +18,7 @@ import (
 	"pupil/allreduce/meshlink"
 	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
+	"pupil/internal/version"
 )
 
 // ErrCoordinatorGone says that the coordinator has ended, or its broker cannot be reached any more. Test with errors.Is.
@@ -30,7 +31,7 @@ type Config struct {
 	TLS            *certificate.Source // for a broker with certificates; nil: the system's authorities
 	ID             string              // unique among the workers, see wire.CheckName
 	Threads        int                 // that the trainer uses, at least 1
-	Version        string              // of this build; the coordinator takes its own only
+	Version        string              // of this build, for people
 	Kernel         string              // name of the kernels that compute
 	RingListen     string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
 	RingAdvertise  string              // host:port that they reach it by; "": where it listens
@@ -264,6 +265,7 @@ func (a *agent) register(ctx context.Context) error {
 	m := wire.Register{
 		Worker: a.config.ID, Session: a.session, Host: host, PID: os.Getpid(),
 		Threads: a.config.Threads, Build: a.config.Version, Kernel: a.config.Kernel,
+		Numerics: version.Numerics(),
 	}
 	m.RingAddress, m.RingKey = a.ringServer()
 	r, err := request[wire.Registered](ctx, a.nc, wire.RegisterSubject, m, time.Second/2)

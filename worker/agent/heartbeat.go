@@ -25,7 +25,7 @@ func request[T wire.Message](ctx context.Context, nc *nats.Conn, subject string,
 		next := time.NewTimer(patience)
 		answer, err := try[T](ctx, nc, subject, data, patience)
 		isRefused := errors.As(err, &refused)
-		if err == nil || errors.Is(err, nats.ErrConnectionClosed) || isRefused && !refused.Retry {
+		if err == nil || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, wire.ErrVersion) || isRefused && !refused.Retry {
 			next.Stop()
 			return answer, err
 		}
@@ -150,6 +150,8 @@ func (a *agent) follow(ctx context.Context, m wire.Message) {
 	a.mu.Unlock()
 	current := func(generation uint64) bool { return p != nil && generation == p.plan.Generation }
 	switch m := m.(type) {
+	case wire.Inspect:
+		a.describe(m)
 	case wire.Plan:
 		if p == nil || m.Generation > p.plan.Generation {
 			a.begin(ctx, p, m)

@@ -8,6 +8,7 @@ import (
 
 	"pupil/coordinator/job"
 	"pupil/internal/kernel"
+	"pupil/internal/version"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
 	"pupil/storage/location"
@@ -87,6 +88,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 	}
 	r.identity = checkpoint.Manifest{
 		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Name(), CodeVersion: t.Version,
+		Numerics: version.Numerics(),
 	}
 	r.keeper = NewKeeper(KeeperConfig{
 		Bucket: r.bucket, Identity: r.identity, Retention: retention(a.Spec.Checkpoint), Unsaved: a.Spec.Checkpoint.MaxUnsaved(),
@@ -201,8 +203,9 @@ func (r *run) loadStep(ctx context.Context, step int) (train.Snapshot, error) {
 		return none, fmt.Errorf("restore step %d: the checkpoint was made with %s kernels and this worker computes with %s, which gives "+
 			"other bits; start it with --kernel %s (or PUPIL_KERNEL)", step, m.Kernel, want.Kernel, m.Kernel)
 	}
-	if m.CodeVersion != want.CodeVersion {
-		r.logger.Warn("the checkpoint was made by another build, the result may differ", "then", m.CodeVersion, "now", want.CodeVersion)
+	if m.Numerics != want.Numerics && m.CodeVersion != want.CodeVersion {
+		r.logger.Warn("the checkpoint was made by a build that computes other bits; the result is not that of one build alone",
+			"then", m.CodeVersion, "numerics", m.Numerics, "now", want.CodeVersion, "numerics_now", want.Numerics)
 	}
 	return train.Snapshot{Step: m.Step, Parts: parts, Meta: m.Meta}, nil
 }
