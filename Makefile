@@ -83,8 +83,8 @@ soak: build ## 200 random faults in half an hour, one every 10 s (ARGS='--random
 		--set steps=20000 --set dataset.test= --set checkpoint.every=100 $(ARGS)
 
 .PHONY: bench
-bench: ## benchmarks of the kernels, networks, ring and feed
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./allreduce/... ./augment ./worker/feed ./loss
+bench: ## benchmarks of the kernels, networks, optimisers, ring, feed and loss
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./worker/optim ./allreduce/... ./augment ./worker/feed ./loss
 
 .PHONY: bench-storage
 bench-storage: ## import, streaming and checkpoints on MinIO, beside minio-go alone and plain copies (2 minutes; builds MinIO at first)

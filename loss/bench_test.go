@@ -30,6 +30,24 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// BenchmarkSoftmax is the softmax of 64 samples and its logarithm: of logits, and of 12 groups of 8 features.
+func BenchmarkSoftmax(b *testing.B) {
+	for _, s := range []shape{{10, 64}, {8, 12 * 64}, {1000, 64}} {
+		b.Run(fmt.Sprintf("C=%d,n=%d", s.classes, s.samples), func(b *testing.B) {
+			n := s.classes * s.samples
+			p, logP, f := make([]float64, n), make([]float64, n), make([]float64, n)
+			for i := range f {
+				f[i] = float64(i%37)/9 - 2
+			}
+			b.SetBytes(int64(3 * 8 * n))
+			b.ReportAllocs()
+			for b.Loop() {
+				loss.Softmaxes(p, logP, f, s.classes, 0.5)
+			}
+		})
+	}
+}
+
 func BenchmarkEvaluate(b *testing.B) {
 	for _, s := range []shape{{10, 32}, {96, 64}, {1000, 16}} {
 		for _, posterior := range []string{loss.PosteriorConditional, loss.PosteriorSample, loss.PosteriorMixture} {

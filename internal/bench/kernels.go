@@ -6,11 +6,14 @@ import (
 	"math"
 
 	"pupil/internal/kernel"
+	"pupil/worker/optim"
 )
 
 // operation is what a kernel's case computes, of images n x h x w x c; a product of matrices has n x c and c x k.
 type operation struct {
-	Op     string `json:"op"` // gemm, conv, depthwise, frozen (with shift and ReLU) or norm (batch norm with ReLU6)
+	// gemm, conv, depthwise, frozen (with shift and ReLU), norm (batch norm with ReLU6); of n numbers: adamw (an update of
+	// weights), and tofixed, addfixed, fromfixed (32-bit integers, as gradients are summed)
+	Op     string `json:"op"`
 	Pass   string `json:"pass"`
 	N      int    `json:"n"`
 	H      int    `json:"h"`
@@ -46,6 +49,10 @@ var kernels = []struct {
 	{"depthwise3x3.96", []string{forward, data, weights}, operation{Op: "depthwise", N: 16, H: 28, W: 28, C: 96, K: 96, Size: 3, Stride: 1}},
 	{"depthwise5x5.240", []string{forward}, operation{Op: "depthwise", N: 16, H: 14, W: 14, C: 240, K: 240, Size: 5, Stride: 1}},
 	{"norm.96", []string{forward, data}, operation{Op: "norm", N: 16, H: 28, W: 28, C: 96, K: 96}},
+	{"adamw.2m", nil, operation{Op: "adamw", N: 1 << 21, H: 1, W: 1, C: 1}},
+	{"fixed32.to", nil, operation{Op: "tofixed", N: 1 << 21, H: 1, W: 1, C: 1}},
+	{"fixed32.add", nil, operation{Op: "addfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
+	{"fixed32.from", nil, operation{Op: "fromfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
 }
 
 // kernelCases are the cases of all passes.
@@ -79,6 +86,11 @@ func (o operation) flops() float64 {
 	}
 }
 
+// numbers tells whether the operation is one of plain numbers.
+func (o operation) numbers() bool {
+	return o.Op == "adamw" || o.Op == "tofixed" || o.Op == "addfixed" || o.Op == "fromfixed"
+}
+
 // runs are so many that a side takes some tens of milliseconds.
 func (o operation) runs() int {
 	return max(3, int(2e9/max(o.flops(), 40*float64(o.N*o.H*o.W*o.C))))
@@ -94,9 +106,14 @@ func (o operation) about() string {
 	what := map[string]string{
 		"gemm": "product of matrices", "conv": "convolution", "frozen": "convolution with shift and ReLU of a frozen network",
 		"depthwise": "depthwise convolution", "norm": "batch norm of a batch with ReLU6",
+		"adamw": "AdamW's update", "tofixed": "float32 to fixed point", "addfixed": "sum of fixed point",
+		"fromfixed": "fixed point to float32",
 	}[o.Op]
 	if o.Op == "gemm" {
 		return fmt.Sprintf("%s, %d x %d x %d, 1 thread", what, o.N, o.K, o.C)
+	}
+	if o.numbers() {
+		return fmt.Sprintf("%s, %d numbers, 1 thread", what, o.N)
 	}
 	shape := fmt.Sprintf("%d images of %d x %d x %d", o.N, o.H, o.W, o.C)
 	if o.Size > 0 {
@@ -118,13 +135,19 @@ func pattern(n, salt int) []float32 {
 
 // ourKernel is an operation on tensors of its own.
 type ourKernel struct {
-	f   func()
-	out []float32
+	f     func()
+	out   []float32
+	reset func() // before a check: operations that change what they read start again
+	read  func() // fills out behind a check's runs
+	err   error  // of its making
 }
 
 func newOurKernel(o operation) *ourKernel {
 	g, ws := o.geometry(), new(kernel.Workspace)
 	oh, ow := g.Out()
+	if o.numbers() {
+		return o.update()
+	}
 	if o.Op == "gemm" || o.Op == "norm" {
 		return o.plain(ws)
 	}
@@ -141,19 +164,19 @@ func newOurKernel(o operation) *ourKernel {
 		if g.WinogradPays() {
 			packed = kernel.PackWinograd(g, w)
 		}
-		return &ourKernel{func() { kernel.ConvForwardPacked(g, x, packed, e, y, ws) }, y}
+		return &ourKernel{f: func() { kernel.ConvForwardPacked(g, x, packed, e, y, ws) }, out: y}
 	case "conv forward":
-		return &ourKernel{func() { kernel.ConvForward(g, x, w, y, ws) }, y}
+		return &ourKernel{f: func() { kernel.ConvForward(g, x, w, y, ws) }, out: y}
 	case "conv data":
-		return &ourKernel{func() { kernel.ConvBackwardData(g, dy, w, dx, ws) }, dx}
+		return &ourKernel{f: func() { kernel.ConvBackwardData(g, dy, w, dx, ws) }, out: dx}
 	case "conv weights":
-		return &ourKernel{func() { kernel.ConvBackwardWeights(g, x, dy, dw, ws) }, dw}
+		return &ourKernel{f: func() { kernel.ConvBackwardWeights(g, x, dy, dw, ws) }, out: dw}
 	case "depthwise forward":
-		return &ourKernel{func() { kernel.DepthwiseForward(g, x, w, y, ws) }, y}
+		return &ourKernel{f: func() { kernel.DepthwiseForward(g, x, w, y, ws) }, out: y}
 	case "depthwise data":
-		return &ourKernel{func() { kernel.DepthwiseBackwardData(g, dy, w, dx, ws) }, dx}
+		return &ourKernel{f: func() { kernel.DepthwiseBackwardData(g, dy, w, dx, ws) }, out: dx}
 	default:
-		return &ourKernel{func() { kernel.DepthwiseBackwardWeights(g, x, dy, dw, ws) }, dw}
+		return &ourKernel{f: func() { kernel.DepthwiseBackwardWeights(g, x, dy, dw, ws) }, out: dw}
 	}
 }
 
@@ -161,7 +184,7 @@ func newOurKernel(o operation) *ourKernel {
 func (o operation) plain(ws *kernel.Workspace) *ourKernel {
 	if o.Op == "gemm" {
 		a, b, c := pattern(o.N*o.C, 1), pattern(o.C*o.K, 2), make([]float32, o.N*o.K)
-		return &ourKernel{func() { kernel.Gemm(false, false, o.N, o.K, o.C, a, o.C, b, o.K, false, c, o.K, ws) }, c}
+		return &ourKernel{f: func() { kernel.Gemm(false, false, o.N, o.K, o.C, a, o.C, b, o.K, false, c, o.K, ws) }, out: c}
 	}
 	rows, c := o.N*o.H*o.W, o.C
 	x, dy, gamma, beta := pattern(rows*c, 1), pattern(rows*c, 3), pattern(c, 4), pattern(c, 5)
@@ -171,15 +194,56 @@ func (o operation) plain(ws *kernel.Workspace) *ourKernel {
 		kernel.BatchNormForward(rows, c, x, gamma, beta, 1e-5, kernel.ReLU6, y, mean, invStd, variance)
 	}
 	if o.Pass == forward {
-		return &ourKernel{ahead, y}
+		return &ourKernel{f: ahead, out: y}
 	}
 	ahead()
-	return &ourKernel{func() {
+	return &ourKernel{f: func() {
 		kernel.BatchNormBackward(rows, c, x, dy, gamma, beta, mean, invStd, kernel.ReLU6, dx, dGamma, dBeta)
-	}, dx}
+	}, out: dx}
 }
 
+// fixedExponent and fixedLimit are those of the fixed-point cases: 2^-24, and few numbers saturate.
+const (
+	fixedExponent = -24
+	fixedLimit    = 8_000_000
+)
+
+// update are the operations of plain numbers.
+func (o operation) update() *ourKernel {
+	x, y := pattern(o.N, 1), make([]float32, o.N)
+	q, sum := make([]int32, o.N), make([]int32, o.N)
+	kernel.ToFixed32(q, x, fixedExponent, fixedLimit)
+	read := func() { kernel.FromFixed32(y, sum, 0) }
+	switch o.Op {
+	case "tofixed":
+		return &ourKernel{f: func() { kernel.ToFixed32(sum, x, fixedExponent, fixedLimit) }, out: y, read: read}
+	case "addfixed":
+		return &ourKernel{f: func() { kernel.AddFixed32(sum, q) }, out: y, reset: func() { clear(sum) }, read: read}
+	case "fromfixed":
+		return &ourKernel{f: func() { kernel.FromFixed32(y, q, fixedExponent) }, out: y}
+	}
+	step, gradients := 0, pattern(o.N, 2)
+	optimizer, err := optim.New(adamw, o.N, []optim.Group{{Len: o.N, Decay: true}})
+	reset := func() {
+		copy(y, x)
+		step = 0
+		for _, m := range optimizer.Moments() {
+			clear(m.Values)
+		}
+	}
+	return &ourKernel{err: err, out: y, reset: reset, f: func() {
+		optimizer.Step(y, gradients, step, updateRate)
+		step++
+	}}
+}
+
+// updateRate is AdamW's learning rate: so large that two steps change the figures of a check.
+const updateRate = 1e-2
+
 func (k *ourKernel) run(ctx context.Context, times int) error {
+	if k.err != nil {
+		return k.err
+	}
 	for range times {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -191,8 +255,14 @@ func (k *ourKernel) run(ctx context.Context, times int) error {
 
 // check returns the root mean square of the result, and a mean of magnitudes that depends on their order.
 func (k *ourKernel) check(ctx context.Context) ([]float64, error) {
+	if k.reset != nil && k.err == nil {
+		k.reset()
+	}
 	if err := k.run(ctx, 2); err != nil { // the second time with dirty buffers
 		return nil, err
+	}
+	if k.read != nil {
+		k.read()
 	}
 	squares, weighted := 0.0, 0.0
 	for i, v := range k.out {

@@ -18,6 +18,12 @@ var (
 	_ [(5*4 + 2*8) * stripWidth]struct{} = [unsafe.Sizeof(strip{})]struct{}{}
 )
 
+// The same of an update's factors.
+var (
+	_ [7 * 4]struct{} = [unsafe.Offsetof(AdamW{}.Keep)]struct{}{}
+	_ [3 * 4]struct{} = [unsafe.Offsetof(Momentum{}.Rate)]struct{}{}
+)
+
 // implementations lists what this CPU can run, the best first.
 func implementations() []string {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
@@ -329,4 +335,24 @@ func fromFixed16(dst []float32, src []int16, scale float64) {
 		fromFixed16AVX2(dst[:n], src[:n], scale)
 	}
 	fromFixed16Generic(dst[n:], src[n:], scale)
+}
+
+// The same holds for the optimisers' updates.
+
+func adamW(p, g, m, v []float32, f *AdamW) {
+	n := 0
+	if chosen != generic {
+		n = len(p) &^ 7
+		adamWAVX2(p[:n], g, m, v, &f.Beta1)
+	}
+	adamWGeneric(p[n:], g[n:], m[n:], v[n:], f)
+}
+
+func momentum(p, g, v []float32, f *Momentum) {
+	n := 0
+	if chosen != generic {
+		n = len(p) &^ 7
+		momentumAVX2(p[:n], g, v, &f.Decay, f.Nesterov)
+	}
+	momentumGeneric(p[n:], g[n:], v[n:], f)
 }

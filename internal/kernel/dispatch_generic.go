@@ -157,3 +157,7 @@ func fromFixed16(dst []float32, src []int16, scale float64) {
 }
 
 func multiplyAdds(rounds int) { multiplyAddsGeneric(rounds) }
+
+func adamW(p, g, m, v []float32, f *AdamW) { adamWGeneric(p, g, m, v, f) }
+
+func momentum(p, g, v []float32, f *Momentum) { momentumGeneric(p, g, v, f) }

@@ -178,3 +178,13 @@ func addFixed16AVX2(dst []int16, src []int16) (overflow uint64)
 //
 //go:noescape
 func fromFixed16AVX2(dst []float32, src []int16, scale float64)
+
+// adamWAVX2 is adamWGeneric for a multiple of eight values.
+//
+//go:noescape
+func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *float32)
+
+// momentumAVX2 is momentumGeneric for a multiple of eight values.
+//
+//go:noescape
+func momentumAVX2(p []float32, g []float32, v []float32, f *float32, nesterov bool)

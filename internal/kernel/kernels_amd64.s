@@ -21144,3 +21144,116 @@ loop:
 end:
 	VZEROUPPER
 	RET
+
+// func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *float32)
+// Requires: AVX
+TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
+	MOVQ         f+96(FP), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS 16(AX), Y4
+	VBROADCASTSS 20(AX), Y5
+	VBROADCASTSS 24(AX), Y6
+	VBROADCASTSS 28(AX), Y7
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+	XORQ         AX, AX
+
+adam_loop:
+	SUBQ    $0x00000008, CX
+	JLT     adam_end
+	VMOVUPS (BX)(AX*4), Y8
+	VMULPS  (SI)(AX*4), Y0, Y9
+	VMULPS  Y8, Y1, Y11
+	VADDPS  Y11, Y9, Y9
+	VMOVUPS Y9, (SI)(AX*4)
+	VMULPS  (DI)(AX*4), Y2, Y10
+	VMULPS  Y8, Y3, Y11
+	VMULPS  Y8, Y11, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DI)(AX*4)
+	VSQRTPS Y10, Y10
+	VMULPS  Y4, Y10, Y10
+	VADDPS  Y5, Y10, Y10
+	VMULPS  Y6, Y9, Y9
+	VDIVPS  Y10, Y9, Y9
+	VMULPS  (DX)(AX*4), Y7, Y8
+	VSUBPS  Y9, Y8, Y8
+	VMOVUPS Y8, (DX)(AX*4)
+	ADDQ    $0x00000008, AX
+	JMP     adam_loop
+
+adam_end:
+	VZEROUPPER
+	RET
+
+// func momentumAVX2(p []float32, g []float32, v []float32, f *float32, nesterov bool)
+// Requires: AVX
+TEXT ·momentumAVX2(SB), NOSPLIT, $0-81
+	MOVQ         f+72(FP), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	MOVB         nesterov+80(FP), AL
+	TESTB        AL, AL
+	JNZ          nesterov_begin
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         v_base+48(FP), SI
+	XORQ         AX, AX
+
+plain_loop:
+	SUBQ    $0x00000008, CX
+	JLT     plain_end
+	VMOVUPS (DX)(AX*4), Y4
+	VMULPS  Y4, Y0, Y5
+	VADDPS  (BX)(AX*4), Y5, Y5
+	VMULPS  Y5, Y1, Y5
+	VMULPS  (SI)(AX*4), Y2, Y6
+	VADDPS  Y5, Y6, Y6
+	VMOVUPS Y6, (SI)(AX*4)
+	VMULPS  Y6, Y3, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, (DX)(AX*4)
+	ADDQ    $0x00000008, AX
+	JMP     plain_loop
+
+plain_end:
+	VZEROUPPER
+	RET
+
+nesterov_begin:
+	MOVQ p_len+8(FP), CX
+	MOVQ p_base+0(FP), DX
+	MOVQ g_base+24(FP), BX
+	MOVQ v_base+48(FP), SI
+	XORQ AX, AX
+
+nesterov_loop:
+	SUBQ    $0x00000008, CX
+	JLT     nesterov_end
+	VMOVUPS (DX)(AX*4), Y4
+	VMULPS  Y4, Y0, Y5
+	VADDPS  (BX)(AX*4), Y5, Y5
+	VMULPS  Y5, Y1, Y5
+	VMULPS  (SI)(AX*4), Y2, Y6
+	VADDPS  Y5, Y6, Y6
+	VMOVUPS Y6, (SI)(AX*4)
+	VMULPS  Y6, Y2, Y6
+	VADDPS  Y5, Y6, Y6
+	VMULPS  Y6, Y3, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, (DX)(AX*4)
+	ADDQ    $0x00000008, AX
+	JMP     nesterov_loop
+
+nesterov_end:
+	VZEROUPPER
+	RET

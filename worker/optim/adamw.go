@@ -1,6 +1,10 @@
 package optim
 
-import "math"
+import (
+	"math"
+
+	"pupil/internal/kernel"
+)
 
 // adamw is AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019) in PyTorch's form:
 //
@@ -29,24 +33,17 @@ func (a *adamw) Moments() []Moment {
 
 func (a *adamw) Step(params, gradients []float32, step int, rate float64) {
 	t := step + 1
-	rise := float32(rate / (1 - power(a.beta1, t)))
-	unbias := float32(1 / math.Sqrt(1-power(a.beta2, t)))
-	b1, b2 := float32(a.beta1), float32(a.beta2)
-	c1, c2 := float32(1-a.beta1), float32(1-a.beta2)
+	f := kernel.AdamW{
+		Beta1: float32(a.beta1), Rest1: float32(1 - a.beta1), Beta2: float32(a.beta2), Rest2: float32(1 - a.beta2),
+		Unbias: float32(1 / math.Sqrt(1-power(a.beta2, t))), Epsilon: a.epsilon,
+		Rise: float32(rate / (1 - power(a.beta1, t))),
+	}
 	for _, group := range a.groups {
-		keep := float32(1)
+		f.Keep = 1
 		if group.Decay {
-			keep = float32(1 - float64(rate*a.decay))
+			f.Keep = float32(1 - float64(rate*a.decay))
 		}
-		p := params[group.Offset:][:group.Len]
-		g := gradients[group.Offset:][:group.Len]
-		m := a.first[group.Offset:][:group.Len]
-		v := a.second[group.Offset:][:group.Len]
-		for i := range p {
-			x := g[i]
-			m[i] = float32(b1*m[i]) + float32(c1*x)
-			v[i] = float32(b2*v[i]) + float32(float32(c2*x)*x)
-			p[i] = float32(keep*p[i]) - float32(rise*m[i])/(float32(sqrt32(v[i])*unbias)+a.epsilon)
-		}
+		kernel.AdamWStep(params[group.Offset:][:group.Len], gradients[group.Offset:][:group.Len],
+			a.first[group.Offset:][:group.Len], a.second[group.Offset:][:group.Len], f)
 	}
 }

@@ -2,7 +2,6 @@ package optim
 
 import (
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -94,6 +93,3 @@ func New(c Config, size int, groups []Group) (Optimizer, error) {
 		return newSGD(c, size, groups), nil
 	}
 }
-
-// sqrt32 is the correctly rounded square root of a float32.
-func sqrt32(x float32) float32 { return float32(math.Sqrt(float64(x))) }

@@ -1,5 +1,7 @@
 package optim
 
+import "pupil/internal/kernel"
+
 // sgd is stochastic gradient descent with momentum as PyTorch defines it (Sutskever et al. 2013, without dampening):
 //
 //	g = gradient + decay * p
@@ -33,21 +35,10 @@ func (s *sgd) Step(params, gradients []float32, _ int, rate float64) {
 
 // update is a group's step, where ratio * (gradient + decay * p) is g. A ratio of 1 changes no bit.
 func (s *sgd) update(group Group, params, gradients []float32, rate, ratio float32) {
-	decay := float32(0)
+	f := kernel.Momentum{Ratio: ratio, Momentum: s.momentum, Rate: rate, Nesterov: s.nesterov}
 	if group.Decay {
-		decay = s.decay
+		f.Decay = s.decay
 	}
-	p := params[group.Offset:][:group.Len]
-	g := gradients[group.Offset:][:group.Len]
-	v := s.velocity[group.Offset:][:group.Len]
-	for i := range p {
-		d := float32(ratio * (g[i] + float32(decay*p[i])))
-		v[i] = float32(s.momentum*v[i]) + d
-		if s.nesterov {
-			d += float32(s.momentum * v[i])
-		} else {
-			d = v[i]
-		}
-		p[i] -= float32(rate * d)
-	}
+	kernel.MomentumStep(params[group.Offset:][:group.Len], gradients[group.Offset:][:group.Len],
+		s.velocity[group.Offset:][:group.Len], f)
 }

@@ -18,6 +18,14 @@ def images(shape, salt):
     return pattern(n * h * w * c, salt).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
+NUMBERS = ("adamw", "tofixed", "addfixed", "fromfixed")
+SCALE, LIMIT = 2.0 ** 24, 8_000_000  # fixedExponent and fixedLimit of kernels.go
+
+
+def to_fixed(x):
+    return (x.double() * SCALE).round_().clamp_(-LIMIT, LIMIT).int()
+
+
 class Tensors:
     """What an operation reads, in one of the two memory layouts."""
 
@@ -36,6 +44,8 @@ class Kernel:
         n, h, w, c, k, size, stride = (o[x] for x in ("n", "h", "w", "c", "k", "size", "stride"))
         if o["op"] == "gemm":
             tensors = [pattern(n * c, 1).reshape(n, c), pattern(c * k, 2).reshape(c, k)]
+        elif o["op"] in NUMBERS:
+            tensors = [pattern(n, 1), pattern(n, 2)]
         elif o["op"] == "norm":
             tensors = [images((n, h, w, c), 1), images((n, h, w, c), 3), pattern(c, 4), pattern(c, 5)]
         else:
@@ -46,6 +56,18 @@ class Kernel:
             tensors = [images((n, h, w, c), 1), filters, images((n, oh, ow, k), 3), pattern(k, 4)]
         self.networks = {"kernel": Tensors(tensors)}
         self.graph = None
+        if o["op"] in NUMBERS:
+            self.reset()
+
+    def reset(self):
+        """Operations that change what they read start again."""
+        x, gradients = self.networks["kernel"].now
+        self.fixed, self.sum = to_fixed(x), torch.zeros(len(x), dtype=torch.int32)
+        if self.o["op"] == "adamw":
+            self.weights = x.clone()
+            self.weights.grad = gradients
+            self.optimizer = torch.optim.AdamW(
+                [self.weights], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
 
     def begin(self):
         pass
@@ -54,6 +76,8 @@ class Kernel:
         o, t = self.o, self.networks["kernel"].now
         if o["op"] == "norm":
             return self.norm(o["pass"], *t)
+        if o["op"] in NUMBERS:
+            return self.number(t[0])
         with torch.inference_mode():
             if o["op"] == "gemm":
                 return torch.mm(*t)
@@ -70,6 +94,17 @@ class Kernel:
             dy, x, w, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], self.groups, mask)
         return results[0] if mask[0] else results[1]
 
+    @torch.no_grad()
+    def number(self, x):
+        if self.o["op"] == "tofixed":
+            return to_fixed(x)
+        if self.o["op"] == "addfixed":
+            return self.sum.add_(self.fixed)
+        if self.o["op"] == "fromfixed":
+            return (self.fixed.double() / SCALE).float()
+        self.optimizer.step()
+        return self.weights
+
     def norm(self, which, x, dy, gamma, beta):
         forward = lambda: functional.relu6(functional.batch_norm(x, None, None, gamma, beta, True, 0.1, 1e-5))
         if which == "forward":
@@ -83,6 +118,9 @@ class Kernel:
 
     def check(self, _lanes):
         """The root mean square of the result, and a mean of magnitudes that depends on their order."""
+        if self.o["op"] in NUMBERS:
+            self.reset()
+            self.run()  # ours runs twice, too
         y = self.run()
         if self.o["pass"] == "weights":
             y = y.permute(2, 3, 1, 0)

@@ -43,5 +43,7 @@ func main() {
 	toFixed16()
 	addFixed16()
 	fromFixed16()
+	adamW()
+	momentum()
 	Generate()
 }
