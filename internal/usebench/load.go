@@ -27,7 +27,8 @@ func load(ctx context.Context, w io.Writer, m *student.Model, requests, connecti
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "worker serve, 2 threads, JPEG of 256 x 256 (%d bytes), %d connections\n", len(photo), connections)
+	fmt.Fprintf(w, "worker serve, %s at %d x %[2]d, 2 threads, JPEG of 256 x 256 (%d bytes), %d connections\n", m.Config.Architecture,
+		m.Config.Size, len(photo), connections)
 	c := serve.DefaultConfig()
 	c.Threads = 2
 	if err := attack(ctx, w, "within the limit of 128", m, c, photo, requests, connections); err != nil {

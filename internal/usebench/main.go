@@ -1,9 +1,11 @@
 // Usebench times a student in use beside others, in one run: mobilenet_v2 at 224 x 224 here, in PyTorch and in
-// onnxruntime, on the same threads; and worker serve under load. `make bench-student` runs it.
+// onnxruntime, on the same threads; and worker serve of this network, and of a small one, under load. `make bench-student`
+// runs it.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,7 +24,7 @@ func main() {
 	modules := flag.String("modules", "", "folder with Node's modules, as .ci/node prints it")
 	requests := flag.Int("requests", 10000, "requests to the server")
 	connections := flag.Int("connections", 64, "connections to the server")
-	served := flag.String("student", "", "folder of the student that is served (default: the mobilenet_v2 of the comparison)")
+	served := flag.String("student", "", "folder of the student that is served (default: the mobilenet_v2 of the comparison, and a small one)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -33,10 +35,8 @@ func main() {
 	}
 }
 
-const size = 224
-
 func run(ctx context.Context, w io.Writer, rounds int, modules, served string, requests, connections int) error {
-	m, err := model()
+	m, err := model("mobilenet_v2", 224)
 	if err != nil {
 		return err
 	}
@@ -63,13 +63,18 @@ func run(ctx context.Context, w io.Writer, rounds int, modules, served string, r
 		if m, err = student.Open(ctx, served); err != nil {
 			return err
 		}
+		return load(ctx, w, m, requests, connections)
 	}
-	return load(ctx, w, m, requests, connections)
+	small, err := model("mobilenet_v2_cifar", 32)
+	if err != nil {
+		return err
+	}
+	return errors.Join(load(ctx, w, m, requests, connections), load(ctx, w, small, requests, connections))
 }
 
-// model is an untrained network, which costs what a trained one does.
-func model() (*student.Model, error) {
-	c := nn.ModelConfig{Config: nn.Config{Architecture: "mobilenet_v2", Width: 1, Outputs: 1000, Size: size, Channels: 3}}
+// model is an untrained network for images of size x size, which costs what a trained one does.
+func model(architecture string, size int) (*student.Model, error) {
+	c := nn.ModelConfig{Config: nn.Config{Architecture: architecture, Width: 1, Outputs: 1000, Size: size, Channels: 3}}
 	n, err := nn.New(c.Config)
 	if err != nil {
 		return nil, err
@@ -82,7 +87,7 @@ func model() (*student.Model, error) {
 // pixels are n images of noise.
 func pixels(n int) []float32 {
 	r := random.New(random.PurposeTest, 1)
-	v := make([]float32, n*size*size*3)
+	v := make([]float32, n*224*224*3)
 	for i := range v {
 		v[i] = float32(r.Uniform(-2, 2))
 	}

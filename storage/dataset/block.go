@@ -97,38 +97,16 @@ func (d *Dataset) loadUnit(ctx context.Context, u unit) (*content, error) {
 	offset, length := d.span(l, u)
 	c := &content{number: u.shard, offset: offset}
 	if d.disk != nil {
-		if data, ok := d.disk.Read(d.pieceName(u), 0, length); ok && d.checkBlock(l, u, data) == nil {
-			c.data = data
-			return c, nil
+		if data, ok := d.disk.Read(d.pieceName(u), 0, length); ok {
+			if d.checkBlock(l, u, data) == nil {
+				c.data = data
+				return c, nil
+			}
+			d.disk.Drop(d.pieceName(u))
 		}
 	}
 	c.data, err = d.fetchBlock(ctx, l, u, offset, length)
 	return c, err
-}
-
-// single returns one image, and keeps none in memory.
-func (d *Dataset) single(ctx context.Context, l *listing, i int) ([]byte, error) {
-	e, u := l.entries[i], d.unitOf(l, i)
-	if d.disk == nil {
-		data, err := d.fetch(ctx, l.shard, e.Offset, e.Size)
-		if err == nil {
-			err = d.checkImage(l.shard, e, data)
-		}
-		return data, err
-	}
-	offset, length := d.span(l, u)
-	name := d.pieceName(u)
-	if data, ok := d.disk.Read(name, e.Offset-offset, e.Size); ok {
-		if d.checkImage(l.shard, e, data) == nil {
-			return data, nil
-		}
-		d.disk.Drop(name)
-	}
-	data, err := d.fetchBlock(ctx, l, u, offset, length)
-	if err != nil {
-		return nil, err
-	}
-	return data[e.Offset-offset:][:e.Size], nil
 }
 
 // pieceName names a block in a cache that datasets share.

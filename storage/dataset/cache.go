@@ -72,6 +72,21 @@ func (c *cache[K, V]) get(ctx context.Context, key K) (V, error) {
 	}
 }
 
+// want loads a value that is neither there nor under way.
+func (c *cache[K, V]) want(ctx context.Context, key K) {
+	c.mu.Lock()
+	_, loaded := c.loaded[key]
+	_, waiting := c.flight[key]
+	if loaded || waiting {
+		c.mu.Unlock()
+		return
+	}
+	f := &flight[V]{done: make(chan struct{})}
+	c.flight[key] = f
+	c.mu.Unlock()
+	_, _ = c.fly(ctx, key, f)
+}
+
 // fly loads a value and tells those who wait for it.
 func (c *cache[K, V]) fly(ctx context.Context, key K, f *flight[V]) (V, error) {
 	f.value, f.err = c.load(ctx, key)

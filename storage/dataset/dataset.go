@@ -20,6 +20,9 @@ const DefaultCacheBytes = 256 << 20
 // DefaultBlock is how many consecutive images are fetched at once.
 const DefaultBlock = 64
 
+// pieceBytes is about how large a block of a dataset that does not fit into memory is: one image, or some that are smaller.
+const pieceBytes = 32 << 10
+
 // maxIndexBytes is how much of the indexes a Dataset keeps in memory.
 const maxIndexBytes = 128 << 20
 
@@ -34,15 +37,15 @@ type Sample struct {
 // Dataset reads a packed dataset. It is safe for concurrent use.
 //
 // Images are fetched in blocks of consecutive ones, so that who uses a part of the dataset fetches little more than that part.
-// When the dataset fits into memory, blocks stay there. When it does not, images are read one by one: from the cache on disk,
-// where a block goes when it is first used, or without one from the bucket. Every image has its hash checked each time.
+// When the dataset fits into memory, blocks stay there. When it does not, blocks are small: an order of images at random asks
+// for nearly every block at the beginning of an epoch, and would then wait until all is there. They go to the cache on disk, if
+// there is one, and those that were used last stay in memory. Every image has its hash checked whenever it is read.
 type Dataset struct {
 	bucket   storage.Bucket
 	manifest Manifest
 	digest   string
 	ends     []int // by shard: the number of images in it and all before it
 	block    int
-	fits     bool             // all images fit into memory
 	disk     *diskcache.Cache // nil: none
 	indexes  *cache[int, *listing]
 	units    *cache[unit, *content]
@@ -55,7 +58,7 @@ type Option func(*Dataset)
 // CacheBytes sets how many bytes of images stay in memory.
 func CacheBytes(n int64) Option { return func(d *Dataset) { d.units.limit = n } }
 
-// Block sets how many consecutive images are fetched at once: best the Chunk of the Order that they are used in.
+// Block sets how many consecutive images are fetched at once, at most: best the Chunk of the Order that they are used in.
 func Block(n int) Option { return func(d *Dataset) { d.block = max(n, 1) } }
 
 // Disk sets the cache for what is fetched: for a bucket that is not on this machine.
@@ -85,8 +88,19 @@ func Open(ctx context.Context, b storage.Bucket, options ...Option) (*Dataset, e
 	for _, o := range options {
 		o(d)
 	}
-	d.fits = m.Bytes() <= d.units.limit
+	if m.Bytes() > d.units.limit {
+		d.block = min(d.block, d.piece())
+	}
 	return d, nil
+}
+
+// piece is how many images are fetched at once when not all fit into memory. What is not kept on disk is fetched again each
+// time, so it is one image then.
+func (d *Dataset) piece() int {
+	if d.disk == nil {
+		return 1
+	}
+	return max(int(pieceBytes*int64(d.manifest.Count)/d.manifest.Bytes()), 1)
 }
 
 // Manifest returns a copy of the manifest.
@@ -116,23 +130,16 @@ func (d *Dataset) Sample(ctx context.Context, number int) (Sample, []byte, error
 	i := number - (d.ends[shard] - len(l.entries))
 	e := l.entries[i]
 	s := Sample{Name: e.Name, Label: e.Label, Shard: shard, Index: number}
-	if d.fits || !l.sums {
-		c, err := d.units.get(ctx, d.unitOf(l, i))
-		if err != nil {
-			return Sample{}, nil, err
-		}
-		start := e.Offset - c.offset
-		end := start + e.Size
-		return s, c.data[start:end:end], nil
-	}
-	data, err := d.single(ctx, l, i)
+	c, err := d.units.get(ctx, d.unitOf(l, i))
 	if err != nil {
 		return Sample{}, nil, err
 	}
-	return s, data, nil
+	start := e.Offset - c.offset
+	end := start + e.Size
+	return s, c.data[start:end:end], nil
 }
 
-// Prefetch makes an image ready: it fetches its block, if Sample would have to. Sample tells what is wrong with it.
+// Prefetch makes an image ready: it fetches its block, if nobody does so already. Sample tells what is wrong with it.
 func (d *Dataset) Prefetch(ctx context.Context, number int) {
 	if number < 0 || number >= d.manifest.Count {
 		return
@@ -142,16 +149,7 @@ func (d *Dataset) Prefetch(ctx context.Context, number int) {
 	if err != nil {
 		return
 	}
-	i := number - (d.ends[shard] - len(l.entries))
-	switch {
-	case d.fits || !l.sums:
-		_, _ = d.units.get(ctx, d.unitOf(l, i))
-	case d.disk != nil:
-		u := d.unitOf(l, i)
-		if offset, length := d.span(l, u); !d.disk.Has(d.pieceName(u), length) {
-			_, _ = d.fetchBlock(ctx, l, u, offset, length)
-		}
-	}
+	d.units.want(ctx, d.unitOf(l, number-(d.ends[shard]-len(l.entries))))
 }
 
 // Describe names a sample for an error message: the image's name and its shard's address.

@@ -111,12 +111,6 @@ func (c *Cache) Read(name string, offset, length int64) ([]byte, bool) {
 	return data, true
 }
 
-// Has tells whether there is a piece of a size.
-func (c *Cache) Has(name string, size int64) bool {
-	info, err := os.Stat(c.path(name))
-	return err == nil && info.Size() == size
-}
-
 // Add stores a piece, if it can, and makes room.
 func (c *Cache) Add(ctx context.Context, name string, data []byte) {
 	if int64(len(data)) > c.limit || ctx.Err() != nil {

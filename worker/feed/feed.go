@@ -27,7 +27,7 @@ func New(c Config, lanes []int, firstStep, lastStep int) (*Feed, error) {
 	if err := c.validate(lanes, firstStep, lastStep); err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	f := &Feed{config: c, first: firstStep, last: lastStep, tasks: make(chan task), ahead: newAhead(c)}
+	f := &Feed{config: c, first: firstStep, last: lastStep, tasks: make(chan task), ahead: newAhead(c, len(lanes))}
 	for _, l := range lanes {
 		f.lanes = append(f.lanes, newLane(l, c.Prefetch))
 	}

@@ -43,13 +43,16 @@ func (l *lane) run(ctx context.Context, f *Feed) {
 func (l *lane) steps(ctx context.Context, f *Feed) error {
 	perEpoch := f.config.Order.StepsPerEpoch()
 	epoch, order := -1, []int(nil)
+	asked, coming := f.first, f.config.Order.Cursor(l.number) // the steps whose images are asked for, also of the next epoch
 	for step := f.first; step < f.last; step++ {
-		first := step/perEpoch != epoch
-		if first {
+		for ; asked < min(step+f.config.Ahead+1, f.last); asked++ {
+			_, numbers := coming.At(asked)
+			f.ahead.want(numbers)
+		}
+		if step/perEpoch != epoch {
 			epoch, order = step/perEpoch, f.config.Order.Lane(step/perEpoch, l.number)
 		}
 		n := len(order) / perEpoch
-		f.ahead.want(order, step%perEpoch*n, n, first)
 		b := l.take(f, n)
 		b.reset(step)
 		b.recall(f.config.TeacherCache)

@@ -119,7 +119,9 @@ func TestNoSuchPath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var body struct{ Error struct{ Code, Message string } }
+		var body struct {
+			Error struct{ Code, Message string }
+		}
 		err = json.NewDecoder(response.Body).Decode(&body)
 		response.Body.Close()
 		if err != nil || response.StatusCode != c.code || body.Error.Code != c.word || body.Error.Message == "" ||
