@@ -11,8 +11,8 @@ import (
 )
 
 // Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Planned, Began, Measured,
-// Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted,
-// TookOver, TokenAdded or TokenRemoved.
+// Noticed, Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted, TookOver, TokenAdded
+// or TokenRemoved.
 type Command interface {
 	kind() string
 	// apply checks everything before it changes anything.
@@ -127,6 +127,8 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Measured](e)
 	case Began{}.kind():
 		return body[Began](e)
+	case Noticed{}.kind():
+		return body[Noticed](e)
 	case YieldRequested{}.kind():
 		return body[YieldRequested](e)
 	case Suspended{}.kind():

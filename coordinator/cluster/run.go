@@ -23,6 +23,7 @@ func (c Submit) apply(s *State, at time.Time) error {
 	}
 	s.Runs = append(s.Runs, Run{Submission: c.Submission, Phase: Waiting, Submitted: at, Since: at})
 	s.event(at, c.Run, "", "submitted")
+	s.pass(at, &s.Runs[len(s.Runs)-1])
 	return nil
 }
 
@@ -79,6 +80,7 @@ func (c Resume) apply(s *State, at time.Time) error {
 	if kept >= 0 { // newer ones are not whole, or the user will not have them
 		next.Checkpoints = slices.Clone(r.Checkpoints[:kept])
 	}
+	s.pass(at, &next)
 	over := r.Phase.Over()
 	next.enter(Waiting, "", at)
 	if over { // it queues again, behind those that wait

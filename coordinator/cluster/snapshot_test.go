@@ -168,6 +168,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		cluster.StopRequested{},
 		cluster.Draining{},
 		cluster.Began{},
+		cluster.Noticed{},
 		cluster.Measured{},
 		cluster.YieldRequested{},
 		cluster.Suspended{},

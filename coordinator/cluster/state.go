@@ -53,6 +53,8 @@ type Submission struct {
 	Workers    int       `json:"workers"`     // that the run waits for at its beginning, for the join timeout; 0: MinWorkers
 	MaxWorkers int       `json:"max_workers"` // that the run takes, the others are for later runs; 0: as many as it has lanes
 	Restore    int       `json:"restore"`     // step of the checkpoint to begin from; -1: from the beginning
+	// Passed says of newer checkpoints why they cannot be used. They become events, and are not kept.
+	Passed []string `json:"passed,omitempty"`
 }
 
 // Run is a submitted job.

@@ -60,6 +60,8 @@ func (s *Service) receive(msg *nats.Msg) {
 		s.answer(msg, s.apply(cluster.Began{
 			Worker: m.Worker, Run: m.Run, Generation: m.Generation, Step: m.Step, From: m.From,
 		}))
+	case wire.Noticed:
+		s.answer(msg, s.apply(cluster.Noticed{Worker: m.Worker, Run: m.Run, Generation: m.Generation, Text: m.Text}))
 	case wire.Report:
 		s.report(m)
 	case wire.Distributions: // Listen takes it
@@ -90,6 +92,8 @@ func subjectOf(m wire.Message) string {
 	case wire.Inspected:
 		return wire.WorkerSubject(m.Worker, m.Session)
 	case wire.Began:
+		return wire.RunSubject(m.Run, m.Generation)
+	case wire.Noticed:
 		return wire.RunSubject(m.Run, m.Generation)
 	case wire.Report:
 		return wire.RunSubject(m.Run, m.Generation)

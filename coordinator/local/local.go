@@ -236,13 +236,14 @@ func (e *execution) carry(ctx context.Context, broker *control.Broker, log *raft
 // submit gives the run to the coordinator: a new one, or one that its log knows already. Of one whose training has
 // finished it returns the summary; only the evaluation is missing.
 func (e *execution) submit(ctx context.Context, log *raftlog.Log) (finished *Summary, err error) {
-	restore, err := e.restoreStep(ctx)
+	restore, passed, err := e.restoreStep(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := e.config
 	sub := cluster.Submission{
 		Run: e.place.name, Spec: c.Spec, Digest: c.Spec.Digest(), Storage: e.place.url, MinWorkers: min(c.MinWorkers, c.Workers), Workers: c.Workers, Restore: restore,
+		Passed: passed,
 	}
 	if log.State().Run(sub.Run) == nil {
 		return nil, e.service.Submit(ctx, sub)
@@ -264,23 +265,24 @@ func (e *execution) finished(ctx context.Context, r *cluster.Run) (*Summary, err
 	return e.conclude(control.Status{Phase: r.Phase, Step: r.EndedStep, Total: r.EndedStep, Weights: r.Weights})
 }
 
-// restoreStep is the newest whole checkpoint, or -1.
-func (e *execution) restoreStep(ctx context.Context) (int, error) {
+// restoreStep is the newest whole checkpoint, or -1, and why newer ones are not used.
+func (e *execution) restoreStep(ctx context.Context) (step int, passed []string, err error) {
 	newest, refused, err := checkpoint.Latest(ctx, e.place.bucket)
 	for _, f := range refused {
-		e.config.Display.Notice(fmt.Sprintf("checkpoint of step %d is not used: %v", f.Step, f.Reason))
+		passed = append(passed, f.String())
+		e.config.Display.Notice(f.String())
 	}
 	switch {
 	case errors.Is(err, checkpoint.ErrNone):
 		if e.config.Resume {
 			e.config.Display.Notice("there is no checkpoint yet: beginning with step 1")
 		}
-		return -1, nil
+		return -1, passed, nil
 	case err != nil:
-		return 0, err
+		return 0, nil, err
 	}
 	e.config.Display.Notice(fmt.Sprintf("going on after step %d", newest.Step))
-	return newest.Step, nil
+	return newest.Step, passed, nil
 }
 
 // conclude turns the end of a run into a summary or a failure.

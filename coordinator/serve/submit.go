@@ -46,7 +46,7 @@ func (s *server) submit(r *http.Request, leader *control.Service) (any, error) {
 		return nil, refuse(api.Refused, fmt.Sprintf("there is a run %s already, of another job or storage; give the new run another "+
 			"name", sub.Run))
 	}
-	if sub.Restore, err = s.place(r.Context(), sub, in.Resume); err != nil {
+	if err = s.place(r.Context(), &sub, in.Resume); err != nil {
 		return nil, err
 	}
 	if known == nil {
@@ -83,38 +83,42 @@ func (s *server) submission(in api.Submission) (cluster.Submission, error) {
 	}, nil
 }
 
-// place prepares the run's storage, and returns the step of the checkpoint to begin from, or -1.
-func (s *server) place(ctx context.Context, sub cluster.Submission, resume bool) (restore int, err error) {
+// place prepares the run's storage, and finds the checkpoint to begin from.
+func (s *server) place(ctx context.Context, sub *cluster.Submission, resume bool) error {
 	b, err := location.Open(ctx, sub.Storage)
 	if err != nil {
-		return 0, refuse(api.Invalid, err.Error())
+		return refuse(api.Invalid, err.Error())
 	}
 	data, err := storage.ReadAll(ctx, b, wire.RecordName, api.MaxBody)
 	if errors.Is(err, storage.ErrNotFound) {
-		return -1, s.record(ctx, b, sub)
+		return s.record(ctx, b, *sub)
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	have, err := wire.DecodeRecord(data)
 	switch {
 	case err != nil:
-		return 0, refuse(api.Refused, fmt.Sprintf("%s in %s is no run's record: %v; choose another storage", wire.RecordName, sub.Storage, err))
+		return refuse(api.Refused, fmt.Sprintf("%s in %s is no run's record: %v; choose another storage", wire.RecordName, sub.Storage, err))
 	case have.Digest != sub.Digest:
-		return 0, refuse(api.Refused, fmt.Sprintf("%s holds a run of another job (%s, digest %.12s; this one has %.12s); choose another "+
+		return refuse(api.Refused, fmt.Sprintf("%s holds a run of another job (%s, digest %.12s; this one has %.12s); choose another "+
 			"storage", sub.Storage, have.Job, have.Digest, sub.Digest))
 	}
-	newest, _, err := checkpoint.Latest(ctx, b)
+	newest, passed, err := checkpoint.Latest(ctx, b)
+	for _, f := range passed {
+		sub.Passed = append(sub.Passed, f.String())
+	}
 	switch {
 	case errors.Is(err, checkpoint.ErrNone):
-		return -1, nil
+		return nil
 	case err != nil:
-		return 0, err
+		return err
 	case !resume:
-		return 0, refuse(api.Refused, fmt.Sprintf("%s holds a run of this job already, up to step %d; go on with it by --resume, or "+
+		return refuse(api.Refused, fmt.Sprintf("%s holds a run of this job already, up to step %d; go on with it by --resume, or "+
 			"choose another storage", sub.Storage, newest.Step))
 	}
-	return newest.Step, nil
+	sub.Restore = newest.Step
+	return nil
 }
 
 func (s *server) record(ctx context.Context, b storage.Bucket, sub cluster.Submission) error {

@@ -26,7 +26,7 @@ const MaxSize = 4 << 20
 var ErrVersion = errors.New("another version of the protocol")
 
 // Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Draining, Leave, Plan,
-// Pause, Stop, Abort, Began, Report, Distributions, CheckpointSaved, Ended, Inspect or Inspected.
+// Pause, Stop, Abort, Began, Noticed, Report, Distributions, CheckpointSaved, Ended, Inspect or Inspected.
 type Message interface {
 	kind() string
 	validate() error
@@ -126,6 +126,8 @@ func decodeBody(e envelope) (Message, error) {
 		return body[Pause](e)
 	case Began{}.kind():
 		return body[Began](e)
+	case Noticed{}.kind():
+		return body[Noticed](e)
 	case Report{}.kind():
 		return body[Report](e)
 	case Distributions{}.kind():

@@ -12,6 +12,7 @@
 //	                <-  Plan           pushed: the worker's part of a generation; it ends that of an earlier one
 //	Began           ->                 acknowledged; who has its state from elsewhere, and rank 0
 //	Report          ->                 rank 0, after each committed step; not acknowledged
+//	Noticed         ->                 acknowledged; what operators should know, such as a storage that fails
 //	CheckpointSaved ->                 acknowledged
 //	                <-  Pause, Stop    pushed: end after a step
 //	Ended           ->                 acknowledged; the worker stays for what others may ask about the last step

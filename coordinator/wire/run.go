@@ -149,6 +149,20 @@ func (m Began) validate() error {
 		checkText("from", m.From, 128))
 }
 
+// Noticed tells operators of something that a worker has met and goes on from, such as a storage that fails.
+type Noticed struct {
+	Worker     string `json:"worker"`
+	Run        string `json:"run"`
+	Generation uint64 `json:"generation"`
+	Text       string `json:"text"` // see Clip
+}
+
+func (Noticed) kind() string { return "noticed" }
+
+func (m Noticed) validate() error {
+	return errors.Join(CheckName("worker", m.Worker), CheckName("run", m.Run), checkReason(m.Text))
+}
+
 // Report describes a committed step. Rank 0 sends it.
 type Report struct {
 	Worker            string             `json:"worker"`

@@ -66,6 +66,7 @@ func messages() []wire.Message {
 		wire.Pause{Generation: 3, Reason: "worker w3 has joined"},
 		wire.Draining{Worker: "w0", Session: "s", Reason: "SIGTERM"},
 		wire.Began{Worker: "w0", Run: "faces", Generation: 3, Step: 7, From: "a peer"},
+		wire.Noticed{Worker: "w0", Run: "faces", Generation: 3, Text: "the storage fails"},
 		report(),
 		wire.CheckpointSaved{Worker: "w0", Run: "faces", Generation: 3, Step: 5},
 		wire.Ended{Worker: "w0", Run: "faces", Generation: 3, Outcome: wire.Finished, Step: 10, WeightsSHA256: "00ff"},

@@ -26,6 +26,11 @@ type Fallback struct {
 	Reason string // a sentence that names the file
 }
 
+// String says that the checkpoint is not used, and why.
+func (f Fallback) String() string {
+	return fmt.Sprintf("checkpoint of step %d is not used: %s", f.Step, f.Reason)
+}
+
 // Latest returns the manifest of the newest whole checkpoint: every part was read, and has its size and hash. Newer
 // ones that are not whole come back with the reason, newest first; an unfinished save is one. ErrNone says that no save
 // has finished yet, ErrDamaged that there are checkpoints but none is whole. An error of the bucket other than a

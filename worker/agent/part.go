@@ -223,6 +223,13 @@ func (p *part) Checkpointed(step int) {
 	})
 }
 
+// Notice implements Session.
+func (p *part) Notice(text string) {
+	p.tell("a notice", wire.Noticed{
+		Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation, Text: wire.Clip(text),
+	})
+}
+
 // tell sends a message about the run until it is heard, within the timeout.
 func (p *part) tell(what string, m wire.Message) {
 	p.notices.Add(1)

@@ -56,6 +56,8 @@ type Session interface {
 	Report(r wire.Report)
 	// Draw shows a step's distributions to people. Rank 0 calls it now and then. Worker, run and generation are filled in.
 	Draw(d wire.Distributions)
+	// Notice tells operators of something that the worker goes on from.
+	Notice(text string)
 	// Checkpointed tells that the checkpoint of a step is whole.
 	Checkpointed(step int)
 }

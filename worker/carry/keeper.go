@@ -34,7 +34,8 @@ type KeeperConfig struct {
 	Retention checkpoint.Retention
 	Unsaved   int // steps that may be without a checkpoint while the storage fails
 
-	Saved  func(step int) // a checkpoint is whole; called by the rank that has written its manifest
+	Saved  func(step int)    // a checkpoint is whole; called by the rank that has written its manifest
+	Notice func(text string) // for operators: a storage begins to fail, or takes checkpoints again
 	Logger *slog.Logger
 }
 
@@ -57,6 +58,7 @@ type Keeper struct {
 	changed chan struct{} // closed and replaced when pending or busy change
 	failure error         // of the last try
 	failed  int           // tries so far
+	failing int           // tries since one has succeeded
 	metrics map[string]float64
 }
 
@@ -227,8 +229,9 @@ func (k *Keeper) work() {
 		k.mu.Unlock()
 		err := k.store(e)
 		k.mu.Lock()
-		if k.failure = err; err != nil {
-			k.failed++
+		failed := k.failing
+		if k.failure, k.failing = err, 0; err != nil {
+			k.failed, k.failing = k.failed+1, failed+1
 			k.wake() // for Close
 		}
 		newer := k.pending != e
@@ -240,6 +243,13 @@ func (k *Keeper) work() {
 		}
 		changed := k.changed
 		k.mu.Unlock()
+		switch {
+		case k.ctx.Err() != nil:
+		case err != nil && failed == 0:
+			k.c.Notice(fmt.Sprintf("the checkpoint of step %d could not be saved, and is tried again: %v", e.snapshot.Step, err))
+		case err == nil && failed > 0:
+			k.c.Notice(fmt.Sprintf("the storage takes checkpoints again, that of step %d after %d failures", e.snapshot.Step, failed))
+		}
 		if err == nil || k.ctx.Err() != nil {
 			continue
 		}

@@ -37,7 +37,8 @@ func sized(step, n int) train.Snapshot {
 func keeper(b storage.Bucket, saved *[]int) *carry.Keeper {
 	return carry.NewKeeper(carry.KeeperConfig{
 		Bucket: b, Retention: checkpoint.Retention{Last: 2, Grace: time.Hour}, Unsaved: 50,
-		Saved: func(step int) { *saved = append(*saved, step) }, Logger: slog.New(slog.DiscardHandler),
+		Saved:  func(step int) { *saved = append(*saved, step) },
+		Notice: func(string) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -92,7 +93,12 @@ func TestStoreFailsForAWhile(t *testing.T) {
 			return storagetest.Fails
 		}}
 		var saved []int
-		k := keeper(b, &saved)
+		var notices []string
+		k := carry.NewKeeper(carry.KeeperConfig{
+			Bucket: b, Retention: checkpoint.Retention{Last: 2, Grace: time.Hour}, Unsaved: 50,
+			Saved:  func(step int) { saved = append(saved, step) },
+			Notice: func(text string) { notices = append(notices, text) }, Logger: slog.New(slog.DiscardHandler),
+		})
 		defer k.Close()
 		to := k.For(0, 1, -1)
 		for step := 10; step <= 60; step += 10 {
@@ -116,6 +122,11 @@ func TestStoreFailsForAWhile(t *testing.T) {
 		}
 		if !slices.Equal(saved, []int{10, 60}) || newest(t, inside) != 60 {
 			t.Errorf("saved %v, the newest is %d", saved, newest(t, inside))
+		}
+		// Operators hear of the first failure and of the end, and not of each try.
+		if len(notices) != 2 || !strings.Contains(notices[0], "step 20 could not be saved") ||
+			!strings.Contains(notices[0], storagetest.ErrInjected.Error()) || !strings.Contains(notices[1], "that of step 60 after ") {
+			t.Errorf("notices %q", notices)
 		}
 	})
 }

@@ -96,6 +96,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 			t.Metrics.Checkpointed()
 			r.control.now.Load().session.Checkpointed(step)
 		},
+		Notice: func(text string) { r.control.now.Load().session.Notice(text) },
 		Logger: t.Logger,
 	})
 	r.control.keeper = r.keeper
@@ -180,6 +181,8 @@ func (r *run) load(ctx context.Context, step int) (train.Snapshot, error) {
 		return train.Snapshot{}, errors.Join(err, older)
 	}
 	r.logger.Warn("a checkpoint is not used; going on from an older one", "step", step, "err", err, "older", newest.Step)
+	r.control.now.Load().session.Notice(fmt.Sprintf("goes on from the checkpoint of step %d, for that of step %d cannot be used: %v",
+		newest.Step, step, err))
 	return r.loadStep(ctx, newest.Step)
 }
 
