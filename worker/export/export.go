@@ -76,9 +76,12 @@ func (c *Config) metadata() map[string]string {
 	if z := c.Model.Normalize; z != nil {
 		mean, std = z.Mean, z.Std
 	}
-	m["image.mean"], m["image.std"] = list(mean), list(std)
+	m["image.mean"], m["image.std"] = asJSON(mean), asJSON(std)
 	if classes := c.classes(); len(classes) > 0 {
-		m["classes"] = list(classes)
+		m["classes"] = asJSON(classes)
+	}
+	if p := c.Model.Provenance; p != nil {
+		m["pupil.provenance"] = asJSON(p)
 	}
 	return m
 }
@@ -93,8 +96,8 @@ func (c *Config) classes() []string {
 	return nil
 }
 
-// list is JSON; what is listed here has it.
-func list[T any](v []T) string {
+// asJSON is the JSON of what has it.
+func asJSON(v any) string {
 	text, _ := json.Marshal(v)
 	return string(text)
 }

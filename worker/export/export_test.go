@@ -133,6 +133,7 @@ func TestONNXHoldsTogether(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	n, s, model := network(t, "resnet18", 2)
 	model.Classes, model.Resize = []string{"a", "b"}, 40
+	model.Provenance = &nn.Provenance{Job: "j", Dataset: "d", Teacher: "t", Step: 7, Seed: 3, Kernel: "avx2", CodeVersion: "v"}
 	data, err := export.ONNX(n, s, export.Config{Model: model, Student: "digest", Own: true, Version: "v"})
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +146,7 @@ func TestMetadata(t *testing.T) {
 	for key, want := range map[string]string{
 		"pupil.student": "digest", "image.mean": "[0.5,0.4,0.3]", "image.std": "[0.1,0.2,0.3]", "image.size": "32",
 		"image.resize": "40", "image.channels": "3", "classes": `["a","b"]`, "image.layout": "NCHW",
+		"pupil.provenance": `{"job":"j","dataset":"d","teacher":"t","step":7,"seed":3,"average":false,"kernel":"avx2","code_version":"v"}`,
 	} {
 		if got[key] != want {
 			t.Errorf("%s is %q, want %q", key, got[key], want)
