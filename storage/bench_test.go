@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -171,28 +172,33 @@ func BenchmarkStream(b *testing.B) {
 			}
 		}
 	})
-	read := func(b *testing.B, ahead int, options ...dataset.Option) {
+	const workers, fetchers = 4, 8 // as of a feed
+	read := func(b *testing.B, options ...dataset.Option) {
 		d, err := dataset.Open(b.Context(), ours, append(options, dataset.Block(chunk))...)
 		if err != nil {
 			b.Fatal(err)
 		}
 		lane := order.Lane(0, 0)
-		var next atomic.Int64
-		done := make(chan struct{}, ahead)
-		for range ahead { // as a feed's workers ask for images
-			go func() {
-				defer func() { done <- struct{}{} }()
+		var next, ahead atomic.Int64
+		var all sync.WaitGroup
+		for range fetchers {
+			all.Go(func() {
+				for i := int(ahead.Add(1)) - 1; i < len(lane); i = int(ahead.Add(1)) - 1 {
+					d.Prefetch(context.Background(), lane[i])
+				}
+			})
+		}
+		for range workers {
+			all.Go(func() {
 				for i := int(next.Add(1)) - 1; i < len(lane); i = int(next.Add(1)) - 1 {
 					if _, _, err := d.Sample(context.Background(), lane[i]); err != nil {
 						b.Error(err)
 						return
 					}
 				}
-			}()
+			})
 		}
-		for range ahead {
-			<-done
-		}
+		all.Wait()
 	}
 	for name, options := range map[string]func() []dataset.Option{
 		"memory": func() []dataset.Option { return nil },
@@ -203,7 +209,7 @@ func BenchmarkStream(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(m.Bytes())
 			for b.Loop() {
-				read(b, 4, options()...)
+				read(b, options()...)
 			}
 		})
 	}
