@@ -50,9 +50,9 @@ var kernels = []struct {
 	{"depthwise5x5.240", []string{forward}, operation{Op: "depthwise", N: 16, H: 14, W: 14, C: 240, K: 240, Size: 5, Stride: 1}},
 	{"norm.96", []string{forward, data}, operation{Op: "norm", N: 16, H: 28, W: 28, C: 96, K: 96}},
 	{"adamw.2m", nil, operation{Op: "adamw", N: 1 << 21, H: 1, W: 1, C: 1}},
-	{"fixed32.to", nil, operation{Op: "tofixed", N: 1 << 21, H: 1, W: 1, C: 1}},
-	{"fixed32.add", nil, operation{Op: "addfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
-	{"fixed32.from", nil, operation{Op: "fromfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
+	{"tofixed.2m", nil, operation{Op: "tofixed", N: 1 << 21, H: 1, W: 1, C: 1}},
+	{"addfixed.2m", nil, operation{Op: "addfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
+	{"fromfixed.2m", nil, operation{Op: "fromfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
 }
 
 // kernelCases are the cases of all passes.
