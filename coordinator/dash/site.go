@@ -52,7 +52,7 @@ func (s *Site) Keep(link control.Link, logger *slog.Logger) (end func()) {
 			}
 		}
 	})
-	return func() { cancel(); wg.Wait() }
+	return func() { cancel(); wg.Wait(); s.History.Close() }
 }
 
 // Endpoint answers a request on the coordinator that leads. It returns an error as long as it has written nothing.

@@ -215,11 +215,13 @@ func (h *History) Run(ctx context.Context) {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 			defer cancel()
 			h.write(last)
-			h.loads.Wait()
 			return
 		}
 	}
 }
+
+// Close waits for what is still read. Call it when Run has ended and nobody calls Take or Since any more.
+func (h *History) Close() { h.loads.Wait() }
 
 // write stores what has changed.
 func (h *History) write(ctx context.Context) {

@@ -147,7 +147,7 @@ func run(t *testing.T, h *history.History) (end func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { h.Run(ctx); close(done) }()
-	return func() { cancel(); <-done }
+	return func() { cancel(); <-done; h.Close() }
 }
 
 // await returns all of the series once the storage was read and it has a step.
