@@ -154,8 +154,9 @@ func run(t *testing.T, h *history.History) (end func()) {
 func await(t *testing.T, h *history.History, step int) *history.Update {
 	t.Helper()
 	for {
+		loaded := h.Loaded("r") // before what is looked at
 		u := h.Since("r", 0, 0)
-		if n := len(u.Series.Steps); h.Loaded("r") && n > 0 && u.Series.Steps[n-1] == step {
+		if n := len(u.Series.Steps); loaded && n > 0 && u.Series.Steps[n-1] == step {
 			return u
 		}
 		select {
