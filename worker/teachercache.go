@@ -24,7 +24,7 @@ func (c *teacherCacheFlags) open(logger *slog.Logger) (*diskcache.Cache, error) 
 	limit, err := diskcache.ParseSize(c.size)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("--teacher-cache-size: %w", err)
+		return nil, fmt.Errorf("--teacher-cache-size is %q; give a size as 500MB or 20GB", c.size)
 	case c.folder == "":
 		return nil, nil
 	case limit == 0:
