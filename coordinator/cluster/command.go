@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Planned, Began, Measured,
-// Noticed, Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted, TookOver, TokenAdded
-// or TokenRemoved.
+// Command is something that has happened or was decided: Submit, Resume, Join, Lost, Draining, Leave, Preparing, Prepared, Planned,
+// Began, Measured, Noticed, Committed, Checkpointed, YieldRequested, Ended, StopRequested, Suspended, Concluded, Restarted,
+// TookOver, TokenAdded, TokenRemoved or Forgotten.
 type Command interface {
 	kind() string
 	// apply checks everything before it changes anything.
@@ -147,6 +147,10 @@ func decodeBody(e envelope) (Command, error) {
 		return body[Restarted](e)
 	case TookOver{}.kind():
 		return body[TookOver](e)
+	case Preparing{}.kind():
+		return body[Preparing](e)
+	case Prepared{}.kind():
+		return body[Prepared](e)
 	case Forgotten{}.kind():
 		return body[Forgotten](e)
 	case TokenAdded{}.kind():

@@ -14,6 +14,7 @@ type Config struct {
 	JoinTimeout time.Duration // a run begins with fewer workers than it asks for after so long; default 60s
 	StopTimeout time.Duration // a run that was asked to stop may take so long; default 5m
 	Settle      time.Duration // a worker that joins is taken into a run after so long, with others that come by then; default 300ms
+	Prepare     time.Duration // a worker may prepare for a run under way for so long before it is taken in; 0: it is at once; default 5m
 
 	KeepRuns int           // so many runs that are over are kept in the state, the newest; 0: all; default 100
 	KeepFor  time.Duration // and for so long; 0: for ever, the default
@@ -21,7 +22,7 @@ type Config struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{JoinTimeout: time.Minute, StopTimeout: 5 * time.Minute, Settle: 300 * time.Millisecond, KeepRuns: 100}
+	return Config{JoinTimeout: time.Minute, StopTimeout: 5 * time.Minute, Settle: 300 * time.Millisecond, Prepare: 5 * time.Minute, KeepRuns: 100}
 }
 
 // Validate lists all that is wrong.
@@ -34,6 +35,9 @@ func (c Config) Validate() error {
 		if x.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be positive", x.name, x.value))
 		}
+	}
+	if c.Prepare < 0 {
+		errs = append(errs, fmt.Errorf("prepare is %s; it must not be negative", c.Prepare))
 	}
 	if c.KeepRuns < 0 {
 		errs = append(errs, fmt.Errorf("keep runs is %d; it must not be negative (0: all)", c.KeepRuns))
@@ -50,14 +54,15 @@ type Kind string
 // The decisions.
 const (
 	DoNothing Kind = "nothing" // no run is there, or all goes well
-	DoWait    Kind = "wait"    // for workers or their end; decide again at Decision.Until
+	DoWait    Kind = "wait"    // for workers, their end, or the age of a run; decide again at Decision.Until
 	DoPlan    Kind = "plan"    // a new generation
 	DoYield   Kind = "yield"   // the generation is to end after a step
 	DoSuspend Kind = "suspend" // too few workers are left: wait for others
 	DoFail    Kind = "fail"
 	DoStop    Kind = "stop" // the run has stopped as it was asked to
 	DoFinish  Kind = "finish"
-	DoForget  Kind = "forget" // a run that is over leaves the state
+	DoPrepare Kind = "prepare" // a worker is to prepare, before it is taken in
+	DoForget  Kind = "forget"  // a run that is over leaves the state
 )
 
 // Decision is what to do.
@@ -94,7 +99,7 @@ func Decide(s *State, now time.Time, c Config) (Decision, string) {
 		return old, reason
 	}
 	if !old.Until.IsZero() && (next.Until.IsZero() || old.Until.Before(next.Until)) {
-		next.Until = old.Until
+		next.Kind, next.Until = DoWait, old.Until
 	}
 	return next, why
 }
@@ -200,9 +205,18 @@ func decideMembers(s *State, r *Run, now time.Time, c Config) (Decision, string)
 	for _, id := range ids {
 		if w := s.Worker(id); w.Run == "" {
 			fresh = append(fresh, id)
-			if t := w.Joined.Add(c.Settle); t.After(until) {
-				until = t
+			for _, since := range []time.Time{w.Joined, w.Asked} {
+				if t := since.Add(c.Settle); t.After(until) {
+					until = t
+				}
 			}
+		}
+	}
+	var slow time.Time // when a worker will have prepared for too long
+	if c.Prepare > 0 && len(r.Plan.Members) < r.Spec.Lanes {
+		var ask string
+		if ask, slow = s.unprepared(r, now, c); ask != "" {
+			return Decision{Kind: DoPrepare, Run: r.Run, Command: Preparing{Worker: ask, Run: r.Run}}, "before worker " + ask + " is taken in"
 		}
 	}
 	switch {
@@ -214,6 +228,9 @@ func decideMembers(s *State, r *Run, now time.Time, c Config) (Decision, string)
 		return yield(false, "to spread the lanes evenly")
 	case len(r.Paces) > 0 && Uneven(r.Plan.Members, r.Paces):
 		return yield(false, "to move lanes: %s", r.slowest())
+	}
+	if !slow.IsZero() {
+		return Decision{Kind: DoWait, Run: r.Run, Until: slow}, "the workers carry the run, and others prepare for it"
 	}
 	return Decision{Kind: DoNothing, Run: r.Run}, "the workers carry the run"
 }

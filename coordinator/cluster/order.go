@@ -6,6 +6,7 @@ type Instruction string
 // The instructions.
 const (
 	Rest  Instruction = "rest"  // carry nothing; let go of what was carried
+	Ready Instruction = "ready" // the same, and prepare for a run
 	Train Instruction = "train" // carry the plan
 	Pause Instruction = "pause" // carry the plan, and end after a step: another generation follows
 	Halt  Instruction = "halt"  // carry the plan, and stop after a step, with a checkpoint
@@ -22,6 +23,11 @@ type Order struct {
 // Order says what the worker should be told now.
 func (s *State) Order(worker string) Order {
 	w := s.Worker(worker)
+	if w != nil && w.Run == "" && w.Preparing != "" {
+		if r := s.Run(w.Preparing); r != nil && !r.Phase.Over() {
+			return Order{Instruction: Ready, Run: r.Run}
+		}
+	}
 	if w == nil || w.Run == "" {
 		return Order{Instruction: Rest}
 	}

@@ -77,7 +77,7 @@ func (w *world) event() cluster.Command {
 	submission := cluster.Submission{
 		Run: run, Spec: &job.Spec{Lanes: 1 + w.r.IntN(9)}, MinWorkers: 1 + w.r.IntN(3), Workers: w.r.IntN(4), MaxWorkers: w.r.IntN(5), Restore: w.r.IntN(5) - 1,
 	}
-	switch w.r.IntN(21) {
+	switch w.r.IntN(23) {
 	case 0:
 		return cluster.Submit{Submission: submission}
 	case 1, 2:
@@ -108,6 +108,15 @@ func (w *world) event() cluster.Command {
 		return cluster.Began{Worker: worker, Run: run, Generation: generation, Step: step, From: "its own"}
 	case 19:
 		return cluster.Measured{Run: run, Generation: generation, Paces: []cluster.Pace{{Worker: worker, Seconds: float64(w.r.IntN(8))}}}
+	case 20, 21: // as a worker that was asked answers
+		answer := cluster.Prepared{Worker: worker, Session: session, Run: run}
+		if live := w.state.Worker(worker); live != nil && w.r.IntN(4) > 0 {
+			answer.Run = live.Preparing
+		}
+		if w.r.IntN(4) == 0 {
+			answer.Error = "no data"
+		}
+		return answer
 	case 18:
 		return cluster.YieldRequested{Run: run, Generation: generation, Reason: "because", Handover: w.r.IntN(2) == 0}
 	}
@@ -238,7 +247,7 @@ func (w *world) check() {
 	w.most = max(w.most, running)
 	for _, worker := range s.Workers {
 		o := s.Order(worker.ID)
-		if (o.Instruction == cluster.Rest) != (worker.Run == "") || (o.Instruction == cluster.Halt) != (o.Instruction != cluster.Pause && o.Reason != "") {
+		if (o.Instruction == cluster.Rest || o.Instruction == cluster.Ready) != (worker.Run == "") || (o.Instruction == cluster.Halt) != (o.Instruction != cluster.Pause && o.Reason != "") {
 			w.fatalf("worker %+v has the order %+v", worker, o)
 		}
 		if worker.Run == "" {

@@ -53,8 +53,10 @@ type script struct {
 }
 
 func newScript() *script {
+	config := cluster.DefaultConfig()
+	config.Prepare = 0 // but where a script says so
 	start := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
-	return &script{config: cluster.DefaultConfig(), state: cluster.New(), now: start, start: start}
+	return &script{config: config, state: cluster.New(), now: start, start: start}
 }
 
 // run returns the script with what was seen in place of what it says is to be seen.
@@ -141,6 +143,9 @@ func (s *script) do(words []string) string {
 		return s.ledger()
 	case "slow":
 		return l.slow()
+	case "prepare":
+		s.config.Prepare, _ = time.ParseDuration(l.first())
+		return ""
 	case "keep":
 		s.config.KeepRuns = l.number("runs", s.config.KeepRuns)
 		s.config.KeepFor, _ = time.ParseDuration(l.text("for", "0s"))
@@ -228,6 +233,10 @@ func (s *script) command(l line) cluster.Command {
 		return cluster.StopRequested{Run: first, Reason: l.rest()}
 	case "restarted":
 		return cluster.Restarted{}
+	case "prepared":
+		return cluster.Prepared{Worker: first, Session: session, Run: run, Error: l.rest()}
+	case "preparing":
+		return cluster.Preparing{Worker: first, Run: run}
 	case "forget":
 		return cluster.Forgotten{Run: first, Reason: l.rest()}
 	case "took_over":

@@ -27,10 +27,13 @@ func (s *State) waitsSince(r *Run) time.Time {
 }
 
 // eligible returns the workers that can carry a run, as many as it takes: its members and those that carry nothing and
-// that no earlier run takes, without those that want to leave and those with other kernels; by the rank that they had in
+// that no earlier run takes, without those that want to leave, those with other kernels and, when others carry the run, those that are not prepared; by the rank that they had in
 // the run's previous plan, the others behind them by id.
 func (s *State) eligible(r *Run, now time.Time, c Config) []string {
 	own, free := s.candidates(r, s.claimed(r, now, c))
+	if r.Phase != Waiting && len(own) >= r.MinWorkers {
+		free = slices.DeleteFunc(free, func(id string) bool { return !s.Worker(id).ready(r, now, c) })
+	}
 	ids := append(own, free...)
 	rank := func(id string) int {
 		if r.Plan != nil {
@@ -48,7 +51,7 @@ func (s *State) eligible(r *Run, now time.Time, c Config) []string {
 func (s *State) candidates(r *Run, claimed map[string]bool) (own, free []string) {
 	for _, w := range s.Workers {
 		switch {
-		case w.Leaving != "" || r.Begun && (w.Kernel != r.Kernel || w.Numerics != r.Numerics):
+		case w.Leaving != "" || r.Begun && (w.Kernel != r.Kernel || w.Numerics != r.Numerics) || w.Unfit == r.Run && w.Run != r.Run:
 		case w.Run == r.Run:
 			own = append(own, w.ID)
 		case w.Run == "" && !claimed[w.ID]:

@@ -175,6 +175,8 @@ func FuzzDecodeCommand(f *testing.F) {
 		cluster.Concluded{},
 		cluster.Restarted{},
 		cluster.Forgotten{Run: "a"},
+		cluster.Preparing{Worker: "w1", Run: "a"},
+		cluster.Prepared{Worker: "w1", Session: "w1-1", Run: "a"},
 	} {
 		data, err := cluster.EncodeCommand(time.Unix(1e9, 0), c)
 		if err != nil {

@@ -136,6 +136,10 @@ type Worker struct {
 	Done       bool      `json:"done"`               // its part of the plan has ended
 	Leaving    string    `json:"leaving"`            // why it wants to leave, as soon as it carries nothing; "": it does not
 	Joined     time.Time `json:"joined"`
+	Preparing  string    `json:"preparing"` // run that it was asked to prepare for last; "": none
+	Prepared   bool      `json:"prepared"`  // it is, for that run
+	Unfit      string    `json:"unfit"`     // run that it cannot prepare for; "": none
+	Asked      time.Time `json:"asked"`     // when it was asked to prepare, or was prepared
 
 	RingAddress string `json:"ring_address"` // of its own server for the ring's data; "": it has none
 	RingKey     string `json:"ring_key"`     // that server's public key

@@ -54,6 +54,8 @@ func (s *Service) receive(msg *nats.Msg) {
 		s.heartbeat(msg, m)
 	case wire.Draining:
 		s.answer(msg, s.apply(cluster.Draining{Worker: m.Worker, Session: m.Session, Reason: m.Reason}))
+	case wire.Prepared:
+		s.answer(msg, s.apply(cluster.Prepared{Worker: m.Worker, Session: m.Session, Run: m.Run, Error: m.Error}))
 	case wire.Leave:
 		s.leave(msg, m)
 	case wire.Began:
@@ -90,6 +92,8 @@ func subjectOf(m wire.Message) string {
 	case wire.Draining:
 		return wire.WorkerSubject(m.Worker, m.Session)
 	case wire.Inspected:
+		return wire.WorkerSubject(m.Worker, m.Session)
+	case wire.Prepared:
 		return wire.WorkerSubject(m.Worker, m.Session)
 	case wire.Began:
 		return wire.RunSubject(m.Run, m.Generation)
@@ -154,7 +158,7 @@ func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {
 	l.beat, l.beatAt = m, now
 	s.reply(msg, wire.Ack{})
 	s.measure(m.Worker)
-	if now.Sub(l.toldAt) >= s.config.interval() && !followed(l.told, m) {
+	if now.Sub(l.toldAt) >= s.config.interval() && (!followed(l.told, m) || s.prepares(m.Worker)) {
 		s.give(m.Worker, l, l.told)
 	}
 	s.publish()

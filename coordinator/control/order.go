@@ -23,8 +23,12 @@ func (s *Service) give(worker string, l *lease, o cluster.Order) {
 	fresh := o.Generation != l.told.Generation
 	before := l.told
 	l.told, l.toldAt = o, time.Now()
-	if o.Instruction == cluster.Rest {
-		if before.Instruction != cluster.Rest {
+	if o.Instruction == cluster.Ready {
+		r := s.state.Run(o.Run)
+		s.push(l.subject, wire.Prepare{Run: r.Run, Spec: r.Spec, Digest: r.Digest, Storage: r.Storage})
+	}
+	if o.Instruction == cluster.Rest || o.Instruction == cluster.Ready {
+		if before.Instruction != cluster.Rest && before.Instruction != cluster.Ready {
 			l.letGo = s.letGo(before)
 		}
 		if last := max(before.Generation, l.beat.Generation); last > 0 {
@@ -64,10 +68,16 @@ func (s *Service) letGo(before cluster.Order) string {
 	return fmt.Sprintf("generation %d goes on without it", r.Plan.Generation)
 }
 
+// prepares says whether a worker was asked to prepare and has not answered yet.
+func (s *Service) prepares(worker string) bool {
+	w := s.state.Worker(worker)
+	return w != nil && s.state.Order(worker).Instruction == cluster.Ready && !w.Prepared && w.Unfit != w.Preparing
+}
+
 // followed says whether a heartbeat shows that the worker has heard its order.
 func followed(o cluster.Order, m wire.Heartbeat) bool {
 	switch o.Instruction {
-	case cluster.Rest:
+	case cluster.Rest, cluster.Ready:
 		return m.Activity == wire.Idle
 	case cluster.Train:
 		return m.Generation >= o.Generation

@@ -178,6 +178,34 @@ func TestOrdersComeAgain(t *testing.T) {
 	refused(t, w.beat(1, wire.Done), "worker w0 is not registered")
 }
 
+// TestPrepare: a worker that comes to a run under way is asked to prepare until it answers; only then are the others to let it in.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), func(c *control.Config) { c.Timeout = time.Minute })
+	s.submit("a", 1)
+	first := s.join("w0", "s1")
+	first.hears(0, wire.Idle, isPlan)
+	second := s.join("w1", "s2")
+	asked := func(m wire.Message) bool {
+		p, ok := m.(wire.Prepare)
+		return ok && p.Run == "a" && p.Spec != nil && p.Storage != "" && p.Digest != ""
+	}
+	for range 2 {
+		second.hears(0, wire.Idle, asked)
+	}
+	if st := s.service.Status(); st.State.Run("a").Yielding != "" {
+		t.Errorf("the others are to wait for a worker that is not prepared: %s", st.State.Run("a").Yielding)
+	}
+	answer := wire.Prepared{Worker: "w1", Session: "s2", Run: "a"}
+	for range 2 { // its answer may be lost
+		if m := second.ask(wire.WorkerSubject("w1", "s2"), answer); m != wire.Message(wire.Ack{}) {
+			t.Errorf("answer %+v", m)
+		}
+	}
+	first.hears(1, wire.Training, is(wire.Pause{Generation: 1, Reason: "to take in w1"}))
+	refused(t, second.ask(wire.WorkerSubject("w1", "s2"), wire.Prepared{Worker: "w1", Session: "s2", Run: "b"}), "was not asked to prepare")
+}
+
 // TestSilentWorker keeps its connection open, and says nothing.
 func TestSilentWorker(t *testing.T) {
 	t.Parallel()

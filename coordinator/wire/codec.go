@@ -25,8 +25,8 @@ const MaxSize = 4 << 20
 // ErrVersion says that a message is of another version of the protocol.
 var ErrVersion = errors.New("another version of the protocol")
 
-// Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Draining, Leave, Plan,
-// Pause, Stop, Abort, Began, Noticed, Report, Distributions, CheckpointSaved, Ended, Inspect or Inspected.
+// Message is one of this package's messages, as a value: Register, Registered, Refused, Heartbeat, Ack, Draining, Leave, Prepare,
+// Prepared, Plan, Pause, Stop, Abort, Began, Noticed, Report, Distributions, CheckpointSaved, Ended, Inspect or Inspected.
 type Message interface {
 	kind() string
 	validate() error
@@ -120,6 +120,10 @@ func decodeBody(e envelope) (Message, error) {
 		return body[Stop](e)
 	case Abort{}.kind():
 		return body[Abort](e)
+	case Prepare{}.kind():
+		return body[Prepare](e)
+	case Prepared{}.kind():
+		return body[Prepared](e)
 	case Draining{}.kind():
 		return body[Draining](e)
 	case Pause{}.kind():

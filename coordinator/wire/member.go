@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"pupil/coordinator/job"
 	"pupil/internal/hostport"
 )
 
@@ -189,6 +190,38 @@ func (Draining) kind() string { return "draining" }
 
 func (m Draining) validate() error {
 	return errors.Join(checkWorker(m.Worker, m.Session), checkReason(m.Reason))
+}
+
+// Prepare asks a worker that carries nothing to get ready for a run that others carry: to open what it names. It answers with
+// Prepared, and again when it is asked again.
+type Prepare struct {
+	Run     string    `json:"run"`
+	Spec    *job.Spec `json:"spec"`
+	Digest  string    `json:"digest"`  // of the job
+	Storage string    `json:"storage"` // URL of the run's storage
+}
+
+func (Prepare) kind() string { return "prepare" }
+
+func (m Prepare) validate() error {
+	if m.Spec == nil {
+		return errors.New("spec is missing")
+	}
+	return errors.Join(CheckName("run", m.Run), checkText("digest", m.Digest, 128), checkText("storage", m.Storage, 4096))
+}
+
+// Prepared answers Prepare.
+type Prepared struct {
+	Worker  string `json:"worker"`
+	Session string `json:"session"`
+	Run     string `json:"run"`
+	Error   string `json:"error"` // why the worker cannot carry the run; "": it is ready
+}
+
+func (Prepared) kind() string { return "prepared" }
+
+func (m Prepared) validate() error {
+	return errors.Join(checkWorker(m.Worker, m.Session), CheckName("run", m.Run), checkText("error", m.Error, maxReason))
 }
 
 // Leave tells that a worker goes of its own will.

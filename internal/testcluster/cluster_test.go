@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"encoding/json"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -120,7 +121,7 @@ func TestCoordinatorsKilled(t *testing.T) {
 // quiet run, no step is lost, and the samples that were fed are those that the ledger says.
 func TestWorkersComeAndGo(t *testing.T) {
 	settings := []string{
-		"--set", "steps=40", "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=100",
+		"--set", "steps=120", "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=100",
 	}
 	want := testcluster.Run(t, demo, append(settings, "--workers", "1", "--storage", t.TempDir()+"/run")...)
 
@@ -135,8 +136,11 @@ func TestWorkersComeAndGo(t *testing.T) {
 	if len(s.Workers) != 1 {
 		t.Errorf("after a worker's death: %+v", s)
 	}
-	c.StartWorker("w2", "--record", record)
+	third := c.StartWorker("w2", "--record", record)
 	until(t, c, func(s status) bool { return s.Runs[0].Generation == 3 && s.Runs[0].Step >= 14 })
+	if !strings.Contains(third.Text(), "msg=preparing") {
+		t.Errorf("the third worker was taken in before it was prepared:\n%s", third.Text())
+	}
 	if err := first.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +148,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 		t.Errorf("a worker that was asked to leave: exit code %d\n%s", code, first.Text())
 	}
 	s = until(t, c, func(s status) bool { return s.Runs[0].Phase != "running" })
-	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 4 || r.Step != 40 || r.Weights != want.WeightsSHA256 {
+	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 4 || r.Step != 120 || r.Weights != want.WeightsSHA256 {
 		t.Errorf("the run ended so: %+v; want the weights %s in generation 4", r, want.WeightsSHA256)
 	}
 	var audit struct {
@@ -157,7 +161,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 		} `json:"fed"`
 	}
 	c.JSON(&audit, "audit", "one", "--record", record)
-	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != 40 || len(audit.Spans) != 4 {
+	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != 120 || len(audit.Spans) != 4 {
 		t.Errorf("audit %+v", audit)
 	}
 }

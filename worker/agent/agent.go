@@ -79,7 +79,8 @@ type agent struct {
 
 	interval, timeout time.Duration // of heartbeats, once registered
 
-	plans   chan *part    // the newest one that is not carried yet
+	plans   chan *part // the newest one that is not carried yet
+	prepare chan wire.Prepare
 	drained chan struct{} // closed when the coordinator knows that the worker leaves
 
 	notices sync.WaitGroup // of all parts
@@ -131,7 +132,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 	defer gone(nil)
 	a := &agent{
 		config: c, logger: c.Logger, session: randomName(), gone: gone,
-		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), drained: make(chan struct{}),
+		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), prepare: make(chan wire.Prepare, 1), drained: make(chan struct{}),
 	}
 	a.beat = wire.Heartbeat{Worker: c.ID, Session: a.session, Activity: wire.Idle}
 	if err := a.connect(ctx); err != nil {
@@ -291,6 +292,8 @@ func (a *agent) serve(ctx context.Context, t Trainer) error {
 		select {
 		case p := <-a.plans:
 			a.carry(ctx, t, p)
+		case m := <-a.prepare:
+			a.getReady(ctx, t, m)
 		case <-a.drained:
 			return nil
 		case <-ctx.Done():
@@ -314,6 +317,26 @@ func (a *agent) carry(ctx context.Context, t Trainer, p *part) {
 	}
 	<-p.over.Done()
 	a.setActivity(p, wire.Idle)
+}
+
+// getReady prepares for a run, beside all else, and tells how that ended.
+func (a *agent) getReady(ctx context.Context, t Trainer, m wire.Prepare) {
+	tell := func(err error) {
+		answer := wire.Prepared{Worker: a.config.ID, Session: a.session, Run: m.Run}
+		if err != nil {
+			answer.Error = wire.Clip(err.Error())
+		}
+		ctx, cancel := context.WithTimeout(ctx, a.timeout) // then the coordinator has asked again
+		defer cancel()
+		if _, err := request[wire.Ack](ctx, a.nc, wire.WorkerSubject(a.config.ID, a.session), answer, a.interval); err != nil {
+			a.logger.Debug("could not tell of the preparation", "job", m.Run, "err", err)
+		}
+	}
+	if p, ok := t.(Preparer); ok {
+		p.Prepare(m, tell)
+		return
+	}
+	a.notices.Go(func() { tell(nil) })
 }
 
 // drain waits for the word to leave, and tells the coordinator. After the grace the worker leaves in any case.

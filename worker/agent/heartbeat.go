@@ -156,6 +156,11 @@ func (a *agent) follow(ctx context.Context, m wire.Message) {
 		if p == nil || m.Generation > p.plan.Generation {
 			a.begin(ctx, p, m)
 		}
+	case wire.Prepare:
+		select {
+		case a.prepare <- m:
+		default: // one waits already; the coordinator asks again
+		}
 	case wire.Pause:
 		if current(m.Generation) {
 			a.ask(p, Pause, m.Reason)

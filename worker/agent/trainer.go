@@ -17,6 +17,13 @@ type Trainer interface {
 	Train(ctx context.Context, a Assignment, s Session) (Outcome, error)
 }
 
+// Preparer is a Trainer that can open what a run names before it is given a part of it.
+type Preparer interface {
+	// Prepare returns at once, and lets done hear, from another goroutine, when Train would begin without delay, or why it cannot.
+	// Like Train it is called by one goroutine at a time.
+	Prepare(m wire.Prepare, done func(error))
+}
+
 // Request is what the coordinator has asked for.
 type Request int32
 

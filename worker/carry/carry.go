@@ -38,7 +38,10 @@ type Trainer struct {
 	opening *opening // of the run that was carried last; nil: none
 }
 
-var _ agent.Trainer = (*Trainer)(nil)
+var (
+	_ agent.Trainer  = (*Trainer)(nil)
+	_ agent.Preparer = (*Trainer)(nil)
+)
 
 // Train does a worker's part of a generation, from where the workers of it stand.
 func (t *Trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session) (agent.Outcome, error) {
@@ -106,6 +109,19 @@ func (t *Trainer) open(ctx context.Context, a agent.Assignment) (*run, error) {
 		t.opening = nil
 	}
 	return o.run, o.err
+}
+
+// Prepare opens a run beside all else, so that Train begins at once. It implements agent.Preparer.
+func (t *Trainer) Prepare(m wire.Prepare, done func(error)) {
+	a := agent.Assignment{Plan: wire.Plan{Run: m.Run, Spec: m.Spec, Digest: m.Digest, Storage: m.Storage}}
+	if t.opening != nil && (!t.opening.is(a) || t.opening.failed()) {
+		t.Close()
+	}
+	if t.opening == nil {
+		t.Logger.Info("preparing", "job", m.Run)
+		t.opening = begin(a, func(ctx context.Context) (*run, error) { return t.newRun(ctx, a) })
+	}
+	t.opening.tell(done)
 }
 
 // finish tells how training ended; rank 0 also writes the finished student.

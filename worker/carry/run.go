@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"pupil/coordinator/job"
 	"pupil/internal/kernel"
@@ -24,9 +26,11 @@ type opening struct {
 	name, digest, storage string
 	cancel                context.CancelFunc
 
-	done chan struct{} // closed when run and err are set
-	run  *run
-	err  error
+	telling sync.WaitGroup
+	waited  atomic.Bool
+	done    chan struct{} // closed when run and err are set
+	run     *run
+	err     error
 }
 
 func begin(a agent.Assignment, open func(ctx context.Context) (*run, error)) *opening {
@@ -39,6 +43,31 @@ func begin(a agent.Assignment, open func(ctx context.Context) (*run, error)) *op
 	return o
 }
 
+// tell lets done hear, from a goroutine that ends soon after the opening, how it ended; but not when it was given up, nor when
+// somebody waits to hear it already.
+func (o *opening) tell(done func(error)) {
+	if !o.waited.CompareAndSwap(false, true) {
+		return
+	}
+	o.telling.Go(func() {
+		defer o.waited.Store(false)
+		<-o.done
+		if o.err == nil || !errors.Is(o.err, context.Canceled) {
+			done(o.err)
+		}
+	})
+}
+
+// failed says whether the opening has ended with an error.
+func (o *opening) failed() bool {
+	select {
+	case <-o.done:
+		return o.err != nil
+	default:
+		return false
+	}
+}
+
 func (o *opening) is(a agent.Assignment) bool {
 	return o.name == a.Run && o.digest == a.Digest && o.storage == a.Storage
 }
@@ -46,6 +75,7 @@ func (o *opening) is(a agent.Assignment) bool {
 func (o *opening) close(logger *slog.Logger) {
 	o.cancel()
 	<-o.done
+	o.telling.Wait()
 	if o.run == nil {
 		return
 	}
