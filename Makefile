@@ -29,7 +29,7 @@ test: ## all tests but the long ones
 	$(GO) test -timeout 20m ./...
 
 .PHONY: check
-check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems, alert rules, races
+check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems, alert rules, the Helm chart, races
 	@found=$$(git ls-files '*.go' | xargs $(GOFUMPT) -l); test -z "$$found" || { echo "not formatted: $$found; run make format"; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
@@ -41,11 +41,17 @@ check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, 
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./coordinator
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./worker
 	cd deploy/prometheus/_check && $(GO) run . ../pupil-alerts.yaml ../../grafana/pupil.json
+	$(MAKE) chart
 	$(MAKE) race
 
 .PHONY: format
 format: $(GOFUMPT) ## format the Go files
 	git ls-files '*.go' | xargs $(GOFUMPT) -w
+
+.PHONY: chart
+chart: ## the Helm chart, the images, the compose file and the systemd units: rendered, held to rules, run (4 minutes, at the first time)
+	@command -v systemd-analyze >/dev/null || { apt-get update -q && apt-get install -y -q systemd; }
+	cd deploy/check && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) test -count=1 -timeout 15m ./...
 
 .PHONY: race
 race: ## the tests of everything concurrent under the race detector (installs gcc where it is missing)
