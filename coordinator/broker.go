@@ -21,7 +21,7 @@ func brokerCommand() *cobra.Command {
 		Long: "Broker runs the NATS server that coordinators and workers talk over, as a process of its own: training goes on\n" +
 			"while it lives, whatever happens to coordinators. It keeps nothing; when it was restarted, all come back to it.\n\n" +
 			"The passwords are drawn at the first start and kept in --credentials. Coordinators need a copy of that file; workers\n" +
-			"get what they need from a coordinator, or as PUPIL_NATS_USER=worker and PUPIL_NATS_PASSWORD.",
+			"get what they need from a coordinator, each for its own subjects.",
 		Example: "  coordinator broker\n" +
 			"  coordinator broker --listen 10.0.0.9:4222 --tls-cert broker.pem --tls-key broker.key --tls-ca ca.pem",
 		Args: config.Args(0, "no arguments"),

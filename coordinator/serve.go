@@ -27,6 +27,7 @@ type serveFlags struct {
 	peers, tokenFile, token    string
 	expect                     int
 	nats, natsListen, natsFile string
+	workerToken                string
 	openBroker                 bool
 	tls                        tlsFlags
 }
@@ -81,6 +82,7 @@ func serveCommand() *cobra.Command {
 	flags.BoolVar(&c.Metrics.Insecure, "metrics-insecure", false,
 		"let anybody read --metrics-listen without a token, on a network that you trust")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
+	flags.StringVar(&f.workerToken, "worker-token-file", "", "file of a token with which workers join and which opens nothing else; the same on all\ncoordinators (default: only those of coordinator tokens add)")
 	flags.BoolVar(&c.Public, "anonymous-viewer", false, "let anybody who reaches --listen look, without a token; all else needs one")
 	addOpenBroker(cmd, &f.openBroker)
 	f.tls.add(cmd)
@@ -108,6 +110,12 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	}
 	if c.Worker, err = local.WorkerBinary(""); err != nil {
 		logger.Debug("the page will have no views", "err", err)
+	}
+	if f.workerToken != "" {
+		config.Await(ctx, f.workerToken, logger)
+		if c.WorkerToken, err = control.LoadToken(f.workerToken, false); err != nil {
+			return config.Usagef("--worker-token-file: %w", err)
+		}
 	}
 	if c.Storage == "" {
 		c.Storage = filepath.Join(c.Folder, "runs")

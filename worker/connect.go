@@ -60,7 +60,7 @@ func (f *clusterFlags) tls(logger *slog.Logger) (*certificate.Source, error) {
 const patience = 30 * time.Second
 
 // broker asks the coordinators for the broker until one answers.
-func (f *clusterFlags) broker(ctx context.Context, files *certificate.Source, logger *slog.Logger) (*wire.Broker, error) {
+func (f *clusterFlags) broker(ctx context.Context, files *certificate.Source, logger *slog.Logger, worker, session string) (*wire.Broker, error) {
 	for _, a := range f.addresses {
 		if u, err := url.Parse(a); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return nil, config.Usagef("--coordinator: %q is no address of a coordinator; write it as http://host:port", a)
@@ -87,7 +87,7 @@ func (f *clusterFlags) broker(ctx context.Context, files *certificate.Source, lo
 	for {
 		var last error
 		for _, a := range f.addresses {
-			b, err := ask(ctx, client, a, token)
+			b, err := ask(ctx, client, a, token, url.Values{"worker": {worker}, "session": {session}})
 			if err == nil {
 				return b, nil
 			}
@@ -107,8 +107,8 @@ func (f *clusterFlags) broker(ctx context.Context, files *certificate.Source, lo
 // errRefused says that a coordinator will not answer another time either.
 var errRefused = errors.New("the coordinator refuses")
 
-func ask(ctx context.Context, client *http.Client, address, token string) (*wire.Broker, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/v1/broker", nil)
+func ask(ctx context.Context, client *http.Client, address, token string, who url.Values) (*wire.Broker, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/v1/broker?"+who.Encode(), nil)
 	if err != nil {
 		return nil, config.Usagef("--coordinator: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pupil/coordinator/wire"
 	"pupil/internal/config"
 	"pupil/internal/kernel"
 	"pupil/internal/metrics"
@@ -33,7 +34,7 @@ func joinCommand() *cobra.Command {
 		Short: "Join a coordinator and carry lanes of its jobs",
 		Long: "Join connects to a coordinator's broker and carries the lanes that the coordinator gives it, of one job after the\n" +
 			"other. It can join at any time: a job that is under way takes the worker in after a step. The broker's user\n" +
-			"and password are best given as PUPIL_NATS_USER and PUPIL_NATS_PASSWORD, since other users can see flags.\n\n" +
+			"and password come from the coordinator; without --coordinator give PUPIL_NATS_USER and PUPIL_NATS_PASSWORD.\n\n" +
 			"SIGTERM and Ctrl-C let the worker finish its step, hand over its lanes and leave, within --grace; a second one\n" +
 			"ends it at once. Either way the job goes on without it, and its result is the same.",
 		Example: "  worker join --coordinator http://10.0.0.1:7070,http://10.0.0.2:7070\n" +
@@ -51,11 +52,10 @@ func joinCommand() *cobra.Command {
 				return err
 			}
 			if len(cluster.addresses) > 0 && !cmd.Flags().Changed("nats-url") {
-				b, err := cluster.broker(cmd.Context(), c.TLS, logger)
-				if err != nil {
-					return err
+				c.URL = ""
+				c.Access = func(ctx context.Context, worker, session string) (*wire.Broker, error) {
+					return cluster.broker(ctx, c.TLS, logger, worker, session)
 				}
-				c.URL, c.User, c.Password = b.URL, b.User, b.Password
 			}
 			if err := c.Validate(); err != nil {
 				return config.Usage(err)

@@ -134,9 +134,10 @@ func (c *Client) tokens(ctx context.Context, method, path string) ([]Token, erro
 	return *t, nil
 }
 
-// Broker returns where workers connect to.
-func (c *Client) Broker(ctx context.Context) (*Broker, error) {
-	return call[Broker](ctx, c, http.MethodGet, "/v1/broker", nil)
+// Broker returns where a session of a worker connects to, and as whom.
+func (c *Client) Broker(ctx context.Context, worker, session string) (*Broker, error) {
+	q := neturl.Values{"worker": {worker}, "session": {session}}
+	return call[Broker](ctx, c, http.MethodGet, "/v1/broker?"+q.Encode(), nil)
 }
 
 // Watch calls show with the cluster's status, now and after each change, until show returns an error, which it returns,

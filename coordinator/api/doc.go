@@ -14,7 +14,7 @@
 //	GET    /v1/tokens                 a list of Token
 //	POST   /v1/tokens                 a Token to make; answers it with its secret
 //	DELETE /v1/tokens/{name}          makes a token void; answers the list
-//	GET    /v1/broker                 a Broker: where workers connect to
+//	GET    /v1/broker?worker=ID&session=NAME    a Broker: where that worker connects to, and as whom
 //	GET    /v1/diagnosis              a Diagnosis of the coordinator that is asked, whether it leads or not
 //	GET    /v1/workers/{worker}/process    a Process: what a worker is and does
 //	GET    /metrics                   of this coordinator, in Prometheus' formats

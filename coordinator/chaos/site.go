@@ -193,7 +193,8 @@ func (s *site) addWorker(ctx context.Context) (*seat, error) {
 		}
 		w.link, broker = w.proxy, w.proxy.address()
 	}
-	p.env = []string{"PUPIL_NATS_USER=worker", "PUPIL_NATS_PASSWORD=" + s.credentials.Worker}
+	as := s.credentials.WorkerAccess(id, "*", time.Time{})
+	p.env = []string{"PUPIL_NATS_USER=" + as.User, "PUPIL_NATS_PASSWORD=" + as.Password}
 	p.args = []string{"join", "--nats-url", "nats://" + broker, "--id", id, "--threads", strconv.Itoa(s.threads), "--record", s.record}
 	if s.dataPlane == string(wire.MeshPlane) {
 		p.args = append(p.args, "--ring-listen", listen[0])

@@ -38,7 +38,7 @@ func follow(s *site, run string) (*timeline, error) {
 		return nil, fmt.Errorf("listen to the steps: %w", err)
 	}
 	t.nc = nc
-	if _, err := nc.Subscribe(wire.RunSubject(run, 0)[:len(wire.RunSubject(run, 0))-1]+"*", t.take); err != nil {
+	if _, err := nc.Subscribe(wire.WorkerSubjects, func(m *nats.Msg) { t.take(m, run) }); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("listen to the steps: %w", err)
 	}
@@ -47,10 +47,10 @@ func follow(s *site, run string) (*timeline, error) {
 
 func (t *timeline) close() { t.nc.Close() }
 
-// take notes a report; other messages of the run are not for it.
-func (t *timeline) take(m *nats.Msg) {
+// take notes a report; other messages are not for it.
+func (t *timeline) take(m *nats.Msg, run string) {
 	r, err := wire.As[wire.Report](m.Data)
-	if err != nil {
+	if err != nil || r.Run != run {
 		return
 	}
 	t.add(r.Generation, r.Step, time.Now())

@@ -2,6 +2,7 @@ package control
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,7 +11,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
 	"pupil/internal/natsserver"
 )
@@ -27,7 +27,7 @@ type BrokerOptions struct {
 	MaxPending  int64               // bytes that may wait for a slow connection; default 1 GiB; see allreduce.Config
 }
 
-// Broker is a NATS server within this process. The workers' credentials let them use only their subjects.
+// Broker is a NATS server within this process. Each worker's credentials let it use its own subjects only.
 type Broker struct {
 	server *server.Server
 	users  Credentials
@@ -48,14 +48,21 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 		}
 		b.users = *o.Credentials
 	}
+	if b.users.Shared {
+		return nil, errors.New("start broker: its credentials are for a NATS server of another kind (shared)")
+	}
 	var err error
-	if b.server, err = natsserver.Start(b.options(o), o.Logger); err != nil {
+	g := &guard{users: b.users, ready: make(chan struct{})}
+	b.server, err = natsserver.Start(b.options(o, g), o.Logger)
+	g.server = b.server
+	close(g.ready)
+	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	return b, nil
 }
 
-func (b *Broker) options(o BrokerOptions) *server.Options {
+func (b *Broker) options(o BrokerOptions, g *guard) *server.Options {
 	if o.Host == "" {
 		o.Host = "127.0.0.1"
 	}
@@ -68,22 +75,11 @@ func (b *Broker) options(o BrokerOptions) *server.Options {
 	if o.MaxPending == 0 {
 		o.MaxPending = 1 << 30
 	}
-	common, system := server.NewAccount(account), server.NewAccount(systemAccount)
-	worker := &server.Permissions{
-		Publish: &server.SubjectPermission{Allow: []string{
-			wire.RegisterSubject, wire.WorkerSubjects, wire.RunSubjects, wire.RingSubjects,
-		}},
-		Subscribe: &server.SubjectPermission{Allow: []string{wire.PushSubjects, wire.InboxSubjects, wire.RingSubjects}},
-	}
 	return &server.Options{
 		ServerName: "pupil", Host: o.Host, Port: o.Port, NoSigs: true, NoLog: true,
 		MaxPayload: o.MaxPayload, MaxPending: o.MaxPending, WriteDeadline: writeDeadline, TLSConfig: o.tls(),
-		Accounts: []*server.Account{common, system}, SystemAccount: systemAccount,
-		Users: []*server.User{
-			{Username: userCoordinator, Password: b.users.Coordinator, Account: common},
-			{Username: userWorker, Password: b.users.Worker, Account: common, Permissions: worker},
-			{Username: userMonitor, Password: b.users.Monitor, Account: system},
-		},
+		Accounts: []*server.Account{server.NewAccount(account), server.NewAccount(systemAccount)}, SystemAccount: systemAccount,
+		CustomClientAuthentication: g,
 	}
 }
 
@@ -101,8 +97,8 @@ func (b *Broker) URL() string { return b.server.ClientURL() }
 // Port is where the server listens.
 func (b *Broker) Port() int { return b.server.Addr().(*net.TCPAddr).Port }
 
-// Worker returns the credentials of workers.
-func (b *Broker) Worker() (user, password string) { return userWorker, b.users.Worker }
+// Users are the broker's credentials.
+func (b *Broker) Users() Credentials { return b.users }
 
 // Close ends the server and all connections, and waits for that.
 func (b *Broker) Close() { natsserver.Stop(b.server) }

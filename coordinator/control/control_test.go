@@ -114,7 +114,7 @@ func TestStopAndResume(t *testing.T) {
 // child is a worker process. It carries steps until it is killed.
 func child(url string) int {
 	c := agent.Config{
-		URL: url, User: "worker", Password: os.Getenv(childVariable + "_PASSWORD"), ID: "child", Threads: 1,
+		URL: url, User: "worker child * 0", Password: os.Getenv(childVariable + "_PASSWORD"), ID: "child", Threads: 1,
 		Version: version, Kernel: "generic",
 	}
 	fmt.Fprintln(os.Stderr, agent.Run(context.Background(), c, &trainer{steps: 1 << 30}))
@@ -127,7 +127,7 @@ func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 3)
-	_, password := s.broker.Worker()
+	password := s.broker.Users().WorkerAccess("child", "*", time.Time{}).Password
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+s.broker.URL(), childVariable+"_PASSWORD="+password)
 	cmd.Stderr = t.Output()

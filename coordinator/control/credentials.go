@@ -13,8 +13,11 @@ import (
 // Credentials are the passwords of a broker's users.
 type Credentials struct {
 	Coordinator string `json:"coordinator"` // may do everything among the workers' subjects
-	Worker      string `json:"worker"`
-	Monitor     string `json:"monitor"` // hears of connections that close
+	Worker      string `json:"worker"`      // what the workers' own passwords are made of, see access.go
+	Monitor     string `json:"monitor"`     // hears of connections that close
+	// Shared is set for a NATS server that is not ours: its users are coordinator, monitor in the system account, and one
+	// worker for all workers, whose permissions are those of package wire's patterns.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // The broker's users.

@@ -1,7 +1,7 @@
 // Package control is the coordinator's service: the broker that workers connect to, their leases, and the execution of
 // what cluster.Decide decides.
 //
-//	broker, err := control.StartBroker(control.BrokerOptions{})   // workers get broker.URL() and broker.Worker()
+//	broker, err := control.StartBroker(control.BrokerOptions{})   // workers get broker.URL() and broker.Users().WorkerAccess(...)
 //	log, err := raftlog.Open(ctx, folder, raftlog.Options{})
 //	service, err := control.New(config)                           // with broker and log
 //	go service.Run(ctx)                                           // and wait for it at the end

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
@@ -56,12 +57,12 @@ func example() error {
 		return err
 	}
 
-	user, password := broker.Worker()
 	worked := make(chan error, 2)
 	for _, id := range []string{"w0", "w1"} {
+		as := broker.Users().WorkerAccess(id, "*", time.Time{}) // for all sessions of this worker
 		go func() {
 			worked <- agent.Run(ctx, agent.Config{
-				URL: broker.URL(), User: user, Password: password, ID: id, Threads: 1, Version: "v1", Kernel: "generic",
+				URL: broker.URL(), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: "v1", Kernel: "generic",
 			}, &trainer{steps: 10})
 		}()
 	}

@@ -40,11 +40,14 @@ func (s *Service) receive(msg *nats.Msg) {
 		err = fmt.Errorf("the worker's build and the coordinator's are too far apart: %w; upgrade the older one", err)
 	}
 	if err != nil {
+		if worker, session, ok := wire.Sender(msg.Subject); !ok || !strings.HasPrefix(msg.Reply, wire.InboxPrefix(worker, session)+".") {
+			msg.Reply = ""
+		}
 		s.refuse(msg, err.Error(), false)
 		return
 	}
-	if want := subjectOf(m); msg.Subject != want {
-		s.refuse(msg, fmt.Sprintf("the message belongs on the subject %q", want), false)
+	if reason := s.wrongSender(msg, m); reason != "" {
+		s.refuse(msg, reason, false)
 		return
 	}
 	switch m := m.(type) {
@@ -80,35 +83,59 @@ func (s *Service) receive(msg *nats.Msg) {
 	}
 }
 
-// subjectOf says where a worker publishes a message; "" for what workers do not publish.
-func subjectOf(m wire.Message) string {
-	switch m := m.(type) {
-	case wire.Register:
-		return wire.RegisterSubject
-	case wire.Heartbeat:
-		return wire.WorkerSubject(m.Worker, m.Session)
-	case wire.Leave:
-		return wire.WorkerSubject(m.Worker, m.Session)
-	case wire.Draining:
-		return wire.WorkerSubject(m.Worker, m.Session)
-	case wire.Inspected:
-		return wire.WorkerSubject(m.Worker, m.Session)
-	case wire.Prepared:
-		return wire.WorkerSubject(m.Worker, m.Session)
-	case wire.Began:
-		return wire.RunSubject(m.Run, m.Generation)
-	case wire.Noticed:
-		return wire.RunSubject(m.Run, m.Generation)
-	case wire.Report:
-		return wire.RunSubject(m.Run, m.Generation)
-	case wire.Distributions:
-		return wire.RunSubject(m.Run, m.Generation)
-	case wire.CheckpointSaved:
-		return wire.RunSubject(m.Run, m.Generation)
-	case wire.Ended:
-		return wire.RunSubject(m.Run, m.Generation)
+// wrongSender says why a message is not of the worker whose subject it came on; "" when it is. The broker lets a worker use no
+// subject of others.
+func (s *Service) wrongSender(msg *nats.Msg, m wire.Message) string {
+	worker, session, _ := wire.Sender(msg.Subject)
+	by, in := senderOf(m)
+	if by == "" {
+		return "it is nothing that a worker says"
+	}
+	if in == "" { // what concerns a run is said by the session that lives
+		in = session
+		if w := s.state.Worker(worker); by == worker && (w == nil || w.Session != session) {
+			return fmt.Sprintf("worker %s is not registered with this session", worker)
+		}
+	}
+	if by != worker || in != session {
+		return fmt.Sprintf("the message belongs on the subject %q", wire.WorkerSubject(by, in))
+	}
+	if msg.Reply != "" && !strings.HasPrefix(msg.Reply, wire.InboxPrefix(worker, session)+".") {
+		msg.Reply = "" // the answer would go where the worker may not publish
+		return "an answer can only go to the worker's own inbox"
 	}
 	return ""
+}
+
+// senderOf is the worker that a message says it is of, and its session where it says that; "" for what workers do not say.
+func senderOf(m wire.Message) (worker, session string) {
+	switch m := m.(type) {
+	case wire.Register:
+		return m.Worker, m.Session
+	case wire.Heartbeat:
+		return m.Worker, m.Session
+	case wire.Leave:
+		return m.Worker, m.Session
+	case wire.Draining:
+		return m.Worker, m.Session
+	case wire.Inspected:
+		return m.Worker, m.Session
+	case wire.Prepared:
+		return m.Worker, m.Session
+	case wire.Began:
+		return m.Worker, ""
+	case wire.Noticed:
+		return m.Worker, ""
+	case wire.Report:
+		return m.Worker, ""
+	case wire.Distributions:
+		return m.Worker, ""
+	case wire.CheckpointSaved:
+		return m.Worker, ""
+	case wire.Ended:
+		return m.Worker, ""
+	}
+	return "", ""
 }
 
 func (s *Service) register(msg *nats.Msg, m wire.Register) {
@@ -181,7 +208,7 @@ func (s *Service) connectionClosed(msg *nats.Msg) {
 		s.logger.Error("broker", "subject", msg.Subject, "err", err)
 		return
 	}
-	worker, session, _ := strings.Cut(e.Client.Name, " ")
+	worker, session := workerOf(e.Client.User, e.Client.Name)
 	l := s.leases[worker]
 	if l == nil || l.session != session {
 		return

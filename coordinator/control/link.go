@@ -16,8 +16,8 @@ import (
 type Link interface {
 	// URL is where workers connect to, without credentials.
 	URL() string
-	// Worker returns the credentials of workers.
-	Worker() (user, password string)
+	// Users are the broker's credentials.
+	Users() Credentials
 
 	connect(user string, failed nats.ErrHandler) (*nats.Conn, error)
 }
@@ -55,8 +55,8 @@ func NewRemote(address string, users Credentials, tls *certificate.Source) (*Rem
 // URL is what NewRemote was given.
 func (r *Remote) URL() string { return r.url }
 
-// Worker returns the credentials of workers.
-func (r *Remote) Worker() (user, password string) { return userWorker, r.users.Worker }
+// Users are the broker's credentials.
+func (r *Remote) Users() Credentials { return r.users }
 
 func (r *Remote) connect(user string, failed nats.ErrHandler) (*nats.Conn, error) {
 	const wait = 100 * time.Millisecond

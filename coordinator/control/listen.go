@@ -22,11 +22,11 @@ func Listen(ctx context.Context, link Link, logger *slog.Logger, take func(wire.
 	}
 	defer nc.Close()
 	messages := make(chan *nats.Msg, room)
-	if _, err = nc.ChanSubscribe(wire.RunSubjects, messages); err == nil {
+	if _, err = nc.ChanSubscribe(wire.WorkerSubjects, messages); err == nil {
 		err = nc.Flush()
 	}
 	if err != nil && !errors.Is(err, nats.ErrTimeout) { // it subscribes again when the broker is back
-		return fmt.Errorf("subscribe to %s: %w", wire.RunSubjects, err)
+		return fmt.Errorf("subscribe to %s: %w", wire.WorkerSubjects, err)
 	}
 	for {
 		select {
@@ -34,10 +34,23 @@ func Listen(ctx context.Context, link Link, logger *slog.Logger, take func(wire.
 			return nil
 		case msg := <-messages:
 			m, err := wire.Decode(msg.Data)
-			if err != nil || msg.Subject != subjectOf(m) {
+			if err != nil {
 				continue // the leader says so
+			}
+			switch m.(type) {
+			case wire.Report, wire.Distributions:
+			default:
+				continue
+			}
+			if worker, _, _ := wire.Sender(msg.Subject); worker != sender(m) {
+				continue
 			}
 			take(m)
 		}
 	}
+}
+
+func sender(m wire.Message) string {
+	worker, _ := senderOf(m)
+	return worker
 }

@@ -24,6 +24,10 @@ func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
 	rank := r.Plan.Rank(worker)
 	p := plan(r, rank, s.config.RingDeadline)
 	if s.config.DataPlane != wire.MeshPlane || len(p.Members) == 1 {
+		if users := s.config.Broker.Users(); !users.Shared {
+			a := users.RingAccess(r.Run, p.Generation, rank, time.Time{}) // of no use after the generation
+			p.Ring = &a
+		}
 		return p, nil
 	}
 	if s.meshes[r.Run].generation != p.Generation {

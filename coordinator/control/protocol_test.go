@@ -29,9 +29,16 @@ type raw struct {
 // connect opens a connection as workers have them. name is the connection's.
 func (s *site) connect(name string) (*nats.Conn, chan error) {
 	s.t.Helper()
-	user, password := s.broker.Worker()
-	denied := make(chan error, 100)
-	nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(user, password), nats.CustomInboxPrefix(wire.InboxPrefix),
+	id, session, _ := strings.Cut(name, " ")
+	as := s.broker.Users().WorkerAccess(id, session, time.Now().Add(time.Hour))
+	return s.dial(as.User, as.Password, name, wire.InboxPrefix(id, session))
+}
+
+// dial opens a connection as a user. What it is not permitted to do is told by denied.
+func (s *site) dial(user, password, name, inbox string) (nc *nats.Conn, denied chan error) {
+	s.t.Helper()
+	denied = make(chan error, 100)
+	nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(user, password), nats.CustomInboxPrefix(inbox),
 		nats.Name(name), nats.NoReconnect(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
 	if err != nil {
@@ -41,15 +48,22 @@ func (s *site) connect(name string) (*nats.Conn, chan error) {
 	return nc, denied
 }
 
-// join registers a worker.
-func (s *site) join(id, session string) *raw {
+// as is the connection of a worker that has not registered.
+func (s *site) as(id, session string) *raw {
 	s.t.Helper()
 	w := &raw{s: s, id: id, session: session, orders: make(chan *nats.Msg, 100)}
 	w.nc, w.denied = s.connect(id + " " + session)
+	return w
+}
+
+// join registers a worker.
+func (s *site) join(id, session string) *raw {
+	s.t.Helper()
+	w := s.as(id, session)
 	if _, err := w.nc.ChanSubscribe(wire.PushSubject(id, session), w.orders); err != nil {
 		s.t.Fatal(err)
 	}
-	if _, ok := w.ask(wire.RegisterSubject, w.registration()).(wire.Registered); !ok {
+	if _, ok := w.ask(wire.WorkerSubject(id, session), w.registration()).(wire.Registered); !ok {
 		s.t.Fatalf("worker %s is not taken in", id)
 	}
 	return w
@@ -161,7 +175,7 @@ func TestOrdersComeAgain(t *testing.T) {
 	// It forgets the plan, as one does that never got it.
 	w.hears(0, wire.Idle, isPlan)
 	w.hears(1, wire.Training, stop)
-	subject := wire.RunSubject("a", 1)
+	subject := wire.WorkerSubject("w0", "s1")
 	end := wire.Ended{Worker: "w0", Run: "a", Generation: 1, Outcome: wire.Failed, Error: "no"}
 	for range 2 { // its answer may be lost
 		if m := w.ask(subject, end); m != wire.Message(wire.Ack{}) {
@@ -221,7 +235,7 @@ func TestSilentWorker(t *testing.T) {
 	want(t, errors.New(abort.Reason), "worker w0 was lost: no heartbeat came for 1s")
 	refused(t, silent.beat(1, wire.Training), "worker w0 is not registered")
 	// It may come again, as a new session.
-	if _, ok := silent.ask(wire.RegisterSubject, silent.registration()).(wire.Registered); !ok {
+	if _, ok := silent.ask(wire.WorkerSubject("w0", "s1"), silent.registration()).(wire.Registered); !ok {
 		t.Error("a worker that was lost is not taken in again")
 	}
 }
@@ -253,25 +267,30 @@ func TestStrangeMessages(t *testing.T) {
 	s.submit("a", 1)
 	w := s.join("w0", "s1")
 	w.hears(0, wire.Idle, isPlan)
-	subject := wire.RunSubject("a", 1)
-	refused(t, w.askData(wire.RegisterSubject, []byte("{")), "decode message")
-	refused(t, w.askData(wire.RegisterSubject, []byte(`{"version":9}`)), "another version of the protocol: 9")
-	refused(t, w.ask(wire.RegisterSubject, wire.Ack{}), "belongs on the subject")
-	refused(t, w.ask(subject, wire.Leave{Worker: "w0", Session: "s1"}), `belongs on the subject "pupil.from.w0.s1"`)
-	old := w.registration()
-	old.Session = "s0"
-	refused(t, w.ask(wire.RegisterSubject, old), "belongs to process 1 on h, which lives")
+	subject := wire.WorkerSubject("w0", "s1")
+	refused(t, w.askData(subject, []byte("{")), "decode message")
+	refused(t, w.askData(subject, []byte(`{"version":9}`)), "another version of the protocol: 9")
+	refused(t, w.ask(subject, wire.Ack{}), "nothing that a worker says")
+	refused(t, w.ask(subject, wire.Leave{Worker: "w1", Session: "s1"}), `belongs on the subject "pupil.from.w1.s1"`)
+	old := s.as("w0", "s0") // a process of before, or one that calls itself so
+	refused(t, old.ask(wire.WorkerSubject("w0", "s0"), old.registration()), "belongs to process 1 on h, which lives")
 	leave := wire.Leave{Worker: "w0", Session: "s0"}
-	refused(t, w.ask(wire.WorkerSubject("w0", "s0"), leave), "session s0 of worker w0 is over")
+	refused(t, old.ask(wire.WorkerSubject("w0", "s0"), leave), "session s0 of worker w0 is over")
+	end := wire.Ended{Worker: "w0", Run: "a", Generation: 1, Outcome: wire.Finished}
+	refused(t, old.ask(wire.WorkerSubject("w0", "s0"), end), "not registered with this session")
 	leave.Worker = "w5"
-	refused(t, w.ask(wire.WorkerSubject("w5", "s0"), leave), "there is no worker w5")
+	other := s.as("w5", "s0")
+	refused(t, other.ask(wire.WorkerSubject("w5", "s0"), leave), "there is no worker w5")
+	end.Worker = "w9"
+	refused(t, w.ask(subject, end), `belongs on the subject "pupil.from.w9.s1"`)
 	for _, generation := range []uint64{0, 2} {
 		text := fmt.Sprintf("generation %d", generation)
-		late := wire.RunSubject("a", generation)
-		refused(t, w.ask(late, wire.CheckpointSaved{Worker: "w0", Run: "a", Generation: generation, Step: 3}), text)
-		refused(t, w.ask(late, wire.Ended{Worker: "w0", Run: "a", Generation: generation, Outcome: wire.Finished}), text)
+		refused(t, w.ask(subject, wire.CheckpointSaved{Worker: "w0", Run: "a", Generation: generation, Step: 3}), text)
+		refused(t, w.ask(subject, wire.Ended{Worker: "w0", Run: "a", Generation: generation, Outcome: wire.Finished}), text)
 	}
-	refused(t, w.ask(subject, wire.Ended{Worker: "w9", Run: "a", Generation: 1, Outcome: wire.Finished}), "no member")
+	second := s.join("w5", "s0") // of no part in the run
+	end.Worker = "w5"
+	refused(t, second.ask(wire.WorkerSubject("w5", "s0"), end), "no member")
 
 	// Reports of others, of the past and of what was said are dropped.
 	for _, r := range []wire.Report{
@@ -283,7 +302,7 @@ func TestStrangeMessages(t *testing.T) {
 		{Worker: "w0", Run: "b", Generation: 1, Step: 9},
 		{Worker: "w0", Run: "a", Generation: 1, Step: 5},
 	} {
-		if err := w.nc.Publish(wire.RunSubject(r.Run, r.Generation), encode(t, r)); err != nil {
+		if err := w.nc.Publish(subject, encode(t, r)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -293,21 +312,106 @@ func TestStrangeMessages(t *testing.T) {
 	}
 }
 
-// TestPermissions: a worker cannot speak for the coordinator, nor listen to what others are told.
+// TestPermissions: a worker speaks for nobody else, and hears nothing that others are told.
 func TestPermissions(t *testing.T) {
 	s := start(t, t.TempDir(), nil)
-	nc, denied := s.connect("curious")
-	for _, subject := range []string{"pupil.to.w0.s", "pupil.inbox.x", "pupil", "other", "$SYS.REQ.SERVER.PING"} {
+	s.submit("a", 9) // returns when the coordinator listens
+	nc, denied := s.connect("w1 s")
+	s.join("w0", "s")
+	for _, subject := range []string{
+		"pupil.to.w0.s", "pupil.to.w1.s", "pupil.from.w0.s", "pupil.from.w1.other", "pupil.inbox.w0.s.x", "pupil.ring.a.1.0", "pupil", "other",
+		"$SYS.REQ.SERVER.PING",
+	} {
 		if err := nc.Publish(subject, nil); err != nil {
 			t.Fatal(err)
 		}
 		want(t, <-denied, "Permissions Violation for Publish", subject)
 	}
-	for _, subject := range []string{"pupil.from.>", "pupil.run.>", wire.RegisterSubject, ">", "$SYS.>"} {
+	for _, subject := range []string{
+		"pupil.from.>", "pupil.from.w1.s", "pupil.to.w0.s", "pupil.to.w1.*", "pupil.inbox.>", "pupil.inbox.w0.s.>", "pupil.ring.>", ">", "$SYS.>",
+	} {
 		if _, err := nc.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
 		want(t, <-denied, "Permissions Violation for Subscription", subject)
+	}
+	// The coordinator, which may publish everything, does not do it for a worker.
+	spy := s.as("w0", "s")
+	heard, err := spy.nc.SubscribeSync("pupil.inbox.w0.s.spy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spy.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{[]byte("{"), encode(t, wire.Leave{Worker: "w1", Session: "s"})} {
+		if err := nc.PublishRequest("pupil.from.w1.s", "pupil.inbox.w0.s.spy", data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &raw{s: s, nc: nc, id: "w1", session: "s"}
+	refused(t, w.ask("pupil.from.w1.s", wire.Leave{Worker: "w1", Session: "s"}), "no worker w1") // so the others were heard
+	if n, _, err := heard.Pending(); n != 0 || err != nil {
+		t.Errorf("another worker heard %d answers, error %v", n, err)
+	}
+}
+
+// TestRingPermissions: a rank's user reaches its ring and nothing else.
+func TestRingPermissions(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	as := s.broker.Users().RingAccess("a", 3, 1, time.Time{})
+	nc, denied := s.dial(as.User, as.Password, "ring", "pupil.inbox.none")
+	for _, subject := range []string{"pupil.ring.a.2.0", "pupil.ring.b.3.0", "pupil.from.w0.s", "pupil.to.w0.s"} {
+		if err := nc.Publish(subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		want(t, <-denied, "Permissions Violation for Publish", subject)
+	}
+	for _, subject := range []string{"pupil.ring.a.3.0", "pupil.ring.a.3.*", "pupil.ring.a.2.1", "pupil.ring.>", "pupil.inbox.>"} {
+		if _, err := nc.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		want(t, <-denied, "Permissions Violation for Subscription", subject)
+	}
+	mine, err := nc.SubscribeSync("pupil.ring.a.3.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := s.broker.Users().RingAccess("a", 3, 0, time.Time{})
+	other, _ := s.dial(left.User, left.Password, "ring", "pupil.inbox.none")
+	if err := errors.Join(nc.Flush(), other.Publish("pupil.ring.a.3.1", []byte("sum"))); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := mine.NextMsgWithContext(t.Context()); err != nil || string(m.Data) != "sum" {
+		t.Errorf("heard %v, error %v", m, err)
+	}
+}
+
+// TestNoAccess: who changes what his user says, or comes too late, is not let in.
+func TestNoAccess(t *testing.T) {
+	s := start(t, t.TempDir(), nil)
+	users := s.broker.Users()
+	good := users.WorkerAccess("w0", "s", time.Now().Add(time.Hour))
+	late := users.WorkerAccess("w0", "s", time.Now().Add(-time.Second))
+	for name, as := range map[string]wire.Access{
+		"another worker":  {User: strings.Replace(good.User, "w0", "w1", 1), Password: good.Password},
+		"another session": {User: strings.Replace(good.User, " s ", " * ", 1), Password: good.Password},
+		"for ever":        {User: "worker w0 s 0", Password: good.Password},
+		"too late":        late,
+		"all workers":     {User: "worker", Password: good.Password},
+		"nobody":          {},
+		"coordinator":     {User: "coordinator", Password: users.Worker},
+		"wildcard":        users.WorkerAccess("*", "*", time.Time{}),
+		"wildcard ring":   users.RingAccess("*", 1, 0, time.Time{}),
+		"words":           users.WorkerAccess("w0 s", "0", time.Time{}),
+	} {
+		nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(as.User, as.Password), nats.NoReconnect())
+		if !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if nc != nil {
+			nc.Close()
+		}
 	}
 }
 
@@ -346,16 +450,17 @@ func TestWorkersOfOtherBuilds(t *testing.T) {
 	if err := s.service.Submit(t.Context(), sub); err != nil {
 		t.Fatal(err)
 	}
-	old := s.join("w0", "a0")
+	s.join("w0", "a0")
 	later := &raw{s: s, id: "w9", session: "a9"}
 	later.nc, later.denied = s.connect("w9 a9")
-	m, ok := later.askData(wire.RegisterSubject, []byte(`{"version":99,"kind":"register","body":{"form":"new"}}`)).(wire.Refused)
+	m, ok := later.askData(wire.WorkerSubject("w9", "a9"), []byte(`{"version":99,"kind":"register","body":{"form":"new"}}`)).(wire.Refused)
 	if !ok || m.Retry || !strings.Contains(m.Reason, "version of the protocol: 99; this build (") || !strings.Contains(m.Reason, "upgrade the older one") {
 		t.Errorf("the answer to version 99: %+v", m)
 	}
-	r := (&raw{s: s, id: "w1", session: "a1"}).registration()
+	other := s.as("w1", "a1")
+	r := other.registration()
 	r.Build, r.Numerics = "next", 7
-	if answer, ok := old.ask(wire.RegisterSubject, r).(wire.Registered); !ok {
+	if answer, ok := other.ask(wire.WorkerSubject("w1", "a1"), r).(wire.Registered); !ok {
 		t.Errorf("the answer to another build: %+v", answer)
 	}
 	st := s.over(cluster.Failed)

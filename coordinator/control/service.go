@@ -164,9 +164,7 @@ func (s *Service) connect() (closeAll func(), err error) {
 			err = errors.Join(err, fmt.Errorf("subscribe to %s: %w", subject, e))
 		}
 	}
-	for _, subject := range []string{wire.RegisterSubject, wire.WorkerSubjects, wire.RunSubjects} {
-		subscribe(nc, subject, s.messages)
-	}
+	subscribe(nc, wire.WorkerSubjects, s.messages)
 	subscribe(monitor, "$SYS.ACCOUNT."+account+".DISCONNECT", s.closings)
 	if err = errors.Join(err, nc.Flush(), monitor.Flush()); err != nil {
 		closeAll()

@@ -161,9 +161,9 @@ type worker struct {
 }
 
 func (s *site) config(id string) agent.Config {
-	user, password := s.broker.Worker()
+	as := s.broker.Users().WorkerAccess(id, "*", time.Time{})
 	return agent.Config{
-		URL: s.broker.URL(), User: user, Password: password, ID: id, Threads: 1, Version: version, Kernel: "generic",
+		URL: s.broker.URL(), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: version, Kernel: "generic",
 		Patience: time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
 	}
 }

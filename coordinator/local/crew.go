@@ -20,7 +20,8 @@ import (
 type crew struct {
 	execution *execution
 	binary    string
-	args, env []string
+	args      []string
+	users     control.Credentials
 	end       context.CancelFunc
 	wait      sync.WaitGroup
 	alone     chan struct{} // closed when the last process has ended, and none replaces it
@@ -37,8 +38,7 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 		return nil, err
 	}
 	ctx, c.end = context.WithCancel(ctx)
-	user, password := broker.Worker()
-	c.env = []string{"PUPIL_NATS_USER=" + user, "PUPIL_NATS_PASSWORD=" + password}
+	c.users = broker.Users()
 	c.args = []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--threads", strconv.Itoa(e.config.Threads)}
 	if e.config.DataPlane == wire.MeshPlane {
 		c.args = append(c.args, "--ring-listen", "127.0.0.1:0")
@@ -62,7 +62,9 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 func (c *crew) start(ctx context.Context, id string) (*process, error) {
 	e := c.execution
 	args := append(slices.Clone(c.args), "--id", id)
-	p, err := startProcess(ctx, c.binary, id, filepath.Join(e.place.folder, logFolder), c.env, args)
+	as := c.users.WorkerAccess(id, "*", time.Time{})
+	env := []string{"PUPIL_NATS_USER=" + as.User, "PUPIL_NATS_PASSWORD=" + as.Password}
+	p, err := startProcess(ctx, c.binary, id, filepath.Join(e.place.folder, logFolder), env, args)
 	if err == nil {
 		e.config.Display.Notice(fmt.Sprintf("%s started (pid %d)", id, p.cmd.Process.Pid))
 	}

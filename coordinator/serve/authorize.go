@@ -62,6 +62,9 @@ func (s *server) owner(header string) (name string, role cluster.Role, known boo
 	if subtle.ConstantTimeCompare([]byte(token), []byte(s.config.Token)) == 1 {
 		return clusterToken, cluster.Admin, true
 	}
+	if w := s.config.WorkerToken; w != "" && subtle.ConstantTimeCompare([]byte(token), []byte(w)) == 1 {
+		return "of --worker-token-file", cluster.Joiner, true
+	}
 	hash, now := []byte(hashOf(token)), time.Now()
 	for _, t := range s.log.Tokens() {
 		if subtle.ConstantTimeCompare(hash, []byte(t.Hash)) == 1 {

@@ -16,27 +16,28 @@ import (
 
 // Config says how a coordinator stands in its cluster. Begin with DefaultConfig.
 type Config struct {
-	ID        string              // unique among the coordinators; required
-	Folder    string              // of its durable state; required
-	Listen    string              // host:port of the HTTP API
-	Raft      string              // host:port for other coordinators
-	Advertise string              // host:port that others reach Raft by; "": Raft, when it names a host
-	Peers     []raftlog.Peer      // coordinators that a new cluster begins with; none: a cluster of this one
-	Join      bool                // begin as one that a member of an existing cluster will add
-	Token     string              // of the cluster; required
-	TLS       *certificate.Source // of both ports; nil: plain
-	Insecure  bool                // let a plain port listen beyond this machine
-	Public    bool                // let anybody look who shows no token, as a viewer
-	Broker    control.Link        // required
-	Storage   string              // URL below which runs have their folders, unless they say where
-	Version   string              // of this build; required
-	Timeout   time.Duration       // a worker that is silent for so long is lost
-	KeepRuns  int                 // so many runs that are over are kept, the newest; 0: all
-	KeepFor   time.Duration       // and for so long; 0: for ever
-	Election  time.Duration       // see raftlog.Group.Timeout; 0: its default
-	DataPlane wire.DataPlane      // which way the workers' sums go
-	Worker    string              // the worker's executable, which draws views for the page; "": there is none
-	Logger    *slog.Logger        // nil: no logs
+	ID          string              // unique among the coordinators; required
+	Folder      string              // of its durable state; required
+	Listen      string              // host:port of the HTTP API
+	Raft        string              // host:port for other coordinators
+	Advertise   string              // host:port that others reach Raft by; "": Raft, when it names a host
+	Peers       []raftlog.Peer      // coordinators that a new cluster begins with; none: a cluster of this one
+	Join        bool                // begin as one that a member of an existing cluster will add
+	Token       string              // of the cluster; required
+	TLS         *certificate.Source // of both ports; nil: plain
+	Insecure    bool                // let a plain port listen beyond this machine
+	WorkerToken string              // with the role worker, beside those of the state; "": none
+	Public      bool                // let anybody look who shows no token, as a viewer
+	Broker      control.Link        // required
+	Storage     string              // URL below which runs have their folders, unless they say where
+	Version     string              // of this build; required
+	Timeout     time.Duration       // a worker that is silent for so long is lost
+	KeepRuns    int                 // so many runs that are over are kept, the newest; 0: all
+	KeepFor     time.Duration       // and for so long; 0: for ever
+	Election    time.Duration       // see raftlog.Group.Timeout; 0: its default
+	DataPlane   wire.DataPlane      // which way the workers' sums go
+	Worker      string              // the worker's executable, which draws views for the page; "": there is none
+	Logger      *slog.Logger        // nil: no logs
 
 	Metrics      metrics.Endpoint  // a port for metrics alone; without Listen: none. The API has them too
 	Certificates map[string]string // files of certificates whose ends the metrics tell, by what they are for

@@ -216,12 +216,11 @@ func (t trainer) Train(ctx context.Context, a agent.Assignment, s agent.Session)
 }
 
 func (c *cluster3) work(id string, t agent.Trainer) {
-	user, password := c.link.Worker()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = agent.Run(ctx, agent.Config{
-			URL: c.link.URL(), User: user, Password: password, ID: id, Threads: 1, Version: version, Kernel: "generic", TLS: c.tls,
+			Access: c.client.Broker, ID: id, Threads: 1, Version: version, Kernel: "generic", TLS: c.tls,
 			Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("on", id),
 		}, t)
 	})
@@ -321,7 +320,7 @@ func TestRequests(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(strings.TrimPrefix(in.Storage, "file://"), wire.RecordName)); err != nil {
 			t.Error(err)
 		}
-		if b, err := one.Broker(t.Context()); err != nil || b.URL != c.link.URL() || b.User != "worker" || b.Password == "" {
+		if b, err := one.Broker(t.Context(), "w0", "s"); err != nil || b.URL != c.link.URL() || !strings.HasPrefix(b.User, "worker w0 s ") || b.Password == "" {
 			t.Errorf("broker %+v, error %v", b, err)
 		}
 		if m, err := one.Members(t.Context()); err != nil || len(m) != 3 {

@@ -81,7 +81,7 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	for name, source := range map[string]*certificate.Source{"no certificate": bare, "another authority": others} {
-		if nc, err := connect(c.link.URL(), users, source); err == nil || !strings.Contains(err.Error(), "certificate") {
+		if nc, err := connect(c.link.URL(), users, source); err == nil { // which may say no more than that the other side has hung up
 			nc.Close()
 			t.Errorf("NATS with %s: error %v", name, err)
 		}

@@ -21,7 +21,10 @@ import (
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
-	secrets := map[string]string{"none": "", "unknown": "pupil_0123456789abcdef0123456789abcdef", "cluster": token}
+	c.nodes[0].end()
+	c.nodes[0].config.WorkerToken = "a token that is the same for all workers"
+	c.up(c.nodes[0])
+	secrets := map[string]string{"none": "", "unknown": "pupil_0123456789abcdef0123456789abcdef", "cluster": token, "workers": "a token that is the same for all workers"}
 	add := func(name string, in api.Token) {
 		t.Helper()
 		in.Name = name
@@ -42,11 +45,11 @@ func TestRoles(t *testing.T) {
 	c.restart() // the log has them
 
 	may := map[cluster.Role][]string{
-		"":                {"none", "unknown", "cluster", "viewer", "submitter", "admin", "worker", "expired", "removed"},
+		"":                {"none", "unknown", "cluster", "viewer", "submitter", "admin", "worker", "workers", "expired", "removed"},
 		cluster.Viewer:    {"cluster", "viewer", "submitter", "admin"},
 		cluster.Submitter: {"cluster", "submitter", "admin"},
 		cluster.Admin:     {"cluster", "admin"},
-		cluster.Joiner:    {"cluster", "admin", "worker"},
+		cluster.Joiner:    {"cluster", "admin", "worker", "workers"},
 	}
 	open := 0
 	for pattern, role := range serve.Routes() {

@@ -1,11 +1,14 @@
 package serve
 
 import (
+	"errors"
 	"net/http"
+	"time"
 
 	"pupil/coordinator/api"
 	"pupil/coordinator/control"
 	"pupil/coordinator/view"
+	"pupil/coordinator/wire"
 )
 
 func (s *server) status(_ *http.Request, leader *control.Service) (any, error) {
@@ -39,8 +42,12 @@ func (s *server) detail(name string, leader *control.Service) (*api.Detail, erro
 	return nil, refuse(api.NotFound, "there is no run "+name+"; coordinator list shows those that are there")
 }
 
-func (s *server) broker(*http.Request, *control.Service) (any, error) {
-	b := api.Broker{URL: s.config.Broker.URL()}
-	b.User, b.Password = s.config.Broker.Worker()
-	return b, nil
+// broker gives a session of a worker what it needs for the broker.
+func (s *server) broker(r *http.Request, _ *control.Service) (any, error) {
+	worker, session := r.URL.Query().Get("worker"), r.URL.Query().Get("session")
+	if err := errors.Join(wire.CheckName("worker", worker), wire.CheckName("session", session)); err != nil {
+		return nil, refuse(api.Invalid, err.Error())
+	}
+	a := s.config.Broker.Users().WorkerAccess(worker, session, time.Now().Add(control.AccessLife))
+	return api.Broker{URL: s.config.Broker.URL(), User: a.User, Password: a.Password}, nil
 }

@@ -26,6 +26,6 @@
 // heartbeat shows that the worker has not heard it. So every message may come twice.
 //
 // A session is a random name that a worker process gives itself: with it a process is told from an earlier one with the
-// same worker id. Subjects contain the session, or the run and the generation, so that a stale process talks past those
-// that live.
+// same worker id. Subjects contain the session, so that a stale process talks past those that live. A worker's user at the
+// broker may use only its own subjects: nobody speaks for another, or hears what another is told.
 package wire

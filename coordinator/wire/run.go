@@ -38,6 +38,7 @@ type Plan struct {
 	RingPrefix  string        `json:"ring_prefix"`  // of the all-reduce's subjects
 	Deadline    time.Duration `json:"deadline_ns"`  // an all-reduce without progress for so long is an error
 	Mesh        *Mesh         `json:"mesh"`         // nil: the ring's data goes through the broker
+	Ring        *Access       `json:"ring"`         // for the ring's subjects of the broker; nil: the worker's own user has them
 }
 
 func (Plan) kind() string { return "plan" }
@@ -66,7 +67,7 @@ func (m Plan) validate() error {
 		checkRange("lane_count", m.LaneCount, 1, MaxLanes),
 		checkText("digest", m.Digest, 128), checkText("storage", m.Storage, 4096),
 		checkText("ring_prefix", m.RingPrefix, 256),
-		CheckLanes(m.LaneCount, m.Members), m.Mesh.validate(len(m.Members)),
+		CheckLanes(m.LaneCount, m.Members), m.Mesh.validate(len(m.Members)), m.Ring.validate(),
 	)
 }
 

@@ -2,29 +2,36 @@ package wire
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
-// RegisterSubject is where a worker without a registration asks for one.
-const RegisterSubject = "pupil.register"
-
-// InboxPrefix begins the subjects on which workers receive answers to their requests.
-const InboxPrefix = "pupil.inbox"
-
-// The patterns of what a worker publishes and subscribes to, for the broker's permissions, and of what a coordinator
-// listens to.
+// The patterns of what a worker publishes and subscribes to. A worker may use only those subjects that have its own name and
+// session in them, and those of the rings that it is in.
 const (
-	WorkerSubjects = "pupil.from.>"     // a worker publishes: heartbeats, its leave
-	RunSubjects    = "pupil.run.>"      // a worker publishes: what concerns a run
-	RingSubjects   = "pupil.ring.>"     // workers publish and subscribe: the all-reduce
-	PushSubjects   = "pupil.to.>"       // a worker subscribes: orders
-	InboxSubjects  = InboxPrefix + ".>" // a worker subscribes: answers
+	WorkerSubjects = "pupil.from.>"  // a worker publishes: all that it has to say
+	PushSubjects   = "pupil.to.>"    // a worker subscribes: orders
+	InboxSubjects  = "pupil.inbox.>" // a worker subscribes: answers
+	RingSubjects   = "pupil.ring.>"  // workers publish and subscribe: the all-reduce
 )
 
-// WorkerSubject is where a registered worker publishes messages that concern no run.
+// WorkerSubject is where a worker publishes its messages.
 func WorkerSubject(worker, session string) string {
 	return "pupil.from." + token(worker) + "." + token(session)
+}
+
+// Sender is the worker and the session whose WorkerSubject a subject is; false for one that is none.
+func Sender(subject string) (worker, session string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(WorkerSubjects, ">"))
+	if !ok {
+		return "", "", false
+	}
+	worker, session, ok = strings.Cut(rest, ".")
+	return name(worker), name(session), ok && !strings.Contains(session, ".")
+}
+
+// InboxPrefix begins the subjects on which a worker receives answers to its requests.
+func InboxPrefix(worker, session string) string {
+	return "pupil.inbox." + token(worker) + "." + token(session)
 }
 
 // PushSubject is where the coordinator publishes a worker's orders.
@@ -32,16 +39,14 @@ func PushSubject(worker, session string) string {
 	return "pupil.to." + token(worker) + "." + token(session)
 }
 
-// RunSubject is where a worker publishes messages that concern a generation of a run.
-func RunSubject(run string, generation uint64) string {
-	return "pupil.run." + token(run) + "." + strconv.FormatUint(generation, 10)
-}
-
 // RingPrefix begins the subjects of a run's all-reduce; the ring adds generation and rank.
 func RingPrefix(run string) string { return "pupil.ring." + token(run) }
 
 // token makes a name one token of a subject: names may contain dots, which separate tokens, and never contain '~'.
 func token(name string) string { return strings.ReplaceAll(name, ".", "~") }
+
+// name is the name of a token.
+func name(token string) string { return strings.ReplaceAll(token, "~", ".") }
 
 // maxName is the longest name of a run, worker or session, in bytes.
 const maxName = 128

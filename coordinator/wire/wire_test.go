@@ -235,11 +235,22 @@ func TestSubjects(t *testing.T) {
 	for _, c := range []struct{ got, want, pattern string }{
 		{wire.PushSubject("host.a-1", "s_1"), "pupil.to.host~a-1.s_1", wire.PushSubjects},
 		{wire.WorkerSubject("w", "s"), "pupil.from.w.s", wire.WorkerSubjects},
-		{wire.RunSubject("v1.0", 12), "pupil.run.v1~0.12", wire.RunSubjects},
+		{wire.InboxPrefix("w.1", "s"), "pupil.inbox.w~1.s", wire.InboxSubjects},
 		{wire.RingPrefix("v1.0"), "pupil.ring.v1~0", wire.RingSubjects},
 	} {
 		if c.got != c.want || !strings.HasPrefix(c.got, strings.TrimSuffix(c.pattern, ">")) {
 			t.Errorf("subject %q; want %q, within %q", c.got, c.want, c.pattern)
+		}
+	}
+}
+
+func TestSender(t *testing.T) {
+	if w, s, ok := wire.Sender(wire.WorkerSubject("host.a-1", "s.1")); w != "host.a-1" || s != "s.1" || !ok {
+		t.Errorf("the sender is %q, %q, %v", w, s, ok)
+	}
+	for _, subject := range []string{"", "pupil.from.a", "pupil.from.a.b.c", "pupil.to.a.b", "pupil.inbox.a.b"} {
+		if w, s, ok := wire.Sender(subject); ok {
+			t.Errorf("%q is of %q, %q", subject, w, s)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 			return a, err
 		}
 		a.Address = r.broker.URL()
-		a.User, a.Password = r.broker.Worker()
+		a.User, a.Password = "coordinator", r.broker.Users().Coordinator
 	case "cpu":
 		a.CPU, err = cpuSeconds()
 	case "listen":

@@ -53,8 +53,7 @@ func connectBroker(ctx context.Context, o order, c allreduce.Config, _ *meshlink
 	if o.Way != wayBroker {
 		return nil, nil, fmt.Errorf("there is no way %q", o.Way)
 	}
-	nc, err := nats.Connect(o.Broker, nats.UserInfo(o.User, o.Password), nats.CustomInboxPrefix(wire.InboxPrefix),
-		nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(o.Broker, nats.UserInfo(o.User, o.Password), nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the broker: %w", err)
 	}

@@ -26,21 +26,24 @@ var ErrCoordinatorGone = errors.New("the coordinator is gone")
 
 // Config says who the worker is, and where its coordinator.
 type Config struct {
-	URL            string              // of the coordinator's broker, nats://host:port
-	User, Password string              // for the broker
-	TLS            *certificate.Source // for a broker with certificates; nil: the system's authorities
-	ID             string              // unique among the workers, see wire.CheckName
-	Threads        int                 // that the trainer uses, at least 1
-	Version        string              // of this build, for people
-	Kernel         string              // name of the kernels that compute
-	RingListen     string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
-	RingAdvertise  string              // host:port that they reach it by; "": where it listens
-	JoinTimeout    time.Duration       // so long the worker tries to register; default 30s
-	Patience       time.Duration       // so long the worker tries to reach a broker that is gone; default 1m
-	Drain          <-chan struct{}     // closed when the worker shall hand over its lanes and leave; may be nil
-	Grace          time.Duration       // then it leaves after so long in any case; default 30s
-	Joined         func(bool)          // called when the coordinator has taken the worker in, and when that is over; may be nil
-	Logger         *slog.Logger        // nil: no logs
+	URL            string // of the coordinator's broker, nats://host:port
+	User, Password string // for the broker
+	// Access asks a coordinator for URL, User and Password of a session, when it begins and when they are about to expire. nil:
+	// those above.
+	Access        func(ctx context.Context, worker, session string) (*wire.Broker, error)
+	TLS           *certificate.Source // for a broker with certificates; nil: the system's authorities
+	ID            string              // unique among the workers, see wire.CheckName
+	Threads       int                 // that the trainer uses, at least 1
+	Version       string              // of this build, for people
+	Kernel        string              // name of the kernels that compute
+	RingListen    string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
+	RingAdvertise string              // host:port that they reach it by; "": where it listens
+	JoinTimeout   time.Duration       // so long the worker tries to register; default 30s
+	Patience      time.Duration       // so long the worker tries to reach a broker that is gone; default 1m
+	Drain         <-chan struct{}     // closed when the worker shall hand over its lanes and leave; may be nil
+	Grace         time.Duration       // then it leaves after so long in any case; default 30s
+	Joined        func(bool)          // called when the coordinator has taken the worker in, and when that is over; may be nil
+	Logger        *slog.Logger        // nil: no logs
 
 	server *meshlink.Server // at RingListen, while Run runs
 }
@@ -48,10 +51,13 @@ type Config struct {
 // Validate lists all that is wrong.
 func (c Config) Validate() error {
 	var errs []error
-	for _, x := range []struct{ name, value string }{{"url", c.URL}, {"version", c.Version}, {"kernel", c.Kernel}} {
+	for _, x := range []struct{ name, value string }{{"version", c.Version}, {"kernel", c.Kernel}} {
 		if x.value == "" {
 			errs = append(errs, fmt.Errorf("%s is missing", x.name))
 		}
+	}
+	if c.URL == "" && c.Access == nil {
+		errs = append(errs, errors.New("url is missing"))
 	}
 	errs = append(errs, c.checkRing())
 	if c.Threads < 1 {
@@ -76,6 +82,7 @@ type agent struct {
 	nc      *nats.Conn
 	gone    context.CancelCauseFunc // ends the session
 	beatNow chan struct{}           // asks for a heartbeat at once
+	access  access                  // to the broker
 
 	interval, timeout time.Duration // of heartbeats, once registered
 
@@ -135,6 +142,9 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), prepare: make(chan wire.Prepare, 1), drained: make(chan struct{}),
 	}
 	a.beat = wire.Heartbeat{Worker: c.ID, Session: a.session, Activity: wire.Idle}
+	if err := a.obtain(ctx); err != nil {
+		return err
+	}
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
@@ -146,9 +156,9 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 		return fmt.Errorf("subscribe to what the coordinator says: %w", err)
 	}
 	if err := a.register(ctx); err != nil {
-		return fmt.Errorf("join the coordinator at %s: %w", c.URL, err)
+		return fmt.Errorf("join the coordinator at %s: %w", a.config.URL, err)
 	}
-	a.logger.Info("joined", "coordinator", c.URL, "worker", c.ID)
+	a.logger.Info("joined", "coordinator", a.config.URL, "worker", c.ID)
 	if c.Joined != nil {
 		c.Joined(true)
 		defer c.Joined(false)
@@ -215,9 +225,9 @@ func (a *agent) dial() (*nats.Conn, error) {
 	const wait = reconnectWait
 	return nats.Connect(a.config.URL,
 		secure(a.config.TLS),
-		nats.UserInfo(a.config.User, a.config.Password),
+		nats.UserInfoHandler(a.user),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
-		nats.CustomInboxPrefix(wire.InboxPrefix),
+		nats.CustomInboxPrefix(wire.InboxPrefix(a.config.ID, a.session)),
 		nats.FlusherTimeout(a.config.JoinTimeout), // a write that is stuck does not hold up the end for longer
 		nats.ReconnectBufSize(-1),                 // what is sent without a connection fails at once; the sender tries again
 		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(max(1, int(a.config.Patience/wait))),
@@ -269,7 +279,7 @@ func (a *agent) register(ctx context.Context) error {
 		Numerics: version.Numerics(),
 	}
 	m.RingAddress, m.RingKey = a.ringServer()
-	r, err := request[wire.Registered](ctx, a.nc, wire.RegisterSubject, m, time.Second/2)
+	r, err := request[wire.Registered](ctx, a.nc, wire.WorkerSubject(a.config.ID, a.session), m, time.Second/2)
 	if err != nil {
 		return err
 	}
@@ -310,7 +320,7 @@ func (a *agent) carry(ctx context.Context, t Trainer, p *part) {
 		p.logEnd(end)
 		a.setActivity(p, wire.Done)
 		// Until another generation makes the word idle: the part's own context may have ended with the ring.
-		_, err := request[wire.Ack](p.over, a.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), end, a.interval)
+		_, err := request[wire.Ack](p.over, a.nc, wire.WorkerSubject(a.config.ID, a.session), end, a.interval)
 		if err != nil && p.over.Err() == nil {
 			a.logger.Warn("could not tell how the part ended", "generation", p.plan.Generation, "err", err)
 		}

@@ -55,7 +55,7 @@ func newCoordinator(t *testing.T) *coordinator {
 	if c.nc, err = nats.Connect(s.ClientURL(), nats.NoReconnect()); err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{wire.RegisterSubject, wire.WorkerSubjects, wire.RunSubjects} {
+	for _, subject := range []string{wire.WorkerSubjects} {
 		if _, err := c.nc.ChanSubscribe(subject, c.heard); err != nil {
 			t.Fatal(err)
 		}

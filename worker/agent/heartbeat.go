@@ -106,7 +106,7 @@ func (a *agent) sendHeartbeat() error {
 }
 
 // answers is the subject of the answers to heartbeats.
-func (a *agent) answers() string { return wire.InboxPrefix + "." + a.session }
+func (a *agent) answers() string { return wire.InboxPrefix(a.config.ID, a.session) + ".beats" }
 
 // wake asks for a heartbeat at once.
 func (a *agent) wake() {

@@ -197,7 +197,7 @@ func (p *part) Report(r wire.Report) {
 	r.Worker, r.Run, r.Generation = p.agent.config.ID, p.plan.Run, p.plan.Generation
 	data, err := wire.Encode(r.Finite())
 	if err == nil {
-		err = p.agent.nc.Publish(wire.RunSubject(r.Run, r.Generation), data)
+		err = p.agent.nc.Publish(wire.WorkerSubject(p.agent.config.ID, p.agent.session), data)
 	}
 	if err != nil { // the next one says all that this would have
 		p.agent.logger.Warn("could not report a step", "step", r.Step, "err", err)
@@ -209,7 +209,7 @@ func (p *part) Draw(d wire.Distributions) {
 	d.Worker, d.Run, d.Generation = p.agent.config.ID, p.plan.Run, p.plan.Generation
 	data, err := wire.Encode(d)
 	if err == nil {
-		err = p.agent.nc.Publish(wire.RunSubject(d.Run, d.Generation), data)
+		err = p.agent.nc.Publish(wire.WorkerSubject(p.agent.config.ID, p.agent.session), data)
 	}
 	if err != nil { // the next one shows more
 		p.agent.logger.Debug("could not show a step's distributions", "step", d.Step, "err", err)
@@ -237,7 +237,7 @@ func (p *part) tell(what string, m wire.Message) {
 		defer p.notices.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.agent.timeout)
 		defer cancel()
-		_, err := request[wire.Ack](ctx, p.agent.nc, wire.RunSubject(p.plan.Run, p.plan.Generation), m, p.agent.interval)
+		_, err := request[wire.Ack](ctx, p.agent.nc, wire.WorkerSubject(p.agent.config.ID, p.agent.session), m, p.agent.interval)
 		if err != nil {
 			p.agent.logger.Warn("could not tell of "+what, "generation", p.plan.Generation, "err", err)
 		}

@@ -76,13 +76,7 @@ func dataPlane(m wire.Plan) wire.DataPlane {
 // link opens the way of a plan's ring.
 func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeLink func() error, err error) {
 	if m.Mesh == nil {
-		l, err := natslink.New(ctx, a.nc, natslink.Config{
-			Prefix: m.RingPrefix, Generation: m.Generation, Rank: m.Rank, Size: len(m.Members),
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		return l, l.Close, nil
+		return a.brokerLink(ctx, m)
 	}
 	if a.config.server == nil {
 		return nil, nil, errors.New("the ring's data goes between the workers (data plane mesh), and this one does not listen " +
@@ -100,4 +94,28 @@ func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeL
 		return nil, nil, err
 	}
 	return mesh, mesh.Close, nil
+}
+
+// brokerLink is the way through the broker: by a connection of the ring's own, if the plan has a user for it.
+func (a *agent) brokerLink(ctx context.Context, m wire.Plan) (allreduce.Link, func() error, error) {
+	nc, end := a.nc, func() {}
+	if m.Ring != nil {
+		var err error
+		if nc, err = a.ringConnection(ctx, *m.Ring); err != nil {
+			return nil, nil, err
+		}
+		end = nc.Close
+	}
+	l, err := natslink.New(ctx, nc, natslink.Config{
+		Prefix: m.RingPrefix, Generation: m.Generation, Rank: m.Rank, Size: len(m.Members),
+	})
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return l, func() error {
+		err := l.Close()
+		end()
+		return err
+	}, nil
 }

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"pupil/coordinator/wire"
+)
+
+// access is a session's user at the broker.
+type access struct {
+	mu             sync.Mutex
+	user, password string
+	asked          time.Time
+}
+
+const (
+	renewTime  = 24 * time.Hour // after so long a connection that is opened anew asks for a new user first
+	accessTime = 5 * time.Second
+)
+
+// obtain learns where the broker is, and as whom the session may connect to it.
+func (a *agent) obtain(ctx context.Context) error {
+	a.access.user, a.access.password = a.config.User, a.config.Password
+	if a.config.Access == nil {
+		return nil
+	}
+	b, err := a.config.Access(ctx, a.config.ID, a.session)
+	if err != nil {
+		return err
+	}
+	a.config.URL = b.URL
+	a.access.user, a.access.password, a.access.asked = b.User, b.Password, time.Now()
+	return nil
+}
+
+// user implements nats.UserInfoCB, at each connection.
+func (a *agent) user() (user, password string) {
+	c := &a.access
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.config.Access != nil && time.Since(c.asked) > renewTime {
+		ctx, cancel := context.WithTimeout(context.Background(), accessTime)
+		defer cancel()
+		if b, err := a.config.Access(ctx, a.config.ID, a.session); err == nil {
+			c.user, c.password, c.asked = b.User, b.Password, time.Now()
+		} else {
+			a.logger.Warn("could not renew the access to the broker", "err", err)
+		}
+	}
+	return c.user, c.password
+}
+
+// ringConnection opens a connection for a ring, as a user that has its subjects alone.
+func (a *agent) ringConnection(ctx context.Context, as wire.Access) (*nats.Conn, error) {
+	const wait = reconnectWait
+	for {
+		nc, err := nats.Connect(a.config.URL,
+			secure(a.config.TLS), nats.UserInfo(as.User, as.Password), nats.Name("ring of "+a.config.ID),
+			nats.FlusherTimeout(a.config.JoinTimeout), nats.ReconnectBufSize(-1),
+			nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(max(1, int(a.config.Patience/wait))),
+			nats.NoCallbacksAfterClientClose(),
+			nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+				subject := ""
+				if s != nil {
+					subject = s.Subject
+				}
+				a.logger.Error("the ring's connection", "subject", subject, "err", err)
+			}),
+		)
+		if err == nil {
+			return nc, nil
+		}
+		err = fmt.Errorf("connect the ring to the broker at %s: %w", a.config.URL, err)
+		if !away(err) {
+			return nil, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+	}
+}
