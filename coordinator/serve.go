@@ -83,6 +83,7 @@ func serveCommand() *cobra.Command {
 		"let anybody read --metrics-listen without a token, on a network that you trust")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
 	flags.StringVar(&f.workerToken, "worker-token-file", "", "file of a token with which workers join and which opens nothing else; the same on all\ncoordinators (default: only those of coordinator tokens add)")
+	flags.StringArrayVar(&c.Allow, "allow-storage", nil, "URL at or below which jobs may read and write, beside --storage (again for each; default: anywhere that\nthe processes reach)")
 	flags.BoolVar(&c.Public, "anonymous-viewer", false, "let anybody who reaches --listen look, without a token; all else needs one")
 	addOpenBroker(cmd, &f.openBroker)
 	f.tls.add(cmd)

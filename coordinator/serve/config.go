@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"pupil/coordinator/control"
@@ -12,6 +13,7 @@ import (
 	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
 	"pupil/internal/metrics"
+	"pupil/storage/location"
 )
 
 // Config says how a coordinator stands in its cluster. Begin with DefaultConfig.
@@ -30,6 +32,7 @@ type Config struct {
 	Public      bool                // let anybody look who shows no token, as a viewer
 	Broker      control.Link        // required
 	Storage     string              // URL below which runs have their folders, unless they say where
+	Allow       []string            // URLs at or below which jobs may read and write, beside Storage; none: anywhere
 	Version     string              // of this build; required
 	Timeout     time.Duration       // a worker that is silent for so long is lost
 	KeepRuns    int                 // so many runs that are over are kept, the newest; 0: all
@@ -83,6 +86,11 @@ func (c Config) Check() error {
 		case c.TLS == nil && !c.Insecure && !loopback(host):
 			refuse("the %s would listen on %s without TLS, which other machines could read along; give certificates, or say "+
 				"--insecure on a network that you trust", x.name, x.value)
+		}
+	}
+	for _, a := range c.Allow {
+		if _, err := location.Within(a, a); err != nil || !strings.Contains(a, "://") {
+			refuse("jobs cannot be allowed to use %q; write a URL, s3://bucket/prefix or file:///folder", location.Redact(a))
 		}
 	}
 	if c.Join && len(c.Peers) > 0 {

@@ -78,9 +78,10 @@ func (s *server) submission(in api.Submission) (cluster.Submission, error) {
 	if in.Storage == "" {
 		in.Storage = strings.TrimSuffix(s.config.Storage, "/") + "/" + in.Run
 	}
-	return cluster.Submission{
+	sub := cluster.Submission{
 		Run: in.Run, Spec: in.Spec, Digest: in.Spec.Digest(), Storage: in.Storage, MinWorkers: max(1, in.MinWorkers), Workers: in.Workers, Restore: -1,
-	}, nil
+	}
+	return sub, s.allowed(sub)
 }
 
 // place prepares the run's storage, and finds the checkpoint to begin from.

@@ -3,6 +3,7 @@ package serve_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"pupil/coordinator/api"
 	"pupil/coordinator/cluster"
+	"pupil/coordinator/job"
 	"pupil/coordinator/serve"
 )
 
@@ -181,5 +183,35 @@ func TestAnonymousViewer(t *testing.T) {
 	}
 	if status, _ := request(t, http.MethodGet, url+"/v1/status", "wrong"); status != http.StatusUnauthorized {
 		t.Errorf("with a wrong token: status %d", status)
+	}
+}
+
+// TestAllowStorage: a job that names a place of others is refused, with what it may.
+func TestAllowStorage(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.nodes[0].end()
+	c.nodes[0].config.Allow = []string{"file:///data", "s3://ours/team"}
+	c.up(c.nodes[0])
+	for name, change := range map[string]func(*api.Submission){
+		"storage":       func(in *api.Submission) { in.Storage = "s3://ours/team-b/run" },
+		"dataset.train": func(in *api.Submission) { in.Spec.Dataset.Train = "file:///data/../etc" },
+		"dataset.test":  func(in *api.Submission) { in.Spec.Dataset.Test = "s3://theirs/test" },
+		"student.init":  func(in *api.Submission) { in.Spec.Student.Init = "file:///elsewhere" },
+		"teacher.model": func(in *api.Submission) {
+			in.Spec.Teacher = &job.Teacher{Model: "s3://ours/team?endpoint=http://elsewhere"}
+		},
+	} {
+		in := c.submission("a")
+		change(&in)
+		_, err := c.client.Submit(t.Context(), in)
+		var said *api.Error
+		if !errors.As(err, &said) || said.Code != api.Invalid || !strings.Contains(said.Text, name+" is ") ||
+			!strings.Contains(said.Text, "s3://ours/team") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := c.client.Submit(t.Context(), c.submission("a")); err != nil {
+		t.Error(err)
 	}
 }

@@ -25,6 +25,7 @@ type Cluster struct {
 	natsURL string
 	peers   string
 	raft    []string
+	serve   []string // more arguments of coordinators
 }
 
 // Process is one of a cluster's processes.
@@ -36,10 +37,10 @@ type Process struct {
 	done chan struct{}
 }
 
-// StartCluster starts a broker and n coordinators.
-func StartCluster(t testing.TB, n int) *Cluster {
+// StartCluster starts a broker and n coordinators, these with more arguments.
+func StartCluster(t testing.TB, n int, serve ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, b: Build(t), Folder: t.TempDir()}
+	c := &Cluster{t: t, b: Build(t), Folder: t.TempDir(), serve: serve}
 	var peers []string
 	for i := range n {
 		c.raft, c.APIs = append(c.raft, freeAddress(t)), append(c.APIs, "http://"+freeAddress(t))
@@ -94,9 +95,11 @@ func (c *Cluster) StartBroker() {
 func (c *Cluster) StartNode(i int) {
 	c.t.Helper()
 	id := fmt.Sprintf("c%d", i)
-	c.Nodes[i] = c.start(id, c.b.Coordinator, "serve", "--id", id, "--peers", c.peers, "--raft", c.raft[i],
+	c.Nodes[i] = c.start(id, c.b.Coordinator, append([]string{
+		"serve", "--id", id, "--peers", c.peers, "--raft", c.raft[i],
 		"--listen", strings.TrimPrefix(c.APIs[i], "http://"), "--nats", c.natsURL, "--nats-credentials", c.file("broker.json"),
-		"--token-file", c.file("token"), "--data", c.file(id), "--storage", c.file("runs"))
+		"--token-file", c.file("token"), "--data", c.file(id), "--storage", c.file("runs"),
+	}, c.serve...)...)
 }
 
 // StartWorker starts a worker. It asks the coordinators where the broker is.
