@@ -193,9 +193,8 @@ func (a *agent) connect(ctx context.Context) error {
 		if errors.Is(err, nats.ErrAuthorization) {
 			return fmt.Errorf("%w; the broker wants a user and a password: --coordinator gets them from there, or give PUPIL_NATS_USER and PUPIL_NATS_PASSWORD", err)
 		}
-		var alert *net.OpError
-		if errors.As(err, &alert) && alert.Op == "remote error" && !a.config.TLS.HasCertificate() {
-			return fmt.Errorf("%w; the broker wants a certificate of this worker: give --tls-cert and --tls-key", err)
+		if errors.Is(err, nats.ErrTLS) && !a.config.TLS.HasCertificate() {
+			return fmt.Errorf("%w; a broker with TLS wants a certificate of this worker: give --tls-cert and --tls-key", err)
 		}
 		if !away(err) || time.Now().After(until) {
 			return err
