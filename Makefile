@@ -9,6 +9,7 @@ CACHE    ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pupil
 TOOLS    := $(CACHE)/tools
 GOFUMPT     := $(TOOLS)/gofumpt-v0.12.0
 STATICCHECK := $(TOOLS)/staticcheck-v0.8.2
+CYCLONEDX   := $(TOOLS)/cyclonedx-gomod-v1.10.0
 
 export CGO_ENABLED ?= 0
 
@@ -29,13 +30,14 @@ test: ## all tests but the long ones
 	$(GO) test -timeout 20m ./...
 
 .PHONY: check
-check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, other systems, alert rules, the Helm chart, races
+check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, generated files, licences, other systems, alert rules, the Helm chart, races
 	@found=$$(git ls-files '*.go' | xargs $(GOFUMPT) -l); test -z "$$found" || { echo "not formatted: $$found; run make format"; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 	$(GO) test -tags noasm ./internal/kernel/... ./worker/nn/...
 	.ci/generated
+	$(GO) run ./internal/licences --check
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./coordinator
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./worker
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./coordinator
@@ -82,6 +84,17 @@ dist: ## archives for Linux on amd64 and arm64 with their checksums, in dist/
 .PHONY: dist-check
 dist-check: ## make the archives again, in another folder and without caches: the bytes must be the same (needs a clean tree)
 	.ci/dist '$(VERSION)'
+
+.PHONY: sbom
+sbom: $(CYCLONEDX) ## bills of materials of both programs (CycloneDX JSON), in dist/
+	mkdir -p dist
+	for program in coordinator worker; do \
+		$(CYCLONEDX) app -json -licenses -std -noserial -notimestamp -main ./$$program -output dist/$$program.cdx.json . || exit 1; \
+	done
+
+.PHONY: licences
+licences: ## list the licences of all that is linked into the programs, in docs/licences.md
+	$(GO) run ./internal/licences
 
 .PHONY: soak
 soak: build ## 200 random faults in half an hour, one every 10 s (ARGS='--random SEED')
@@ -136,3 +149,6 @@ $(GOFUMPT):
 
 $(STATICCHECK):
 	mkdir -p $(TOOLS) && GOBIN=$(TOOLS) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2 && mv $(TOOLS)/staticcheck $@
+
+$(CYCLONEDX):
+	mkdir -p $(TOOLS) && GOBIN=$(TOOLS) $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 && mv $(TOOLS)/cyclonedx-gomod $@

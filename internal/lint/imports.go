@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"worker/carry"},
 	{"internal/testcluster"},
 	{"internal/bench", "internal/ringbench"},
-	{"internal/lint", "internal/sweep", "internal/usebench", "coordinator", "worker", "deploy/..."},
+	{"internal/licences", "internal/lint", "internal/sweep", "internal/usebench", "coordinator", "worker", "deploy/..."},
 }
 
 // levelOf returns the layer of a package, and the entry that it fell under.
