@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image/png"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -345,7 +347,7 @@ func TestWrongUse(t *testing.T) {
 		"nothing to resume": {[]string{"--resume"}, 2, `no run to resume`},
 		"data plane":        {[]string{"--data-plane", "mash"}, 2, `--data-plane.*"mash".*broker or mesh`},
 		"unknown flag":      {[]string{"--wrokers", "2"}, 2, `wrokers`},
-		"missing data":      {[]string{"--set", "dataset.train=/nowhere"}, 1, `dataset.train`},
+		"missing data":      {[]string{"--set", "dataset.train=/nowhere"}, 2, `dataset.train`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, messages, code := testcluster.Start(t, demo, append([]string{"--storage", storage + name}, c.args...)...).Wait(t)
@@ -353,6 +355,9 @@ func TestWrongUse(t *testing.T) {
 				t.Errorf("exit code %d, want %d\n%s", code, c.code, messages)
 			}
 			expect(t, messages, c.message)
+			if _, err := os.Stat(storage + name); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("there is a run folder: %v", err)
+			}
 		})
 	}
 }
