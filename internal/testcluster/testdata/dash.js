@@ -63,6 +63,8 @@ const charts = ["#chart-loss canvas", "#chart-information canvas", "#chart-throu
     await page.waitForSelector("#distributions:not([hidden])");
     const colours = {};
     for (const c of charts) colours[c] = await painted(page, c);
+    await until(page, () => / leads/.test(document.querySelector("#link").textContent));
+    const leader = (await page.textContent("#link")).match(/(\S+) leads/)[1];
     tell({
       colours, link: await page.textContent("#link"), workers: await page.$$eval("#workers tbody th", (l) => l.map((e) => e.textContent)),
       lanes: await page.$$eval("#lanes li", (l) => l.length), events: await page.$$eval("#events li", (l) => l.length),
@@ -70,7 +72,6 @@ const charts = ["#chart-loss canvas", "#chart-information canvas", "#chart-throu
     });
 
     // Another leader.
-    const leader = (await page.textContent("#link")).match(/(\S+) leads/)[1];
     await input.next();
     await until(page, (before) => /^Live/.test(document.querySelector("#link").textContent) && !document.querySelector("#link").textContent.includes(before + " leads"), leader);
     tell({ before: leader, link: await page.textContent("#link") });
