@@ -74,6 +74,32 @@ func classify(err error) error {
 	return err
 }
 
+// listing asks a cluster for all that there is of something, maybe after a change.
+type listing[T any] func(*cobra.Command, *api.Client, []string) ([]T, error)
+
+// listingCommand shows what a listing returns, by draw or as JSON.
+func listingCommand[T any](use, short string, args cobra.PositionalArgs, do listing[T], draw func(io.Writer, []T)) *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.use(func(c *api.Client) error {
+				all, err := do(cmd, c, args)
+				switch {
+				case err != nil:
+					return err
+				case f.json:
+					return printJSON(cmd.OutOrStdout(), all)
+				}
+				draw(cmd.OutOrStdout(), all)
+				return nil
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
 // newTable is a table without lines around it. w may be nil for one that is only rendered as text.
 func newTable(w io.Writer, header ...any) table.Writer {
 	t := table.NewWriter()

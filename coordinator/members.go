@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -42,34 +43,18 @@ func membersCommand() *cobra.Command {
 	return cmd
 }
 
-func memberCommand(use, short string, n int, what string,
-	do func(*cobra.Command, *api.Client, []string) ([]api.Member, error),
-) *cobra.Command {
-	var f clientFlags
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: config.Args(n, what),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.use(func(c *api.Client) error {
-				members, err := do(cmd, c, args)
-				switch {
-				case err != nil:
-					return err
-				case f.json:
-					return printJSON(cmd.OutOrStdout(), members)
-				}
-				t := newTable(cmd.OutOrStdout(), "coordinator", "address", "")
-				for _, m := range members {
-					role := ""
-					if m.Leader {
-						role = "leader"
-					}
-					t.AppendRow(table.Row{m.ID, m.Address, role})
-				}
-				t.Render()
-				return nil
-			})
-		},
+func memberCommand(use, short string, n int, what string, do listing[api.Member]) *cobra.Command {
+	return listingCommand(use, short, config.Args(n, what), do, memberTable)
+}
+
+func memberTable(w io.Writer, members []api.Member) {
+	t := newTable(w, "coordinator", "address", "")
+	for _, m := range members {
+		role := ""
+		if m.Leader {
+			role = "leader"
+		}
+		t.AppendRow(table.Row{m.ID, m.Address, role})
 	}
-	f.add(cmd)
-	return cmd
+	t.Render()
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -40,8 +42,8 @@ func tokensAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "Make a token, and print it", Args: config.Args(1, "the name of a token"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if role == "" {
-				return config.Usagef("say what the token may do: --role %v", cluster.Roles())
+			if !slices.Contains(cluster.Roles(), cluster.Role(role)) {
+				return config.Usagef("--role is %q; say what the token may do, one of %v", role, cluster.Roles())
 			}
 			in := api.Token{Name: args[0], Role: cluster.Role(role)}
 			if days < 0 {
@@ -83,47 +85,27 @@ func tokensAddCommand() *cobra.Command {
 }
 
 func tokensListCommand() *cobra.Command {
-	return tokensTableCommand("list", "List the tokens", 0, "no arguments",
+	return listingCommand("list", "List the tokens", config.Args(0, "no arguments"),
 		func(cmd *cobra.Command, c *api.Client, _ []string) ([]api.Token, error) {
 			return c.Tokens(cmd.Context())
-		})
+		}, tokenTable)
 }
 
 func tokensRemoveCommand() *cobra.Command {
-	return tokensTableCommand("remove NAME", "Make a token void", 1, "the name of a token",
+	return listingCommand("remove NAME", "Make a token void", config.Args(1, "the name of a token"),
 		func(cmd *cobra.Command, c *api.Client, args []string) ([]api.Token, error) {
 			return c.RemoveToken(cmd.Context(), args[0])
-		})
+		}, tokenTable)
 }
 
-func tokensTableCommand(use, short string, n int, what string,
-	do func(*cobra.Command, *api.Client, []string) ([]api.Token, error),
-) *cobra.Command {
-	var f clientFlags
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: config.Args(n, what),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.use(func(c *api.Client) error {
-				all, err := do(cmd, c, args)
-				switch {
-				case err != nil:
-					return err
-				case f.json:
-					return printJSON(cmd.OutOrStdout(), all)
-				}
-				t := newTable(cmd.OutOrStdout(), "token", "role", "added", "expires")
-				for _, x := range all {
-					expires := "never"
-					if !x.Expires.IsZero() {
-						expires = x.Expires.Format(time.DateOnly)
-					}
-					t.AppendRow(table.Row{x.Name, x.Role, x.Created.Format(time.DateOnly), expires})
-				}
-				t.Render()
-				return nil
-			})
-		},
+func tokenTable(w io.Writer, tokens []api.Token) {
+	t := newTable(w, "token", "role", "added", "expires")
+	for _, x := range tokens {
+		expires := "never"
+		if !x.Expires.IsZero() {
+			expires = x.Expires.Format(time.DateOnly)
+		}
+		t.AppendRow(table.Row{x.Name, x.Role, x.Created.Format(time.DateOnly), expires})
 	}
-	f.add(cmd)
-	return cmd
+	t.Render()
 }

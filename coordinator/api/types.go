@@ -133,7 +133,7 @@ type Token struct {
 	Name    string       `json:"name"`
 	Role    cluster.Role `json:"role"`
 	Created time.Time    `json:"created"`
-	Expires time.Time    `json:"expires"`          // zero: never
+	Expires time.Time    `json:"expires,omitzero"` // zero: never
 	Secret  string       `json:"secret,omitempty"` // the token itself, in the answer to its making alone
 }
 
