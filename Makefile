@@ -61,8 +61,8 @@ race: ## the tests of everything concurrent under the race detector (installs gc
 		./worker/student/... ./worker/agent ./coordinator/... ./loss/...
 
 .PHONY: e2e
-e2e: build ## the whole demo job, a job on MinIO (built at the first time: 5 minutes), S3 on MinIO, students in onnxruntime, pages in a browser; as root partitions, too
-	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Student|Dash' -v ./internal/testcluster
+e2e: build ## the whole demo job, the commands of the quick start, a job on MinIO (built at the first time: 5 minutes), S3 on MinIO, students in onnxruntime, pages in a browser; as root partitions, too
+	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Quickstart|Student|Dash' -v ./internal/testcluster
 	@if test "$$(id -u)" = 0; then $(MAKE) partitions; else echo "not root: partitions are left out"; fi
 	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3 ./worker
 

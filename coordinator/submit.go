@@ -83,6 +83,13 @@ func submit(cmd *cobra.Command, file string, f submitFlags) error {
 	for _, w := range spec.Warnings() {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+w)
 	}
+	if f.token == "" { // a coordinator that is just being started draws the token
+		logger, err := config.Logger(cmd)
+		if err != nil {
+			return err
+		}
+		config.Await(cmd.Context(), f.tokenFile, logger)
+	}
 	return f.use(func(c *api.Client) error {
 		r, err := c.Submit(cmd.Context(), api.Submission{
 			Run: f.run, Spec: spec, Storage: f.storage, MinWorkers: f.minWorkers, Workers: f.workers,
