@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +28,8 @@ type chaosFlags struct {
 	every    time.Duration
 	faults   []string
 	folder   string
+	fit      bool
+	report   string
 	set      []string
 	json     bool
 }
@@ -61,10 +65,12 @@ func chaosCommand() *cobra.Command {
 			"    - {at: 20s, do: full, whom: bucket, for: 5s}\n\n" +
 			"Recovery is the time from a fault to the second step that is committed after it, pause the longest time between two\n" +
 			"committed steps around it, failover the time until a coordinator leads again.\n\n" +
+			"What is due after the job's last step is not made, and counted apart (not_made): give the job enough steps, or let\n" +
+			"--fit-steps choose them. The report is printed when the run is broken off, too, and --report FILE has it after each fault.\n\n" +
 			"Exit codes: 0 nothing was lost and the weights are equal, 1 something was or differs, 2 wrong use.",
 		Example: "  coordinator chaos deploy/examples/fashion.yaml --workers 3 --coordinators 3 --random 7\n" +
 			"  coordinator chaos job.yaml --schedule faults.yaml --json\n" +
-			"  coordinator chaos job.yaml --random 7 --count 200 --every 10s --faults kill,stop,join,leave\n" +
+			"  coordinator chaos job.yaml --random 7 --count 200 --every 10s --faults kill,stop,join,leave --fit-steps --report soak.json\n" +
 			"  coordinator chaos job.yaml --netns --faults part,cut,lose,slow",
 		Args: config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runChaos(cmd, args[0], c, f) },
@@ -83,6 +89,8 @@ func chaosCommand() *cobra.Command {
 	flags.DurationVar(&c.WorkerTimeout, "worker-timeout", 3*time.Second, "a worker that is silent for so long is lost")
 	flags.StringVar(&f.folder, "folder", "", "new folder for the processes' state and logs (default: one below the system's for temporary files, removed when all is well)")
 	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
+	flags.BoolVar(&f.fit, "fit-steps", false, "measure the pace first, and let the job have as many steps as the schedule takes")
+	flags.StringVar(&f.report, "report", "", "write the report as JSON to this file, too, anew after each fault")
 	flags.BoolVar(&f.json, "json", false, "print JSON on standard output; everything else goes to standard error")
 	return cmd
 }
@@ -99,6 +107,14 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 	var err error
 	if c.Spec, err = job.LoadWith(file, f.set); err != nil {
 		return config.Usage(err)
+	}
+	if f.fit && slices.ContainsFunc(f.set, func(o string) bool { return strings.HasPrefix(o, "steps=") || strings.HasPrefix(o, "epochs=") }) {
+		return config.Usagef("--fit-steps chooses how long the job trains; leave --set steps and epochs out")
+	}
+	if folder := filepath.Dir(f.report); f.report != "" {
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			return config.Usagef("--report %s: there is no folder %s", f.report, folder)
+		}
 	}
 	if c.Netns { // before the other faults that its lack would cause
 		if err := chaos.CheckNetns(); err != nil {
@@ -128,6 +144,18 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 	}
 	messages := cmd.ErrOrStderr()
 	c.Say = func(line string) { fmt.Fprintln(messages, line) }
+	if f.fit {
+		c.Refit = func(steps int) (*job.Spec, error) {
+			return job.LoadWith(file, append(slices.Clone(f.set), fmt.Sprintf("steps=%d", steps)))
+		}
+	}
+	if f.report != "" {
+		c.Keep = func(r *chaos.Report) {
+			if err := writeReport(f.report, r); err != nil {
+				c.Say(err.Error())
+			}
+		}
+	}
 	config.OutlivePipes()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -139,14 +167,31 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 		_ = os.RemoveAll(c.Folder) // of no use, and the system's to clean
 		r.Folder = ""
 	}
+	if f.report != "" {
+		err = errors.Join(err, writeReport(f.report, r))
+	}
 	if f.json {
-		if e := printJSON(cmd.OutOrStdout(), r); err == nil {
-			err = e
-		}
-		return err
+		return errors.Join(err, printJSON(cmd.OutOrStdout(), r))
 	}
 	printChaos(cmd.OutOrStdout(), r)
 	return err
+}
+
+// writeReport puts a report into a file, which is always whole.
+func writeReport(file string, r *chaos.Report) error {
+	part, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return fmt.Errorf("--report: %w", err)
+	}
+	err = printJSON(part, r)
+	if err = errors.Join(err, part.Close()); err == nil {
+		err = os.Rename(part.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(part.Name()) // the first error says more
+		return fmt.Errorf("--report: %w", err)
+	}
+	return nil
 }
 
 // load reads or draws the schedule.
@@ -186,9 +231,11 @@ func printChaos(w io.Writer, r *chaos.Report) {
 	}
 	yes := map[bool]string{true: "yes", false: "NO"}
 	row("outcome", "%s after %s, in %s", r.Outcome, count(r.Steps, "step"), count(int(r.Generations), "generation"))
-	row("faults", "%d of %d planned; %d found nobody to strike", r.Faults, r.Planned, r.Skipped)
-	row("weights as in quiet", "%s: %s", yes[r.HashEqual], r.SHA256)
-	row("each sample exactly once", "%s: %d lost, %d repeated", yes[r.ExactlyOnce], r.SamplesLost, r.SamplesRepeated)
+	row("faults", "%d of %d planned; %d found nobody to strike, %d were due after the end", r.Faults, r.Planned, r.Skipped, r.NotMade)
+	if r.Complete {
+		row("weights as in quiet", "%s: %s", yes[r.HashEqual], r.SHA256)
+		row("each sample exactly once", "%s: %d lost, %d repeated", yes[r.ExactlyOnce], r.SamplesLost, r.SamplesRepeated)
+	}
 	row("committed steps lost", "%d", r.StepsLost)
 	row("step in quiet", "%.0f ms", 1000*r.StepSeconds)
 	row("goodput", "%.0f%%", 100*r.Goodput)

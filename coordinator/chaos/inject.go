@@ -39,36 +39,63 @@ type injector struct {
 	say     func(string)
 	random  *random.Stream
 	folder  string // of the run's storage
+	keep    func() // told after each fault; nil: nobody wants to know
 	pending sync.WaitGroup
 
 	mu   sync.Mutex // of the seats' busy, of the site's list of workers, and of made
 	made []Injected
 }
 
-// run makes the faults until the schedule or ctx ends, and waits until all processes are back.
+// run makes the faults until the schedule or ctx ends, and waits until all processes are back. A fault that finds nobody to
+// strike is tried until the next one is due.
 func (in *injector) run(ctx context.Context, schedule Schedule, t *timeline) {
 	begin := time.Now()
-	for _, f := range schedule.Faults {
+	for k, f := range schedule.Faults {
 		if pause(ctx, time.Until(begin.Add(f.At))) != nil {
 			break
 		}
-		step, _ := t.now()
-		i := Injected{Fault: string(f.Do), Step: step, Lasts: float64(f.For.Milliseconds()), fault: f, at: time.Now()}
-		i.Seconds = i.at.Sub(begin).Seconds()
-		whom, err := in.inject(ctx, f)
-		if i.Whom = whom; err != nil {
-			i.Skipped = err.Error()
+		until := begin.Add(f.At)
+		if k+1 < len(schedule.Faults) {
+			until = begin.Add(schedule.Faults[k+1].At)
 		}
-		in.say(fmt.Sprintf("%6.1fs  step %-5d %s %s%s", i.Seconds, step, f, whom, skipped(i.Skipped)))
+		i := in.try(ctx, f, until)
+		i.Step, _ = t.now()
+		i.Seconds = i.at.Sub(begin).Seconds()
+		in.say(fmt.Sprintf("%6.1fs  step %-5d %d of %d: %s %s%s", i.Seconds, i.Step, k+1, len(schedule.Faults), f, i.Whom, skipped(i.Skipped)))
 		in.mu.Lock()
 		in.made = append(in.made, i)
 		n := len(in.made) - 1
 		in.mu.Unlock()
-		if f.Whom == leader && err == nil && f.Do != Slow && f.Do != Lose {
-			in.pending.Go(func() { in.awaitLeader(ctx, n, whom) })
+		if f.Whom == leader && i.Skipped == "" && f.Do != Slow && f.Do != Lose {
+			in.pending.Go(func() { in.awaitLeader(ctx, n, i.Whom) })
+		}
+		if in.keep != nil {
+			in.keep()
 		}
 	}
 	in.pending.Wait()
+}
+
+// try makes a fault, and tries again for a while when it cannot be made.
+func (in *injector) try(ctx context.Context, f Fault, until time.Time) Injected {
+	for {
+		i := Injected{Fault: string(f.Do), Lasts: float64(f.For.Milliseconds()), fault: f, at: time.Now()}
+		whom, err := in.inject(ctx, f)
+		if i.Whom = whom; err == nil {
+			return i
+		}
+		i.Skipped = err.Error()
+		if whom != "" || time.Now().After(until) || pause(ctx, time.Second/5) != nil { // struck in part: not once more
+			return i
+		}
+	}
+}
+
+// list is what was made up to now.
+func (in *injector) list() []Injected {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Clone(in.made)
 }
 
 func skipped(why string) string {

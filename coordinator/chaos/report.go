@@ -19,10 +19,12 @@ type Report struct {
 	Seed            uint64     `json:"seed"`
 	Workers         int        `json:"workers"`
 	Coordinators    int        `json:"coordinators"`
-	Faults          int        `json:"faults"`  // that were made
-	Skipped         int        `json:"skipped"` // that found nobody to strike
-	Planned         int        `json:"planned"` // of the schedule; the job may have ended sooner
-	Outcome         string     `json:"outcome"` // of the run with faults
+	Faults          int        `json:"faults"`   // that were made
+	Skipped         int        `json:"skipped"`  // that found nobody to strike
+	NotMade         int        `json:"not_made"` // that were due when the job had ended, or was broken off
+	Planned         int        `json:"planned"`  // of the schedule: the sum of these
+	Complete        bool       `json:"complete"` // the run with faults has ended; what follows of weights and samples is known
+	Outcome         string     `json:"outcome"`  // of the run with faults; "not over" when it was broken off
 	Reason          string     `json:"reason,omitempty"`
 	Steps           int        `json:"steps"` // committed
 	Generations     uint64     `json:"generations"`
@@ -62,17 +64,29 @@ type ByKind struct {
 	Pause Quantiles `json:"pause_ms"`
 }
 
+// notOver is the outcome of a run that goes on, or was broken off.
+const notOver = "not over"
+
+// report compares the run with faults, as far as it has come, with the quiet one.
 func report(c Config, quiet, struck *outcome) *Report {
 	r := &Report{
 		Seed: c.Schedule.Seed, Workers: c.Workers, Coordinators: c.Coordinators, Planned: len(c.Schedule.Faults), Folder: c.Folder,
-		Outcome: string(struck.Phase), Reason: struck.Reason, Steps: struck.Committed, Generations: struck.Generation,
-		QuietSHA256: quiet.Weights, SHA256: struck.Weights, HashEqual: quiet.Weights != "" && quiet.Weights == struck.Weights,
-		StepsLost: struck.lost, SamplesLost: len(struck.audit.Missing), SamplesRepeated: len(struck.audit.Repeated),
-		ExactlyOnce: struck.audit.ExactlyOnce, Injected: struck.made,
+		Outcome: notOver, QuietSHA256: quiet.Weights, StepsLost: struck.lost, Injected: struck.made,
 	}
-	if f := struck.audit.Fed; f != nil {
-		r.ExactlyOnce = r.ExactlyOnce && f.Agrees
-		r.SamplesLost += f.Missing * struck.audit.Batch / struck.audit.Lanes
+	if n := len(struck.commits); n > 0 {
+		r.Steps = struck.commits[n-1].step
+	}
+	if d := struck.Detail; d != nil {
+		r.Outcome, r.Reason, r.Steps, r.Generations, r.SHA256 = string(d.Phase), d.Reason, d.Committed, d.Generation, d.Weights
+		r.HashEqual = quiet.Weights != "" && quiet.Weights == d.Weights
+	}
+	if a := struck.audit; a != nil {
+		r.Complete = struck.Detail != nil
+		r.SamplesLost, r.SamplesRepeated, r.ExactlyOnce = len(a.Missing), len(a.Repeated), a.ExactlyOnce
+		if a.Fed != nil {
+			r.ExactlyOnce = r.ExactlyOnce && a.Fed.Agrees
+			r.SamplesLost += a.Fed.Missing * a.Batch / a.Lanes
+		}
 	}
 	if r.Injected == nil {
 		r.Injected = []Injected{}
@@ -83,6 +97,7 @@ func report(c Config, quiet, struck *outcome) *Report {
 		r.Goodput = float64(struck.commits[n-1].step-struck.commits[0].step) * r.StepSeconds / took
 	}
 	r.recover(struck.commits)
+	r.NotMade = r.Planned - r.Faults - r.Skipped
 	return r
 }
 

@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +55,74 @@ func TestReport(t *testing.T) {
 	}
 	if r.Pause != (Quantiles{P50: 100, P99: 400, Max: 400}) || r.Failovers != 1 || r.Failover.Max != 700 {
 		t.Errorf("pause %+v, failover %+v of %d", r.Pause, r.Failover, r.Failovers)
+	}
+}
+
+// TestReportNotOver: a run that was broken off has what was seen up to then, and claims nothing else.
+func TestReportNotOver(t *testing.T) {
+	quiet := ended("a")
+	quiet.commits = []commit{{1, at(0)}, {2, at(100)}, {3, at(200)}}
+	struck := &outcome{commits: []commit{{1, at(0)}, {2, at(100)}, {3, at(300)}}}
+	struck.made = []Injected{
+		{Fault: "kill", fault: Fault{Do: Kill, Whom: anyWorker}, at: at(50)},
+		{Fault: "corrupt", fault: Fault{Do: Corrupt, Whom: checkpoints}, Skipped: "there is no checkpoint yet"},
+	}
+	r := report(Config{Schedule: Schedule{Faults: make([]Fault, 5)}}, quiet, struck)
+	if r.Complete || r.HashEqual || r.ExactlyOnce || r.Outcome != notOver || r.Steps != 3 {
+		t.Errorf("it claims more than is known: %+v", r)
+	}
+	if r.Faults != 1 || r.Skipped != 1 || r.NotMade != 3 || r.Planned != 5 || r.Recovery.Max != 250 {
+		t.Errorf("faults: %+v", r)
+	}
+	if err := r.judge(); !errors.Is(err, ErrDiffers) {
+		t.Errorf("a run that is not over is not right: %v", err)
+	}
+}
+
+// TestFitted: the steps fill the schedule at the pace.
+func TestFitted(t *testing.T) {
+	for _, x := range []struct {
+		end  time.Duration
+		step float64
+		want int
+	}{{2000 * time.Second, 0.2, 10000}, {time.Second, 0.3, 4}, {0, 0.2, 1}} {
+		if got := fitted(x.end, x.step); got != x.want {
+			t.Errorf("%s of %.1f s: %d steps, want %d", x.end, x.step, got, x.want)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	p := &progress{name: "struck", planned: 200}
+	if got, want := p.line(7, 6, 3, time.Minute), "struck: step 7, 3 of 200 faults"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.total.Store(107)
+	if got, want := p.line(7, 6, 3, time.Minute), "struck: step 7 of 107, 3 of 200 faults, about 16m40s to go"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestTryAgain: a fault that finds nobody to strike waits until there is somebody, but not longer than it may.
+func TestTryAgain(t *testing.T) {
+	in := &injector{site: &site{}, folder: t.TempDir()}
+	f := Fault{Do: Corrupt, Whom: checkpoints}
+	if i := in.try(t.Context(), f, time.Now()); i.Skipped != "there is no checkpoint yet" {
+		t.Errorf("%+v", i)
+	}
+	made := make(chan error, 1)
+	go func() {
+		folder := filepath.Join(in.folder, "checkpoints", "00000010")
+		err := os.MkdirAll(folder, 0o755)
+		err = errors.Join(err, os.WriteFile(filepath.Join(folder, "student.safetensors"), []byte("weights"), 0o600))
+		made <- errors.Join(err, os.WriteFile(filepath.Join(folder, "manifest.json"), nil, 0o600))
+	}()
+	i := in.try(t.Context(), f, time.Now().Add(time.Hour))
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	if i.Skipped != "" || i.Whom != "checkpoints/00000010/student.safetensors" {
+		t.Errorf("%+v", i)
 	}
 }
 

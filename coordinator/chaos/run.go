@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"pupil/coordinator/api"
@@ -29,7 +31,12 @@ type Config struct {
 	Mesh          bool          // the ring's data goes straight between the workers; with Netns
 	Folder        string        // for the processes' state and logs; made anew
 	Binaries      Binaries
-	Say           func(string) // what happens, a line each
+	Say           func(string)  // what happens, a line each; called from several goroutines
+	Keep          func(*Report) // the report as it is after each fault, not complete; nil: nobody wants it
+
+	// Refit is the job with another number of steps. When it is there, the pace is measured first, and both runs make as
+	// many steps as the schedule takes at it. Nil: the job as it is.
+	Refit func(steps int) (*job.Spec, error)
 }
 
 // Validate lists all that is wrong.
@@ -78,58 +85,121 @@ func (c Config) dataPlane() string {
 	return string(wire.BrokerPlane)
 }
 
-// outcome is how a run ended.
+// outcome is how a run ended, or where it is.
 type outcome struct {
-	*api.Detail
-	commits []commit
-	lost    int // committed steps that were made again
-	made    []Injected
-	audit   *audit.Report
+	*api.Detail // nil while it runs
+	commits     []commit
+	lost        int // committed steps that were made again
+	made        []Injected
+	audit       *audit.Report // nil while it runs
 }
 
-// Run makes the quiet run, then the one with the faults, and compares them. A report comes also with an error that says
-// what is wrong with the result: ErrDiffers.
+// Run makes the quiet run, then the one with the faults, and compares them. A report comes also with an error: with
+// ErrDiffers, which says what is wrong with the result, and when the run with the faults was broken off.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.Refit != nil {
+		if err := c.fit(ctx); err != nil {
+			return nil, fmt.Errorf("fit the steps: %w", err)
+		}
+	}
 	c.Say(fmt.Sprintf("quiet run: %d workers, 1 coordinator, no faults", c.Workers))
-	quiet, err := once(ctx, c, "quiet", 1, Schedule{})
+	quiet, err := c.undisturbed(ctx, "quiet")
 	if err != nil {
 		return nil, fmt.Errorf("quiet run: %w", err)
 	}
-	if quiet.Phase != cluster.Finished {
-		return nil, fmt.Errorf("the quiet run %s: %s; mend that first", quiet.Phase, quiet.Reason)
+	end := c.Schedule.End().Round(time.Second)
+	if took := span(quiet.commits).Round(time.Second); took < end {
+		c.Say(fmt.Sprintf("the job took %s in quiet and the schedule takes %s: what is due when the job has ended is not made; "+
+			"give the job more steps, or let --fit-steps choose", took, end))
 	}
 	c.Say(fmt.Sprintf("run with faults: %d workers, %d coordinators, %d faults over %s", c.Workers, c.Coordinators,
-		len(c.Schedule.Faults), c.Schedule.End().Round(time.Second)))
-	struck, err := once(ctx, c, "struck", c.Coordinators, c.Schedule)
-	if err != nil {
+		len(c.Schedule.Faults), end))
+	struck, err := once(ctx, c, "struck", c.Coordinators, c.Schedule, func(so *outcome) {
+		if c.Keep != nil {
+			c.Keep(report(c, quiet, so))
+		}
+	})
+	if struck == nil {
 		return nil, fmt.Errorf("run with faults: %w", err)
 	}
 	r := report(c, quiet, struck)
+	if err != nil {
+		return r, fmt.Errorf("run with faults: %w", err)
+	}
 	return r, r.judge()
 }
 
+// span is the time from the first commit to the last.
+func span(commits []commit) time.Duration {
+	if len(commits) == 0 {
+		return 0
+	}
+	return commits[len(commits)-1].at.Sub(commits[0].at)
+}
+
+// undisturbed trains the job without faults.
+func (c Config) undisturbed(ctx context.Context, name string) (*outcome, error) {
+	o, err := once(ctx, c, name, 1, Schedule{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if o.Phase != cluster.Finished {
+		return nil, fmt.Errorf("the job %s without faults: %s; mend that first", o.Phase, o.Reason)
+	}
+	return o, nil
+}
+
+// paceSteps are what the pace is measured with.
+const paceSteps = 100
+
+// fit gives the job as many steps as the schedule takes at the pace of a short run.
+func (c *Config) fit(ctx context.Context) error {
+	c.Say(fmt.Sprintf("pace: %d steps", paceSteps))
+	short := *c
+	var err error
+	if short.Spec, err = c.Refit(paceSteps); err != nil {
+		return err
+	}
+	o, err := short.undisturbed(ctx, "pace")
+	if err != nil {
+		return err
+	}
+	step := medianGap(o.commits)
+	if step <= 0 {
+		return errors.New("no two steps were seen one after the other; try again")
+	}
+	steps := fitted(c.Schedule.End(), step)
+	c.Say(fmt.Sprintf("a step takes %.0f ms, and the schedule %s: %d steps", 1000*step, c.Schedule.End().Round(time.Second), steps))
+	c.Spec, err = c.Refit(steps)
+	return err
+}
+
+// fitted are the steps of a number of seconds each that fill a time. What faults take comes on top.
+func fitted(end time.Duration, step float64) int { return max(1, int(math.Ceil(end.Seconds()/step))) }
+
 const runName = "chaos"
 
-// once runs the job in a site of its own.
-func once(ctx context.Context, c Config, name string, coordinators int, schedule Schedule) (*outcome, error) {
+// once runs the job in a site of its own. The outcome comes with an error, too, when training had begun. keep is told after
+// each fault.
+func once(ctx context.Context, c Config, name string, coordinators int, schedule Schedule, keep func(*outcome)) (*outcome, error) {
 	s, err := openSite(ctx, c, filepath.Join(c.Folder, name), coordinators, schedule)
 	defer s.close()
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.train(ctx, c, schedule)
+	out, err := s.train(ctx, c, schedule, keep)
 	if err != nil {
-		return nil, s.died(err)
+		return out, s.died(err)
 	}
 	out.audit, err = s.auditRun(ctx, c.Spec, out.Detail)
 	return out, err
 }
 
 // train submits the job and strikes it until it has ended.
-func (s *site) train(ctx context.Context, c Config, schedule Schedule) (*outcome, error) {
+func (s *site) train(ctx context.Context, c Config, schedule Schedule, keep func(*outcome)) (*outcome, error) {
 	t, err := follow(s, runName)
 	if err != nil {
 		return nil, err
@@ -143,40 +213,46 @@ func (s *site) train(ctx context.Context, c Config, schedule Schedule) (*outcome
 	in := &injector{
 		site: s, say: c.Say, random: random.New(purposeChaos, schedule.Seed, 1), folder: filepath.Join(s.folder, "runs", runName),
 	}
-	striking := make(chan struct{})
-	go func() {
-		defer close(striking)
-		step, moved := t.now()
-		if step == 0 { // faults are counted from the first committed step
-			select {
-			case <-moved:
-			case <-ctx.Done():
-				return
-			}
+	sofar := func() *outcome {
+		o := &outcome{made: in.list()}
+		o.commits, o.lost = t.commits()
+		return o
+	}
+	if keep != nil {
+		in.keep = func() { keep(sofar()) }
+	}
+	p := &progress{name: filepath.Base(s.folder), planned: len(schedule.Faults)}
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		if t.await(ctx, 1) == nil { // faults are counted from the first committed step
+			in.run(ctx, schedule, t)
 		}
-		in.run(ctx, schedule, t)
-	}()
-	err = s.awaitEnd(ctx)
+	})
+	beside.Go(func() { p.tell(ctx, t, in, c.Say) })
+	err = s.awaitEnd(ctx, p)
 	cancel() // whoever is away comes back
-	<-striking
+	beside.Wait()
 	if err != nil {
-		return nil, err
+		return sofar(), err
 	}
-	detail, err := s.client.Run(context.WithoutCancel(ctx), runName)
-	if err != nil {
-		return nil, err
+	if n := len(schedule.Faults) - len(in.list()); n > 0 {
+		c.Say(fmt.Sprintf("the job has ended before %d of %d faults were due: they were not made", n, len(schedule.Faults)))
 	}
-	commits, lost := t.commits()
-	return &outcome{Detail: detail, commits: commits, lost: lost, made: in.made}, nil
+	o := sofar()
+	o.Detail, err = s.client.Run(context.WithoutCancel(ctx), runName)
+	return o, err
 }
 
 var errOver = errors.New("the run is over")
 
 // awaitEnd follows the run until it is over.
-func (s *site) awaitEnd(ctx context.Context) error {
+func (s *site) awaitEnd(ctx context.Context, p *progress) error {
 	err := s.client.Watch(ctx, func(status *api.Status) error {
 		for _, r := range status.Runs {
-			if r.Run == runName && r.Phase.Over() {
+			if r.Run != runName {
+				continue
+			}
+			if p.total.Store(int64(r.Total)); r.Phase.Over() {
 				return errOver
 			}
 		}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -79,6 +80,21 @@ func (t *timeline) now() (step int, moved <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.newest, t.moved
+}
+
+// await waits until a step was committed, or ctx ends.
+func (t *timeline) await(ctx context.Context, step int) error {
+	for {
+		newest, moved := t.now()
+		if newest >= step {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // commits returns what was noted: each step when it was committed first, and how many were made again.
