@@ -47,7 +47,7 @@ func joinCommand() *cobra.Command {
 			if err != nil {
 				return config.Usage(err)
 			}
-			c.Kernel, c.Logger = kernel.Name(), logger
+			c.Kernel, c.Logger = kernel.Class(), logger
 			if c.TLS, err = cluster.tls(logger); err != nil {
 				return err
 			}

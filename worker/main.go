@@ -22,7 +22,7 @@ func main() {
 		Long: "Worker joins a coordinator and trains, and evaluates what was trained. Each flag can also be given as an\n" +
 			"environment variable (PUPIL_THREADS for --threads) or in a YAML file named by --config or PUPIL_CONFIG.",
 	}
-	root.PersistentFlags().StringVar(&kernels, "kernel", "auto", "kernels: auto (by the CPU's features), generic or avx2")
+	root.PersistentFlags().StringVar(&kernels, "kernel", "auto", "kernels: auto (by the CPU's features), generic, avx2 or avx512")
 	root.AddCommand(commands()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := config.Execute(ctx, root, func() error { return config.Usage(kernel.Select(kernels)) })

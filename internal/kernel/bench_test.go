@@ -48,7 +48,7 @@ func both(b *testing.B, f func(b *testing.B)) {
 			b.Error(err)
 		}
 	}()
-	for _, name := range []string{"avx2", "generic"} {
+	for _, name := range []string{"avx512", "avx2", "generic"} {
 		if kernel.Select(name) == nil {
 			b.Run(name, f)
 		}

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -10,7 +11,11 @@ import (
 
 //go:generate go -C _gen run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg kernel
 
-const whyNoAVX2 = "the CPU has no AVX2 with FMA"
+// whyNot says why an implementation cannot run.
+var whyNot = map[string]string{
+	avx2:   "the CPU has no AVX2 with FMA",
+	avx512: "the CPU has no AVX-512 (F, BW, DQ, VL), or the operating system does not keep its registers",
+}
 
 // Assembly is given the address of a strip's first part, and finds the others behind it.
 var (
@@ -24,14 +29,31 @@ var (
 	_ [3 * 4]struct{} = [unsafe.Offsetof(Momentum{}.Rate)]struct{}{}
 )
 
-// implementations lists what this CPU can run, the best first.
+// implementations lists what this CPU can run, the best first. What x/sys/cpu tells of AVX-512 includes that the operating
+// system keeps its registers.
 func implementations() []string {
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		return []string{avx2, generic}
+	list := []string{generic}
+	if x := &cpu.X86; x.HasAVX2 && x.HasFMA {
+		list = append(list, avx2)
+		if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasBMI2 {
+			list = append(list, avx512)
+		}
 	}
-	return []string{generic}
+	slices.Reverse(list)
+	return list
 }
 
+// productPanels is how many panels of the right matrix multiplyRows and multiplyColumns are given at most.
+func productPanels() int {
+	if chosen == avx512 {
+		return 2
+	}
+	return 1
+}
+
+// multiplyRows is multiplyRowsGeneric for the columns of a panel or, with AVX-512, of two: these in pairs of tiles, and what
+// is left as AVX2 does it, which gives the same bits. For a panel alone registers of 512 bits would be slower on Zen 4, which
+// loads a value into all lanes of one at a time.
 func multiplyRows(
 	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
 	cols int, act Activation, ahead []float32,
@@ -43,21 +65,46 @@ func multiplyRows(
 	if len(ahead) == 0 {
 		ahead = waste[:0] // what is fetched must exist, or fetching takes long
 	}
-	multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act), ahead)
+	if chosen == avx512 && cols > tileCols && tiles > 1 {
+		multiplyRowsAVX512(tiles/2, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act), ahead)
+		paired := tiles &^ 1
+		tiles, offsets, outputs, ahead = tiles-paired, offsets[paired*taps*tileRows:], outputs[paired*tileRows:], waste[:0]
+	}
+	for j := 0; j < cols && tiles > 0; j += tileCols {
+		multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel[j*taps*depth:], shift[j:], from(old, j), y[j:], waste, outputs,
+			min(tileCols, cols-j), uint8(act), ahead)
+	}
 }
 
+// from is v[j:], or nil.
+func from(v []float32, j int) []float32 {
+	if v == nil {
+		return nil
+	}
+	return v[j:]
+}
+
+// multiplyColumns is multiplyColumnsGeneric in the same way; a second panel lies `beside` values behind the first.
 func multiplyColumns(
-	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
-	outputs []int, cols int, ahead []float32,
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld, beside, cols int, old, y, waste []float32,
+	outputs []int, ahead []float32,
 ) {
 	if chosen == generic {
-		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
+		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, cols, old, y, waste, outputs)
 		return
 	}
 	if len(ahead) == 0 {
 		ahead = waste[:0]
 	}
-	multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols, ahead)
+	if chosen == avx512 && cols > tileCols && tiles > 1 {
+		multiplyColumnsAVX512(tiles/2, x, zero, offsets, starts, panel, ld, beside, cols, old, y, waste, outputs, ahead)
+		paired := tiles &^ 1
+		tiles, starts, outputs, ahead = tiles-paired, starts[paired:], outputs[paired*tileRows:], waste[:0]
+	}
+	for j := 0; j < cols && tiles > 0; j += tileCols {
+		multiplyColumnsAVX2(tiles, x, zero, offsets, starts, panel[j/tileCols*beside:], ld, min(tileCols, cols-j), from(old, j), y[j:],
+			waste, outputs, ahead)
+	}
 }
 
 func transpose(depth int, x []float32, ld int, y []float32) {
@@ -81,6 +128,10 @@ func winogradInput(c int, x []float32, row int, v []float32, step int, scratch [
 		winogradInputGeneric(c, x, row, v, step, scratch)
 		return
 	}
+	if chosen == avx512 {
+		winogradInputAVX512(c, x, row, v, step, scratch)
+		return
+	}
 	winogradInputAVX2(c, x, row, v, step, scratch)
 }
 
@@ -91,12 +142,20 @@ func winogradOutput(
 		winogradOutputGeneric(k, m, step, shift, old, y, row, act, scratch)
 		return
 	}
+	if chosen == avx512 {
+		winogradOutputAVX512(k, m, step, shift, old, y, row, uint8(act), scratch)
+		return
+	}
 	winogradOutputAVX2(k, m, step, shift, old, y, row, uint8(act), scratch)
 }
 
 func winogradInput2(c int, x []float32, row int, v []float32, step int, scratch []float32) {
 	if chosen == generic {
 		winogradInput2Generic(c, x, row, v, step, scratch)
+		return
+	}
+	if chosen == avx512 {
+		winogradInput2AVX512(c, x, row, v, step, scratch)
 		return
 	}
 	winogradInput2AVX2(c, x, row, v, step, scratch)
@@ -107,6 +166,10 @@ func winogradOutput2(
 ) {
 	if chosen == generic {
 		winogradOutput2Generic(k, m, step, shift, old, y, row, act, scratch)
+		return
+	}
+	if chosen == avx512 {
+		winogradOutput2AVX512(k, m, step, shift, old, y, row, uint8(act), scratch)
 		return
 	}
 	winogradOutput2AVX2(k, m, step, shift, old, y, row, uint8(act), scratch)

@@ -2,9 +2,16 @@
 
 package kernel
 
-const whyNoAVX2 = "this program was built without assembly"
+// whyNot says why an implementation cannot run.
+var whyNot = map[string]string{
+	avx2:   "this program was built without assembly",
+	avx512: "this program was built without assembly",
+}
 
 func implementations() []string { return []string{generic} }
+
+// productPanels is how many panels of the right matrix multiplyRows and multiplyColumns are given at most.
+func productPanels() int { return 1 }
 
 func multiplyRows(
 	tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, outputs []int,
@@ -14,10 +21,10 @@ func multiplyRows(
 }
 
 func multiplyColumns(
-	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
-	outputs []int, cols int, _ []float32,
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld, _, cols int, old, y, waste []float32,
+	outputs []int, _ []float32,
 ) {
-	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, old, y, waste, outputs, cols)
+	multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, cols, old, y, waste, outputs)
 }
 
 func transpose(depth int, x []float32, ld int, y []float32) {

@@ -84,11 +84,11 @@ func finish(sums *[4]float32, old, y []float32, at, j, cols int, act Activation)
 //
 //	y[outputs[t*6+i] + j] = sum_k x[offsets[k] + starts[t] + i] * panel[k*ld + j] + old[outputs[t*6+i] + j]
 //
-// An offset of -1 reads zero instead of x, an output of -1 writes waste [16] instead of y. old is y or nil. Rows of
+// An offset of -1 reads zero [6] instead of x, an output of -1 writes waste [16] instead of y. old is y or nil. Rows of
 // panel have cols values if that is 8 or 16, else 16.
 func multiplyColumnsGeneric(
-	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32,
-	outputs []int, cols int,
+	tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld, cols int, old, y, waste []float32,
+	outputs []int,
 ) {
 	for t := range tiles {
 		for i := 0; i < tileRows; i += 2 {

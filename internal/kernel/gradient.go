@@ -77,24 +77,24 @@ func (a transposedLeft) multiply(w right, cols int, accumulate bool, c []float32
 	if cols >= packColumnsFrom && a.crowded() {
 		a = a.pack(tiles, ws)
 	}
-	depth, zero, waste := len(a.offsets), ws.zero(max(a.m, tileRows)), ws.waste()
-	for j := 0; j < cols; j += tileCols {
-		n := min(tileCols, cols-j)
-		b, ld := w.values[j:], w.ld
-		if w.transposed || a.m >= packRowsFrom || n != tileCols && n != tileCols/2 {
-			b, ld = grow(&ws.panels, depth*tileCols), tileCols
-			if w.transposed {
-				packTransposed(b, w.values[j*w.ld:], w.ld, depth, n)
-			} else {
-				packRows(b, w.values[j:], w.ld, depth, n)
-			}
+	depth, zero, waste := len(a.offsets), ws.zero(tileRows), ws.waste()
+	step := productPanels() * tileCols
+	for j := 0; j < cols; j += step {
+		n := min(step, cols-j)
+		b, ld, beside := w.values, w.ld, tileCols
+		if w.transposed || a.m >= packRowsFrom || n%(tileCols/2) != 0 {
+			ld, beside = tileCols, depth*tileCols
+			b = grow(&ws.panels, panelsOf(n)*beside)
+			w.pack([]tap{{}}, depth, j, n, b)
+		} else {
+			b = b[j:]
 		}
 		var old []float32
 		if accumulate {
 			old = c[j:]
 		}
-		ahead := ws.next(tiles * depth)
-		multiplyColumns(tiles, a.values, zero, a.offsets, ws.starts, b, ld, old, c[j:], waste, ws.outputs, n, ahead)
+		ahead := ws.next(tiles * depth * panelsOf(n))
+		multiplyColumns(tiles, a.values, zero, a.offsets, ws.starts, b, ld, beside, n, old, c[j:], waste, ws.outputs, ahead)
 	}
 }
 

@@ -1,7 +1,11 @@
 package kernel_test
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
 	"math"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -23,16 +27,43 @@ type arena struct {
 	t     *testing.T
 	count int
 	check []func()
+	bits  hash.Hash
 }
 
 func newArena(t *testing.T) *arena {
-	a := &arena{t: t}
+	a := &arena{t: t, bits: sha256.New()}
 	t.Cleanup(func() {
 		for _, f := range a.check {
 			f()
 		}
+		a.compare()
 	})
 	return a
+}
+
+// left is what tests have left in their arenas, by the test's name with the class of its kernels in place of their name,
+// and by how many arenas the test had before, which arenas counts.
+var (
+	left   = map[string]result{}
+	arenas = map[string]int{}
+)
+
+type result struct {
+	kernel string
+	bits   [sha256.Size]byte
+}
+
+// compare holds that an arena's slices end with the bits that they had with another implementation of the same class.
+func (a *arena) compare() {
+	a.t.Helper()
+	name := a.t.Name()
+	r := result{kernel.Name(), [sha256.Size]byte(a.bits.Sum(nil))}
+	key := fmt.Sprintf("%s#%d", strings.Replace(name, "/"+r.kernel, "/"+kernel.Class(), 1), arenas[name])
+	arenas[name]++
+	if before, ok := left[key]; ok && before.bits != r.bits {
+		a.t.Errorf("%s kernels leave other bits than %s kernels", r.kernel, before.kernel)
+	}
+	left[key] = r
 }
 
 // output returns a slice of n values, none of which is set.
@@ -49,6 +80,7 @@ func output[T number](a *arena, n int) []T {
 	}
 	t := a.t
 	a.check = append(a.check, func() {
+		a.bits.Write(b)
 		for i, v := range b {
 			if (i < at || i >= at+n*size) && v != canary {
 				t.Errorf("byte %d of a slice of %d bytes was written", i-at, n*size)
@@ -86,7 +118,7 @@ func each(t *testing.T, f func(t *testing.T)) {
 			t.Error(err)
 		}
 	}()
-	for _, name := range []string{"generic", "avx2"} {
+	for _, name := range []string{"generic", "avx2", "avx512"} {
 		if err := kernel.Select(name); err != nil {
 			t.Logf("%s is not tested: %v", name, err)
 			continue

@@ -12,17 +12,7 @@ func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float3
 // multiplyColumnsAVX2 is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile.
 //
 //go:noescape
-func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, old []float32, y []float32, waste []float32, outputs []int, cols int, ahead []float32)
-
-// transposeAVX2 is transposeGeneric.
-//
-//go:noescape
-func transposeAVX2(depth int, x []float32, ld int, y []float32)
-
-// multiplyAddsAVX2 is multiplyAddsGeneric.
-//
-//go:noescape
-func multiplyAddsAVX2(rounds int)
+func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, cols int, old []float32, y []float32, waste []float32, outputs []int, ahead []float32)
 
 // winogradInputAVX2 is winogradInputGeneric.
 //
@@ -43,6 +33,46 @@ func winogradInput2AVX2(c int, x []float32, row int, v []float32, step int, scra
 //
 //go:noescape
 func winogradOutput2AVX2(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
+
+// multiplyRowsAVX512 is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile. Tiles are pairs of tiles, and cols 17 to 32.
+//
+//go:noescape
+func multiplyRowsAVX512(tiles int, taps int, depth int, x []float32, zero []float32, offsets []int, panel []float32, shift []float32, old []float32, y []float32, waste []float32, outputs []int, cols int, act uint8, ahead []float32)
+
+// multiplyColumnsAVX512 is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile. Tiles are pairs of tiles, and cols 17 to 32.
+//
+//go:noescape
+func multiplyColumnsAVX512(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, beside int, cols int, old []float32, y []float32, waste []float32, outputs []int, ahead []float32)
+
+// winogradInputAVX512 is winogradInputGeneric.
+//
+//go:noescape
+func winogradInputAVX512(c int, x []float32, row int, v []float32, step int, scratch []float32)
+
+// winogradOutputAVX512 is winogradOutputGeneric.
+//
+//go:noescape
+func winogradOutputAVX512(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
+
+// winogradInput2AVX512 is winogradInput2Generic.
+//
+//go:noescape
+func winogradInput2AVX512(c int, x []float32, row int, v []float32, step int, scratch []float32)
+
+// winogradOutput2AVX512 is winogradOutput2Generic.
+//
+//go:noescape
+func winogradOutput2AVX512(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
+
+// transposeAVX2 is transposeGeneric.
+//
+//go:noescape
+func transposeAVX2(depth int, x []float32, ld int, y []float32)
+
+// multiplyAddsAVX2 is multiplyAddsGeneric.
+//
+//go:noescape
+func multiplyAddsAVX2(rounds int)
 
 // depthwiseRunAVX2 is depthwiseRunGeneric.
 //

@@ -9,6 +9,9 @@ const (
 	tileCols = 16
 )
 
+// maxPanels is how many panels of the right matrix, of tileCols columns each, a micro-kernel may be given.
+const maxPanels = 2
+
 const (
 	packedValues = 1 << 18 // values of packed right matrix that stay in the second-level cache
 	blockValues  = 1 << 16 // values of left matrix that a pass over the packed columns reads again and again
@@ -162,8 +165,9 @@ func (l *lattice) pass(
 	b block, first, n int, x, panels []float32, e follow, y []float32, y0 int, ws *Workspace,
 ) {
 	tiles, depth := (b.count+tileRows-1)/tileRows, len(l.taps)*l.depth
-	zero, waste := ws.zero(max(l.depth, tileCols)), ws.waste()
-	for j := 0; j < n; j += tileCols {
+	zero, waste := ws.zero(max(l.depth, maxPanels*tileCols)), ws.waste()
+	step := productPanels() * tileCols
+	for j := 0; j < n; j += step {
 		shift, old, at := zero, []float32(nil), y0+first+j
 		if e.shift != nil {
 			shift = e.shift[first+j:]
@@ -171,10 +175,14 @@ func (l *lattice) pass(
 		if e.old != nil {
 			old = e.old[at:]
 		}
+		cols := min(step, n-j)
 		multiplyRows(tiles, len(l.taps), l.depth, x, zero, ws.offsets, panels[j*depth:], shift, old, y[at:], waste,
-			ws.outputs, min(tileCols, n-j), e.act, ws.next(tiles*depth))
+			ws.outputs, cols, e.act, ws.next(tiles*depth*panelsOf(cols)))
 	}
 }
+
+// panelsOf is how many panels some columns take.
+func panelsOf(cols int) int { return (cols + tileCols - 1) / tileCols }
 
 // pack copies columns first..first+n of the right matrix to panels [n/16][taps*depth][16], with zeros behind the last.
 func (w right) pack(taps []tap, depth, first, n int, panels []float32) {

@@ -10,6 +10,7 @@ import (
 const (
 	generic = "generic"
 	avx2    = "avx2"
+	avx512  = "avx512"
 	auto    = "auto"
 )
 
@@ -24,9 +25,18 @@ func initial() string {
 	return implementations()[0]
 }
 
-// Name returns the implementation in use, "generic" or "avx2". Results of different implementations differ in the last
-// bits.
+// Name returns the implementation in use, "generic", "avx2" or "avx512".
 func Name() string { return chosen }
+
+// Class names the results of the implementation in use: those of one class give the same bits, those of different classes
+// differ in the last ones. "avx2" and "avx512" are of the class "avx2". It is what is recorded beside results, and may be
+// given to Select.
+func Class() string {
+	if chosen == avx512 {
+		return avx2
+	}
+	return chosen
+}
 
 // Select chooses the implementation by name. "auto" or "" chooses the best one that the CPU can run, as a start
 // without Select does; the environment variable PUPIL_KERNEL is obeyed at start in the same way. Select is for mains
@@ -49,8 +59,8 @@ func resolve(name string) (string, error) {
 			return n, nil
 		}
 	}
-	if name == avx2 {
-		return "", fmt.Errorf("kernel %q cannot run here: %s; choose auto or generic", name, whyNoAVX2)
+	if why, ok := whyNot[name]; ok {
+		return "", fmt.Errorf("kernel %q cannot run here: %s; choose auto or %s", name, why, strings.Join(all, " or "))
 	}
 	return "", fmt.Errorf("unknown kernel %q; choose auto, %s", name, strings.Join(all, " or "))
 }

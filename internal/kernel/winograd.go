@@ -187,7 +187,9 @@ func (w winograd) place(t int) (n, i, j int) {
 }
 
 // scratch is what transforms keep meanwhile.
-func (w winograd) scratch(ws *Workspace) []float32 { return grow(&ws.scratch, w.reads*w.reads*8) }
+func (w winograd) scratch(ws *Workspace) []float32 {
+	return grow(&ws.scratch, w.reads*w.reads*tileCols)
+}
 
 // patch is a tile of the input or of the output.
 func (w winograd) patch(ws *Workspace) []float32 {
@@ -235,8 +237,8 @@ func (w winograd) multiply(count int, in, panels, out []float32, ws *Workspace) 
 			outputs[t] = -1
 		}
 	}
-	zero, waste := ws.zero(max(w.C, w.K, tileCols)), ws.waste()
-	one := PackedLen(w.C, w.K)
+	zero, waste := ws.zero(max(w.C, w.K, maxPanels*tileCols)), ws.waste()
+	one, step := PackedLen(w.C, w.K), productPanels()*tileCols
 	var rows, cols int
 	for i, p := range w.points {
 		taps := p.rows * p.cols
@@ -244,11 +246,12 @@ func (w winograd) multiply(count int, in, panels, out []float32, ws *Workspace) 
 			rows, cols = p.rows, p.cols
 			w.table(count, tiles, p, ws)
 		}
-		for j := 0; j < w.K; j += tileCols {
-			at, next := p.before*one+j*taps*w.C, p.before*one+(j+tileCols)*taps*w.C
-			ahead := panels[next:min(next+taps*w.C*tileCols, len(panels))]
+		for j := 0; j < w.K; j += step {
+			cols := min(step, w.K-j)
+			at, next := p.before*one+j*taps*w.C, p.before*one+(j+panelsOf(cols)*tileCols)*taps*w.C
+			ahead := panels[next:min(next+taps*w.C*step, len(panels))]
 			multiplyRows(tiles, taps, w.C, in[p.first*w.inStep:], zero, ws.offsets, panels[at:], zero, nil,
-				out[i*w.outStep+j:], waste, outputs, min(tileCols, w.K-j), Identity, ahead)
+				out[i*w.outStep+j:], waste, outputs, cols, Identity, ahead)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func transformInput(d [winogradTile]float32) [winogradTile]float32 {
 }
 
 // winogradInputGeneric transforms a tile of 6 x 6 pixels of c channels, rows of pixels lying row values apart, with B
-// from above: v[(6i+j)*step + channel] = (B x B^T)[i, j]. scratch [36*8] is for the kernel's own use.
+// from above: v[(6i+j)*step + channel] = (B x B^T)[i, j]. scratch [36*16] is for the kernel's own use.
 func winogradInputGeneric(c int, x []float32, row int, v []float32, step int, _ []float32) {
 	for k := range c {
 		var columns [winogradTile][winogradTile]float32
@@ -73,7 +73,7 @@ func transformOutput(m [winogradTile]float32) [winogradStep]float32 {
 
 // winogradOutputGeneric transforms a tile of products of k channels, m[(6i+j)*step + channel], to 4 x 4 pixels, rows of
 // which lie row values apart, with A from above: y[i*row + j*k + channel] = act((A m A^T)[i, j] + shift[channel] + old),
-// old lying as y does; nil is none. scratch [24*8] is for the kernel's own use.
+// old lying as y does; nil is none. scratch [24*16] is for the kernel's own use.
 func winogradOutputGeneric(
 	k int, m []float32, step int, shift, old, y []float32, row int, act Activation, _ []float32,
 ) {

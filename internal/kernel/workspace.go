@@ -59,7 +59,7 @@ func (ws *Workspace) next(steps int) []float32 {
 func (ws *Workspace) zero(n int) []float32 { return grow(&ws.zeros, n)[:n] }
 
 // waste returns a row for a tile to write to.
-func (ws *Workspace) waste() []float32 { return grow(&ws.dump, tileCols) }
+func (ws *Workspace) waste() []float32 { return grow(&ws.dump, maxPanels*tileCols) }
 
 // checkLen panics unless a slice has the length that a shape needs.
 func checkLen(function, argument string, have, want int) {

@@ -168,7 +168,7 @@ func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *
 	config := j.StudentConfig
 	config.Provenance = &nn.Provenance{
 		Job: j.Spec.Digest(), Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Step: state.Step, Seed: j.Spec.Seed,
-		Average: state.Average != nil, Kernel: kernel.Name(), CodeVersion: version.String(),
+		Average: state.Average != nil, Kernel: kernel.Class(), CodeVersion: version.String(),
 	}
 	if err := nn.SaveFolder(ctx, folder, j.Student, state.Student(), config); err != nil {
 		return err

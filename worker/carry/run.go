@@ -117,7 +117,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 		return nil, err
 	}
 	r.identity = checkpoint.Manifest{
-		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Name(), CodeVersion: t.Version,
+		Job: a.Digest, Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Kernel: kernel.Class(), CodeVersion: t.Version,
 		Numerics: version.Numerics(),
 	}
 	r.keeper = NewKeeper(KeeperConfig{

@@ -23,6 +23,6 @@ func (j *Job) TeacherCache(disk *diskcache.Cache) (*teachercache.Cache, error) {
 	return teachercache.New(disk, teachercache.Identity{
 		Teacher: j.TeacherDigest, Direct: j.TeacherFreeze().Direct, Dataset: j.Data.Digest(), Broken: j.Spec.Dataset.Broken,
 		Channels: j.Spec.Student.Channels, Background: j.Views.Background(), View: j.Views.Teacher().Config(),
-		Seed: o.Seed, Batch: o.Batch, Lanes: o.Lanes, Chunk: o.Chunk, Kernel: kernel.Name(), Executable: executable,
+		Seed: o.Seed, Batch: o.Batch, Lanes: o.Lanes, Chunk: o.Chunk, Kernel: kernel.Class(), Executable: executable,
 	}, teachercache.Shape{Images: o.Batch / o.Lanes, Pooled: j.Teacher.Features(), Logits: j.TeacherConfig.Outputs})
 }

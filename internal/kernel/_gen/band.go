@@ -7,7 +7,10 @@ import (
 )
 
 // Bands are laid out by type band of package kernel: eight channels of a pixel, then those of the next.
-const pixelBytes = 4 * lanes
+const (
+	bandLanes  = 8
+	pixelBytes = 4 * bandLanes
+)
 
 // bandLoop emits a loop that lays pixels, their channels beside each other in the slices of sources, into a band: over
 // channels, 16 at a time (which fill a line of the cache), then 8; and in it one over pixels, so that what is written

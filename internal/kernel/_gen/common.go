@@ -10,11 +10,43 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-const lanes = 8 // float32 values of a register
+// What functions are made of: the instructions, with which their names end, and float32 values of a register.
+var (
+	set   = avx2
+	lanes = 8
+)
+
+const (
+	avx2   = "AVX2"
+	avx512 = "AVX512"
+)
+
+// wide emits functions with registers of 512 bits.
+func wide(emit func()) {
+	set = avx512
+	registers(16, emit)
+	set = avx2
+}
+
+// registers emits with registers of n lanes.
+func registers(n int, emit func()) {
+	before := lanes
+	lanes = n
+	emit()
+	lanes = before
+}
+
+// vector is a new register.
+func vector() VecVirtual {
+	if lanes == 16 {
+		return ZMM()
+	}
+	return YMM()
+}
 
 // begin opens a function.
 func begin(name, signature, doc string) {
-	TEXT(name+"AVX2", NOSPLIT, "func"+signature)
+	TEXT(name+set, NOSPLIT, "func"+signature)
 	Doc(doc)
 	Pragma("noescape")
 }
@@ -44,6 +76,20 @@ func makeMasks() {
 	}
 }
 
+// few is the first n lanes, n from 0 to all.
+func few(n Register) lane {
+	if set == avx512 {
+		bits, mask := GP32(), K()
+		MOVL(U32(math.MaxUint32), bits)
+		BZHIL(n.(GP).As32(), bits, bits)
+		KMOVW(bits, mask)
+		return lane{mask}
+	}
+	mask := YMM()
+	loadMask(n, mask)
+	return lane{mask}
+}
+
 // loadMask reads the mask of the first n lanes, n from 0 to 8.
 func loadMask(n Register, mask VecVirtual) {
 	at, table := GP64(), GP64()
@@ -57,17 +103,23 @@ func loadMask(n Register, mask VecVirtual) {
 type lane struct{ mask Register }
 
 func (l lane) load(m Mem, v Register) {
-	if l.mask == nil {
+	switch {
+	case l.mask == nil:
 		VMOVUPS(m, v)
-	} else {
+	case l.mask.Kind() == KindOpmask:
+		VMOVUPS_Z(m, l.mask, v)
+	default:
 		VMASKMOVPS(m, l.mask, v)
 	}
 }
 
 func (l lane) store(v Register, m Mem) {
-	if l.mask == nil {
+	switch {
+	case l.mask == nil:
 		VMOVUPS(v, m)
-	} else {
+	case l.mask.Kind() == KindOpmask:
+		VMOVUPS(v, l.mask, m)
+	default:
 		VMASKMOVPS(v, l.mask, m)
 	}
 }
@@ -78,8 +130,8 @@ func (l lane) fma(m Mem, v, sum VecVirtual) {
 		VFMADD231PS(m, v, sum)
 		return
 	}
-	t := YMM()
-	VMASKMOVPS(m, l.mask, t)
+	t := vector()
+	l.load(m, t)
 	VFMADD231PS(t, v, sum)
 }
 
@@ -125,13 +177,13 @@ func constant(v float32) VecVirtual {
 		DATA(0, F32(v))
 		constants[v] = m
 	}
-	r := YMM()
+	r := vector()
 	VBROADCASTSS(m, r)
 	return r
 }
 
 func zero() VecVirtual {
-	r := YMM()
+	r := vector()
 	VXORPS(r, r, r)
 	return r
 }

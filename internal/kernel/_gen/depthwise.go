@@ -79,9 +79,7 @@ func channels(l labels, parameter string, block func(l labels, v lane)) {
 	Label(l.name("tail"))
 	ADDQ(U32(lanes), left)
 	JZ(LabelRef(l.name("end")))
-	mask := YMM()
-	loadMask(left, mask)
-	block(labels(l.name("few")), lane{mask})
+	block(labels(l.name("few")), few(left))
 	Label(l.name("end"))
 }
 

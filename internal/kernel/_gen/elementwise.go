@@ -46,7 +46,7 @@ func (a activation) forward(v VecVirtual) {
 	case relu, relu6:
 		low(v, 0)
 	case hardSwish, hardSigmoid:
-		t := YMM()
+		t := vector()
 		VADDPS(constant(3), v, t)
 		low(t, 0)
 		high(t, 6)
@@ -187,9 +187,7 @@ func flat(l labels, slices []string, size string, body func(v lane, at []Mem)) {
 	}
 	TESTQ(left, left)
 	JZ(LabelRef(l.name("end")))
-	mask := YMM()
-	loadMask(left, mask)
-	body(lane{mask}, at(0))
+	body(few(left), at(0))
 	Label(l.name("end"))
 }
 

@@ -8,8 +8,10 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// A tile of a product is 6 rows by 16 columns: 12 registers of sums, 2 of the right matrix, 1 for a value of the left
-// matrix in all lanes. Panels whose columns end in the first half have a tile of 6 by 8.
+// Left matrices come in tiles of 6 rows, right ones in panels of 16 columns. With AVX2 a tile of a product is 6 rows by 16
+// columns: 12 registers of sums, 2 of the right matrix, 1 for a value of the left matrix in all lanes. With AVX-512 it is
+// two tiles of rows by two panels: 24 registers of sums. A sum runs over the same values in the same order in both, so its
+// bits are the same.
 const (
 	rows    = 6
 	columns = 16
@@ -17,71 +19,135 @@ const (
 
 const unroll = 4
 
-// tile is one copy of a micro-kernel: halves of 8 columns.
+// tile is one copy of a micro-kernel.
 type tile struct {
 	labels
-	halves int
-	sums   [rows][]VecVirtual
+	tiles int   // of rows
+	parts []int // lanes of the registers of a row
+	sums  [][]VecVirtual
 }
 
-func (t *tile) clear() {
-	for i := range t.sums {
-		t.sums[i] = nil
-		for range t.halves {
-			t.sums[i] = append(t.sums[i], zero())
+// forms are the tiles of a set: for the most columns first, the last of which may be few. The last part is as narrow as the
+// columns allow: some processors need half the time for half a register.
+func forms() []*tile {
+	if set == avx512 {
+		return []*tile{
+			{labels: "two", tiles: 2, parts: []int{16, 16}},
+			{labels: "one_half", tiles: 2, parts: []int{16, 8}},
 		}
 	}
+	return []*tile{{labels: "whole", tiles: 1, parts: []int{8, 8}}, {labels: "half", tiles: 1, parts: []int{8}}}
 }
 
-// begin starts the sums of every row with shift.
-func (t *tile) begin() {
-	shift := pointer("shift")
-	for h := range t.halves {
-		v := YMM()
-		VMOVUPS(Mem{Base: shift, Disp: 4 * lanes * h}, v)
-		t.sums[0] = append(t.sums[0][:h], v)
+// eachForm emits the tiles of a set, and the choice among them by the number of columns.
+func eachForm(emit func(t *tile)) {
+	CMPQ(address("tiles"), U32(0))
+	JLE(LabelRef("none"))
+	all := forms()
+	for i := len(all) - 1; i > 0; i-- {
+		CMPQ(address("cols"), U32(all[i].columns()))
+		JLE(LabelRef(all[i].name("tile")))
 	}
-	for i := 1; i < rows; i++ {
-		t.sums[i] = nil
-		for h := range t.halves {
-			v := YMM()
-			VMOVAPS(t.sums[0][h], v)
+	for _, t := range all {
+		Label(t.name("tile"))
+		emit(t)
+		DECQ(address("tiles"))
+		JNZ(LabelRef(t.name("tile")))
+		end()
+	}
+	Label("none")
+	RET()
+}
+
+func (t *tile) rows() int    { return t.tiles * rows }
+func (t *tile) columns() int { return t.first(len(t.parts)) }
+
+// panels is how many panels of the right matrix the tile reads.
+func (t *tile) panels() int { return (t.columns() + columns - 1) / columns }
+
+// first is the first column of a part.
+func (t *tile) first(part int) (column int) {
+	for _, n := range t.parts[:part] {
+		column += n
+	}
+	return column
+}
+
+// eachPart emits the code for each part of a row, with registers of its lanes.
+func (t *tile) eachPart(emit func(part int)) {
+	for i, n := range t.parts {
+		registers(n, func() { emit(i) })
+	}
+}
+
+// begin starts the sums of every row with what start gives for the first.
+func (t *tile) begin(start func(part int) VecVirtual) {
+	t.sums = make([][]VecVirtual, t.rows())
+	t.eachPart(func(part int) {
+		t.sums[0] = append(t.sums[0], start(part))
+		for i := 1; i < t.rows(); i++ {
+			v := vector()
+			VMOVAPS(t.sums[0][part], v)
 			t.sums[i] = append(t.sums[i], v)
 		}
-	}
+	})
 }
 
-// step adds the products of one value of each row, read by a, with the columns at b.
-func (t *tile) step(a func(row int) Mem, b Mem) {
+// step adds the products of one value of each row, read by a, with the columns at a row of the panel; the next panel's
+// is so many bytes further on.
+func (t *tile) step(a func(row int) Mem, panel Mem, beside Register) {
 	var right []VecVirtual
-	for h := range t.halves {
-		v := YMM()
-		VMOVUPS(b.Offset(4*lanes*h), v)
+	t.eachPart(func(part int) {
+		m, v := panel.Offset(4*(t.first(part)%columns)), vector()
+		if t.first(part) >= columns {
+			m.Index, m.Scale = beside, 1
+		}
+		VMOVUPS(m, v)
 		right = append(right, v)
-	}
-	for i := range rows {
-		v := YMM()
-		VBROADCASTSS(a(i), v)
-		for h := range t.halves {
-			VFMADD231PS(right[h], v, t.sums[i][h])
+	})
+	for i := range t.sums {
+		var value VecVirtual
+		registers(t.parts[0], func() { value = vector() })
+		VBROADCASTSS(a(i), value)
+		for part, v := range right {
+			left := Register(value)
+			if v.Size() < value.Size() {
+				left = value.AsY()
+			}
+			VFMADD231PS(v, left, t.sums[i][part])
 		}
 	}
 }
+
+// fetch reads the lines of the cache that come next into the second cache: memory is idle meanwhile. It is for unroll
+// steps.
+func (t *tile) fetch(ahead Register, last Op) {
+	lines := fetchLines * t.tiles * t.panels()
+	for i := range lines {
+		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
+	}
+	ADDQ(U32(64*lines), ahead)
+	CMPQ(ahead, last)
+	CMOVQGT(last, ahead)
+}
+
+// fetchLines is how many lines of the cache are fetched in unroll steps of a tile with a panel.
+const fetchLines = 2
 
 // finish makes the tile's values out of its sums and writes them to the rows of y that outputs gives: where there is an
 // old product it is added, and with an activation that follows. Columns beyond cols are left alone.
-func (t *tile) finish(outputs Register, activations bool) {
-	Comment("How many columns the last half has.")
-	last := integer("cols")
-	if t.halves > 1 {
-		SUBQ(U32(lanes), last)
+func (t *tile) finish(activations bool) {
+	Comment("How many columns the last part has.")
+	last, outputs := integer("cols"), pointer("outputs")
+	if n := t.first(len(t.parts) - 1); n > 0 {
+		SUBQ(U32(n), last)
 	}
 	old, waste := pointer("old"), pointer("waste")
 	TESTQ(old, old)
 	JZ(LabelRef(t.name("added")))
 	t.eachWidth("add", last, func(l lane) {
-		t.eachPart(outputs, old, waste, l, func(l lane, v VecVirtual, m Mem) {
-			before := YMM()
+		t.eachRegister(outputs, old, waste, l, func(l lane, v VecVirtual, m Mem) {
+			before := vector()
 			l.load(m, before)
 			VADDPS(before, v, v)
 		})
@@ -92,37 +158,36 @@ func (t *tile) finish(outputs Register, activations bool) {
 	}
 	y := pointer("y")
 	t.eachWidth("store", last, func(l lane) {
-		t.eachPart(outputs, y, waste, l, func(l lane, v VecVirtual, m Mem) { l.store(v, m) })
+		t.eachRegister(outputs, y, waste, l, func(l lane, v VecVirtual, m Mem) { l.store(v, m) })
 	})
-	ADDQ(U32(8*rows), outputs)
+	ADDQ(U32(8*t.rows()), baseOf("outputs"))
 }
 
-// eachWidth emits a copy for tiles whose last half is full, and one for others.
+// eachWidth emits a copy for tiles whose last part is full, and one for others.
 func (t *tile) eachWidth(part string, last Register, emit func(l lane)) {
-	CMPQ(last, U32(lanes))
+	n := t.parts[len(t.parts)-1]
+	CMPQ(last, U32(n))
 	JNE(LabelRef(t.name(part + "_few")))
 	emit(lane{})
 	JMP(LabelRef(t.name(part + "_end")))
 	Label(t.name(part + "_few"))
-	mask := YMM()
-	loadMask(last, mask)
-	emit(lane{mask})
+	emit(few(last))
 	Label(t.name(part + "_end"))
 }
 
-// eachPart visits the registers of the tile and where they lie in a matrix; l is the lane of the last half.
-func (t *tile) eachPart(outputs, matrix, waste Register, l lane, visit func(l lane, v VecVirtual, m Mem)) {
-	for i := range rows {
+// eachRegister visits the registers of the tile and where they lie in a matrix; l is the lane of the last part.
+func (t *tile) eachRegister(outputs, matrix, waste Register, l lane, visit func(l lane, v VecVirtual, m Mem)) {
+	for i := range t.sums {
 		at := GP64()
 		MOVQ(Mem{Base: outputs, Disp: 8 * i}, at)
 		selectRow(at, matrix, waste)
-		for h := range t.halves {
-			part := lane{}
-			if h == t.halves-1 {
-				part = l
+		t.eachPart(func(part int) {
+			mask := lane{}
+			if part == len(t.parts)-1 {
+				mask = l
 			}
-			visit(part, t.sums[i][h], Mem{Base: at, Disp: 4 * lanes * h})
-		}
+			visit(mask, t.sums[i][part], Mem{Base: at, Disp: 4 * t.first(part)})
+		})
 	}
 }
 
@@ -140,10 +205,8 @@ func (t *tile) activate() {
 			CMPL(kind, U32(k))
 			JNE(LabelRef(name(k + 1)))
 		}
-		for i := range rows {
-			for _, v := range t.sums[i] {
-				activation{kind: k}.forward(v)
-			}
+		for i := range t.sums {
+			t.eachPart(func(part int) { activation{kind: k}.forward(t.sums[i][part]) })
 		}
 		JMP(LabelRef(t.name("activated")))
 	}
@@ -151,7 +214,7 @@ func (t *tile) activate() {
 }
 
 // selectRow turns an offset into an address: that of base[at], or of instead when at is negative.
-func selectRow(at GPVirtual, base, instead Register) {
+func selectRow(at GPVirtual, base Register, instead Op) {
 	TESTQ(at, at)
 	LEAQ(Mem{Base: base, Index: at, Scale: 4}, at)
 	CMOVQLT(instead, at)
@@ -161,149 +224,190 @@ func multiplyRows() {
 	begin("multiplyRows",
 		"(tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, "+
 			"outputs []int, cols int, act uint8, ahead []float32)",
-		"multiplyRowsAVX2 is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile.")
-	table, outputs, tiles := pointer("offsets"), pointer("outputs"), integer("tiles")
+		"multiplyRows"+set+" is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile."+pairs())
 	Comment("From here on the length of ahead is its end.")
 	last, size := pointer("ahead"), length("ahead")
 	LEAQ(Mem{Base: last, Index: size, Scale: 4}, last)
 	MOVQ(last, lengthOf("ahead"))
-	CMPQ(address("cols"), U32(lanes))
-	JLE(LabelRef("half_begin"))
-	for _, t := range []*tile{{labels: "whole", halves: 2}, {labels: "half", halves: 1}} {
-		Label(t.name("begin"))
-		TESTQ(tiles, tiles)
-		JLE(LabelRef("done"))
-		Label(t.name("tile"))
-		t.begin()
-		t.sumRows(table)
-		t.finish(outputs, true)
-		DECQ(tiles)
-		JNZ(LabelRef(t.name("tile")))
-		if t.halves == 2 {
-			JMP(LabelRef("done"))
-		}
-	}
-	Label("done")
-	end()
+	v := productLoop{panel: AllocLocal(8), taps: AllocLocal(8), depth: AllocLocal(8)}
+	eachForm(func(t *tile) {
+		shift := pointer("shift")
+		t.begin(func(part int) VecVirtual {
+			v := vector()
+			VMOVUPS(Mem{Base: shift, Disp: 4 * t.first(part)}, v)
+			return v
+		})
+		v.sum(t)
+		t.finish(true)
+	})
 }
 
-// sumRows sums a tile of multiplyRows.
-func (t *tile) sumRows(table Register) {
-	panel, taps := pointer("panel"), integer("taps")
+// pairs says what is different with AVX-512.
+func pairs() string {
+	if set == avx512 {
+		return " Tiles are pairs of tiles, and cols 17 to 32."
+	}
+	return ""
+}
+
+// productLoop sums tiles of multiplyRows. Registers are short: these are places on the stack, for the panel's next row, and
+// for how many taps and values of a tap are left.
+type productLoop struct{ panel, taps, depth Mem }
+
+func (v productLoop) sum(t *tile) {
+	moveMemory(baseOf("panel"), v.panel)
+	taps := integer("taps")
 	TESTQ(taps, taps)
 	JLE(LabelRef(t.name("summed")))
-	Comment("Rows are addressed from their ends, by an index that runs up to 0.")
-	x, size := pointer("x"), integer("depth")
-	SHLQ(U8(2), size)
-	ADDQ(size, x)
-	NEGQ(size)
+	MOVQ(taps, v.taps)
 	Label(t.name("tap"))
-	zeros := pointer("zero")
-	SUBQ(size, zeros)
-	var at [rows]GPVirtual
-	for i := range at {
-		at[i] = GP64()
-		MOVQ(Mem{Base: table, Disp: 8 * i}, at[i])
-		selectRow(at[i], x, zeros)
+	at := v.rows(t)
+	moveMemory(address("depth"), v.depth)
+	panel, beside := GP64(), v.beside(t)
+	MOVQ(v.panel, panel)
+	step := func(n int) {
+		t.step(func(i int) Mem { return Mem{Base: at[i], Disp: 4 * n} }, Mem{Base: panel, Disp: 4 * columns * n}, beside)
 	}
-	ADDQ(U32(8*rows), table)
-	k := GP64()
-	MOVQ(size, k)
-	value := func(n int) func(int) Mem {
-		return func(i int) Mem { return Mem{Base: at[i], Index: k, Scale: 1, Disp: 4 * n} }
-	}
-	CMPQ(k, I32(-4*unroll))
-	JG(LabelRef(t.name("rest")))
+	SUBQ(U32(unroll), v.depth)
+	JLT(LabelRef(t.name("rest")))
 	Label(t.name("depth"))
-	ahead := pointer("ahead") // registers are short
-	for i := range fetchLines {
-		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
-	}
-	ADDQ(U32(64*fetchLines), ahead)
-	CMPQ(ahead, lengthOf("ahead"))
-	CMOVQGT(lengthOf("ahead"), ahead)
+	ahead := pointer("ahead")
+	t.fetch(ahead, lengthOf("ahead"))
 	MOVQ(ahead, baseOf("ahead"))
 	for n := range unroll {
-		t.step(value(n), Mem{Base: panel, Disp: 4 * columns * n})
+		step(n)
 	}
+	advance(at, U32(4*unroll))
 	ADDQ(U32(4*columns*unroll), panel)
-	ADDQ(U32(4*unroll), k)
-	CMPQ(k, I32(-4*unroll))
-	JLE(LabelRef(t.name("depth")))
+	SUBQ(U32(unroll), v.depth)
+	JGE(LabelRef(t.name("depth")))
 	Label(t.name("rest"))
-	TESTQ(k, k)
+	ADDQ(U32(unroll), v.depth)
 	JZ(LabelRef(t.name("next")))
-	t.step(value(0), Mem{Base: panel})
+	Label(t.name("single"))
+	step(0)
+	advance(at, U32(4))
 	ADDQ(U32(4*columns), panel)
-	ADDQ(U32(4), k)
-	JMP(LabelRef(t.name("rest")))
+	DECQ(v.depth)
+	JNZ(LabelRef(t.name("single")))
 	Label(t.name("next"))
-	DECQ(taps)
+	MOVQ(panel, v.panel)
+	DECQ(v.taps)
 	JNZ(LabelRef(t.name("tap")))
+	if t.tiles > 1 {
+		Comment("Past the table of the second tile.")
+		size := v.tableBytes()
+		ADDQ(size, baseOf("offsets"))
+	}
 	Label(t.name("summed"))
 }
 
-func multiplyColumns() {
-	begin("multiplyColumns",
-		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld int, old, y, waste []float32, "+
-			"outputs []int, cols int, ahead []float32)",
-		"multiplyColumnsAVX2 is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile.")
-	starts, outputs, tiles := pointer("starts"), pointer("outputs"), integer("tiles")
-	ahead, size := pointer("ahead"), length("ahead")
-	last := GP64()
-	LEAQ(Mem{Base: ahead, Index: size, Scale: 4}, last)
-	CMPQ(address("cols"), U32(lanes))
-	JLE(LabelRef("half_begin"))
-	for _, t := range []*tile{{labels: "whole", halves: 2}, {labels: "half", halves: 1}} {
-		Label(t.name("begin"))
-		TESTQ(tiles, tiles)
-		JLE(LabelRef("done"))
-		Label(t.name("tile"))
-		t.clear()
-		t.sumColumns(starts, ahead, last)
-		t.finish(outputs, false)
-		DECQ(tiles)
-		JNZ(LabelRef(t.name("tile")))
-		if t.halves == 2 {
-			JMP(LabelRef("done"))
-		}
+func moveMemory(from, to Mem) {
+	r := GP64()
+	MOVQ(from, r)
+	MOVQ(r, to)
+}
+
+// rows gives the addresses of a tap's values in each row.
+func (v productLoop) rows(t *tile) (at []GPVirtual) {
+	x, table := pointer("x"), pointer("offsets")
+	size := Register(nil)
+	if t.tiles > 1 {
+		size = v.tableBytes()
 	}
-	Label("done")
-	end()
+	for i := range t.rows() {
+		r, m := GP64(), Mem{Base: table, Disp: 8 * (i % rows)}
+		if i >= rows {
+			m.Index, m.Scale = size, 1
+		}
+		MOVQ(m, r)
+		selectRow(r, x, baseOf("zero"))
+		at = append(at, r)
+	}
+	ADDQ(U32(8*rows), baseOf("offsets"))
+	return at
+}
+
+// tableBytes is the size of the offsets of a tile.
+func (v productLoop) tableBytes() Register {
+	size := integer("taps")
+	IMUL3Q(U32(8*rows), size, size)
+	return size
+}
+
+// beside is how many bytes a panel has, or nil for a tile that reads one.
+func (v productLoop) beside(t *tile) Register {
+	if t.panels() == 1 {
+		return nil
+	}
+	size, taps := integer("depth"), integer("taps")
+	IMULQ(taps, size)
+	IMUL3Q(U32(4*columns), size, size)
+	return size
+}
+
+func multiplyColumns() {
+	beside := ""
+	if set == avx512 {
+		beside = "beside, "
+	}
+	begin("multiplyColumns",
+		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld, "+beside+"cols int, "+
+			"old, y, waste []float32, outputs []int, ahead []float32)",
+		"multiplyColumns"+set+" is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile."+pairs())
+	Comment("From here on the length of ahead is its end.")
+	last, size := pointer("ahead"), length("ahead")
+	LEAQ(Mem{Base: last, Index: size, Scale: 4}, last)
+	MOVQ(last, lengthOf("ahead"))
+	eachForm(func(t *tile) {
+		t.begin(func(int) VecVirtual { return zero() })
+		t.sumColumns()
+		t.finish(false)
+	})
 }
 
 // sumColumns sums a tile of multiplyColumns.
-func (t *tile) sumColumns(starts, ahead, last Register) {
-	panel, table, depth := pointer("panel"), pointer("offsets"), length("offsets")
-	x, zeros, ld := pointer("x"), pointer("zero"), integer("ld")
-	start := GP64()
-	MOVQ(Mem{Base: starts}, start)
-	ADDQ(U32(8), starts)
-	LEAQ(Mem{Base: x, Index: start, Scale: 4}, x)
-	LEAQ(Mem{Base: zeros, Index: start, Scale: 4}, zeros)
-	SHLQ(U8(2), ld)
+func (t *tile) sumColumns() {
+	x, starts := pointer("x"), pointer("starts")
+	var left []Register
+	for i := range t.tiles {
+		r := GP64()
+		MOVQ(Mem{Base: starts, Disp: 8 * i}, r)
+		LEAQ(Mem{Base: x, Index: r, Scale: 4}, r)
+		left = append(left, r)
+	}
+	ADDQ(U32(8*t.tiles), baseOf("starts"))
+	panel, table, depth, ld := pointer("panel"), pointer("offsets"), length("offsets"), bytes("ld")
+	var beside Register
+	if t.panels() > 1 {
+		beside = bytes("beside")
+	}
 	step := func(n int) {
-		at := GP64()
-		MOVQ(Mem{Base: table, Disp: 8 * n}, at)
-		selectRow(at, x, zeros)
-		t.step(func(i int) Mem { return Mem{Base: at, Disp: 4 * i} }, Mem{Base: panel})
+		offset := GP64()
+		MOVQ(Mem{Base: table, Disp: 8 * n}, offset)
+		TESTQ(offset, offset)
+		var at []Register
+		for _, x := range left {
+			r := GP64()
+			LEAQ(Mem{Base: x, Index: offset, Scale: 4}, r)
+			CMOVQLT(baseOf("zero"), r)
+			at = append(at, r)
+		}
+		t.step(func(i int) Mem { return Mem{Base: at[i/rows], Disp: 4 * (i % rows)} }, Mem{Base: panel}, beside)
 		ADDQ(ld, panel)
 	}
 	SUBQ(U32(unroll), depth)
 	JLT(LabelRef(t.name("rest")))
+	ahead := pointer("ahead")
 	Label(t.name("depth"))
-	for i := range fetchLines {
-		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
-	}
+	t.fetch(ahead, lengthOf("ahead"))
 	for n := range unroll {
 		step(n)
 	}
-	ADDQ(U32(64*fetchLines), ahead)
-	CMPQ(ahead, last)
-	CMOVQGT(last, ahead)
 	ADDQ(U32(8*unroll), table)
 	SUBQ(U32(unroll), depth)
 	JGE(LabelRef(t.name("depth")))
+	MOVQ(ahead, baseOf("ahead"))
 	Label(t.name("rest"))
 	ADDQ(U32(unroll), depth)
 	JZ(LabelRef(t.name("summed")))
@@ -314,9 +418,6 @@ func (t *tile) sumColumns(starts, ahead, last Register) {
 	JNZ(LabelRef(t.name("single")))
 	Label(t.name("summed"))
 }
-
-// fetchLines is how many lines of the cache are fetched in unroll steps of a product: memory is idle meanwhile.
-const fetchLines = 2
 
 func transpose() {
 	begin("transpose", "(depth int, x []float32, ld int, y []float32)", "transposeAVX2 is transposeGeneric.")

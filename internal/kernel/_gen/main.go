@@ -1,6 +1,6 @@
 // Command gen writes the assembly of package kernel and its Go declarations; `go generate` in that package runs it.
-// Each function's comment in the *_generic.go files says what it computes; the names here are those with AVX2 for
-// Generic.
+// Each function's comment in the *_generic.go files says what it computes; the names here are those with AVX2
+// or AVX512 for Generic.
 package main
 
 import . "github.com/mmcloughlin/avo/build"
@@ -8,14 +8,10 @@ import . "github.com/mmcloughlin/avo/build"
 func main() {
 	ConstraintExpr("amd64,!noasm")
 	makeMasks()
-	multiplyRows()
-	multiplyColumns()
+	products()
+	wide(products)
 	transpose()
 	multiplyAdds()
-	for _, w := range winogradForms {
-		w.transformInput()
-		w.transformOutput()
-	}
 	depthwiseRun()
 	depthwiseSums()
 	touch()
@@ -46,4 +42,14 @@ func main() {
 	adamW()
 	momentum()
 	Generate()
+}
+
+// products are the functions that both sets have: those in which most time is spent.
+func products() {
+	multiplyRows()
+	multiplyColumns()
+	for _, w := range winogradForms {
+		w.transformInput()
+		w.transformOutput()
+	}
 }

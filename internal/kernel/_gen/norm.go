@@ -10,14 +10,15 @@ import (
 
 // Where the parts of type strip lie.
 const (
-	stripMean     = 4 * lanes * 0
-	stripScale    = 4 * lanes * 1
-	stripShift    = 4 * lanes * 2
-	stripSlope    = 4 * lanes * 3
-	stripLast     = 4 * lanes * 4 // offset
-	stripSums     = 4 * lanes * 5
-	stripProducts = stripSums + 8*lanes
-	stripSize     = stripProducts + 8*lanes
+	stripLanes    = 8
+	stripMean     = 4 * stripLanes * 0
+	stripScale    = 4 * stripLanes * 1
+	stripShift    = 4 * stripLanes * 2
+	stripSlope    = 4 * stripLanes * 3
+	stripLast     = 4 * stripLanes * 4 // offset
+	stripSums     = 4 * stripLanes * 5
+	stripProducts = stripSums + 8*stripLanes
+	stripSize     = stripProducts + 8*stripLanes
 )
 
 // pair is eight float64 numbers: channels 0..4 and 4..8.
@@ -124,9 +125,7 @@ func (l rowsLoop) over(rows, unroll int) {
 		ADDQ(U32(lanes*n), left)
 	}
 	JZ(LabelRef(l.name("next")))
-	mask := YMM()
-	loadMask(left, mask)
-	l.body(lane{mask}, Mem{Base: part}, l.at(rows, 0))
+	l.body(few(left), Mem{Base: part}, l.at(rows, 0))
 	Label(l.name("next"))
 	Comment("Back to the first channel, and on to the next rows.")
 	back := integer("n")

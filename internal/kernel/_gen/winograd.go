@@ -30,7 +30,7 @@ type inputFactors struct{ two, four, five VecVirtual }
 
 // inputTransform multiplies six values by the input matrix, as transformInput says.
 func inputTransform(f inputFactors, d []VecVirtual) []VecVirtual {
-	a, b, c, e := YMM(), YMM(), YMM(), YMM()
+	a, b, c, e := vector(), vector(), vector(), vector()
 	VMOVAPS(d[4], a)
 	VFNMADD231PS(d[2], f.four, a)
 	VMOVAPS(d[3], b)
@@ -41,7 +41,7 @@ func inputTransform(f inputFactors, d []VecVirtual) []VecVirtual {
 	VFMADD231PS(d[0], f.four, d[4])
 	VFNMADD231PS(d[3], f.five, d[5])
 	VFMADD231PS(d[1], f.four, d[5])
-	sum, difference, third := YMM(), YMM(), YMM()
+	sum, difference, third := vector(), vector(), vector()
 	VADDPS(b, a, sum)
 	VSUBPS(b, a, difference)
 	VMOVAPS(c, third)
@@ -53,7 +53,7 @@ func inputTransform(f inputFactors, d []VecVirtual) []VecVirtual {
 // inputTransform2 multiplies four values, as transformInput2 says.
 func inputTransform2(f inputFactors, d []VecVirtual) []VecVirtual {
 	VSUBPS(d[2], d[0], d[0])
-	a, b := YMM(), YMM()
+	a, b := vector(), vector()
 	VSUBPS(d[1], d[3], a)
 	VFMADD213PS(a, f.two, d[0])
 	VSUBPS(d[2], d[3], b)
@@ -75,14 +75,14 @@ func phasesTransform(f inputFactors, d []VecVirtual) []VecVirtual {
 func (w winogradForm) values() []VecVirtual {
 	d := make([]VecVirtual, w.in)
 	for i := range d {
-		d[i] = YMM()
+		d[i] = vector()
 	}
 	return d
 }
 
 func (w winogradForm) transformInput() {
 	name := "winogradInput" + w.name
-	begin(name, "(c int, x []float32, row int, v []float32, step int, scratch []float32)", name+"AVX2 is "+name+"Generic.")
+	begin(name, "(c int, x []float32, row int, v []float32, step int, scratch []float32)", name+set+" is "+name+"Generic.")
 	x, v, scratch := pointer("x"), pointer("v"), pointer("scratch")
 	row, col, step := bytes("row"), bytes("c"), bytes("step")
 	f := inputFactors{two: constant(2)}
@@ -127,7 +127,7 @@ type outputFactors struct{ two, four, eight VecVirtual }
 
 // outputTransform multiplies six values by the output matrix, as transformOutput says.
 func outputTransform(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual {
-	near, far, nearer, farther := YMM(), YMM(), YMM(), YMM()
+	near, far, nearer, farther := vector(), vector(), vector(), vector()
 	VADDPS(m[2], m[1], near)
 	VSUBPS(m[2], m[1], nearer)
 	VADDPS(m[4], m[3], far)
@@ -143,7 +143,7 @@ func outputTransform(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual {
 
 // outputTransform2 multiplies five values, as transformOutput2 says.
 func outputTransform2(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual {
-	near, nearer := YMM(), YMM()
+	near, nearer := vector(), vector()
 	VADDPS(m[2], m[1], near)
 	VSUBPS(m[2], m[1], nearer)
 	VADDPS(near, m[0], m[0])
@@ -158,7 +158,7 @@ func outputTransform2(f outputFactors, m []VecVirtual) [winogradOut]VecVirtual {
 func (w winogradForm) transformOutput() {
 	name := "winogradOutput" + w.name
 	begin(name, "(k int, m []float32, step int, shift, old, y []float32, row int, act uint8, scratch []float32)",
-		name+"AVX2 is "+name+"Generic.")
+		name+set+" is "+name+"Generic.")
 	eachActivation(func(l labels, a activation) {
 		m, shift, old, y, scratch := pointer("m"), pointer("shift"), pointer("old"), pointer("y"), pointer("scratch")
 		col := bytes("k")
@@ -200,7 +200,7 @@ func (w winogradForm) columns(m, scratch Register, v lane) {
 		MOVQ(column, from)
 		d := make([]VecVirtual, w.points)
 		for i := range d {
-			d[i] = YMM()
+			d[i] = vector()
 			v.load(Mem{Base: from}, d[i])
 			ADDQ(down, from)
 		}
@@ -217,11 +217,11 @@ func (w winogradForm) row(
 ) {
 	d := make([]VecVirtual, w.points)
 	for j := range d {
-		d[j] = YMM()
+		d[j] = vector()
 		VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*w.points + j)}, d[j])
 	}
 	out := w.output(f, d)
-	bias := YMM()
+	bias := vector()
 	v.load(Mem{Base: shift}, bias)
 	for _, o := range out {
 		VADDPS(bias, o, o)
@@ -231,7 +231,7 @@ func (w winogradForm) row(
 	TESTQ(old, old)
 	JZ(LabelRef(l.name("added")))
 	for _, o := range out {
-		before := YMM()
+		before := vector()
 		v.load(Mem{Base: from}, before)
 		VADDPS(before, o, o)
 		ADDQ(col, from)
