@@ -41,9 +41,9 @@ func (f *clientFlags) open() (*api.Client, error) {
 		var err error
 		if token, err = control.LoadToken(f.tokenFile, false); err != nil {
 			if errors.Is(err, os.ErrNotExist) {
-				return nil, config.Usagef("%w; copy it from where a coordinator runs, or give it as PUPIL_TOKEN", err)
+				return nil, config.Usagef("the cluster's token: %w; copy it from where a coordinator runs, or give it as PUPIL_TOKEN", err)
 			}
-			return nil, config.Usage(err)
+			return nil, config.Usagef("the cluster's token: %w", err)
 		}
 	}
 	c := api.Config{Addresses: f.addresses, Token: token, Patience: f.patience}

@@ -82,7 +82,7 @@ func serveCommand() *cobra.Command {
 	flags.BoolVar(&c.Metrics.Insecure, "metrics-insecure", false,
 		"let anybody read --metrics-listen without a token, on a network that you trust")
 	flags.BoolVar(&c.Insecure, "insecure", false, "listen beyond this machine without TLS, on a network that you trust")
-	flags.StringVar(&f.workerToken, "worker-token-file", "", "file of a token with which workers join and which opens nothing else; the same on all\ncoordinators (default: only those of coordinator tokens add)")
+	flags.StringVar(&f.workerToken, "worker-token-file", "", "file of a token with which workers join and which opens nothing else; drawn when there is none\nand this coordinator is alone, else the same on all (default: only those of coordinator tokens add)")
 	flags.StringArrayVar(&c.Allow, "allow-storage", nil, "URL at or below which jobs may read and write, beside --storage (again for each; default: anywhere that\nthe processes reach)")
 	flags.BoolVar(&c.Public, "anonymous-viewer", false, "let anybody who reaches --listen look, without a token; all else needs one")
 	addOpenBroker(cmd, &f.openBroker)
@@ -112,12 +112,6 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if c.Worker, err = local.WorkerBinary(""); err != nil {
 		logger.Debug("the page will have no views", "err", err)
 	}
-	if f.workerToken != "" {
-		config.Await(ctx, f.workerToken, logger)
-		if c.WorkerToken, err = control.LoadToken(f.workerToken, false); err != nil {
-			return config.Usagef("--worker-token-file: %w", err)
-		}
-	}
 	if c.Storage == "" {
 		c.Storage = filepath.Join(c.Folder, "runs")
 	}
@@ -138,8 +132,11 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	}
 	if c.Token = f.token; c.Token == "" {
 		if c.Token, err = control.LoadToken(f.tokenFile, true); err != nil {
-			return config.Usage(err)
+			return config.Usagef("the cluster's token: %w", err)
 		}
+	}
+	if c.WorkerToken, err = workerToken(ctx, c, f.workerToken); err != nil {
+		return config.Usagef("--worker-token-file: %w", err)
 	}
 	var end func()
 	if c.Broker, end, err = openBroker(ctx, c, f); err != nil {
@@ -150,6 +147,22 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 		return config.Usage(err)
 	}
 	return serve.Run(ctx, c)
+}
+
+// workerToken reads the token with which workers join, or draws it when no other coordinator must have the same.
+func workerToken(ctx context.Context, c serve.Config, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	alone := len(c.Peers) <= 1 && !c.Join
+	if !alone {
+		config.Await(ctx, file, c.Logger)
+	}
+	token, err := control.LoadToken(file, alone)
+	if err == nil && token == c.Token {
+		err = fmt.Errorf("%s has the cluster's token, which opens everything; give workers one of their own", file)
+	}
+	return token, err
 }
 
 // openBroker is the way to the broker: that of another process, or one that begins here.

@@ -70,15 +70,15 @@ func LoadCredentials(file string, create bool) (Credentials, error) {
 	return c, nil
 }
 
-// LoadToken reads the cluster's token from a file, or draws one as LoadCredentials does.
+// LoadToken reads a token from a file, or draws one as LoadCredentials does.
 func LoadToken(file string, create bool) (string, error) {
 	data, err := loadSecret(file, create, func() ([]byte, error) { return []byte(NewSecret()), nil })
 	if err != nil {
-		return "", fmt.Errorf("the cluster's token: %w", err)
+		return "", err
 	}
 	token := string(data)
 	if len(token) < 16 {
-		return "", fmt.Errorf("the cluster's token in %s has %d characters; it must have at least 16", file, len(token))
+		return "", fmt.Errorf("the token in %s has %d characters; it must have at least 16", file, len(token))
 	}
 	return token, nil
 }

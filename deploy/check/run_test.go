@@ -39,6 +39,7 @@ func TestChartRuns(t *testing.T) {
 		name := fmt.Sprintf("try-pupil-coordinator-%d", i)
 		coordinators = append(coordinators, start("coordinator", name, name+".try-pupil-coordinator"+domain))
 	}
+	n.ports["try-pupil"+domain+":7070"] = coordinators[2].listen[7070] // the service leads to any of the coordinators
 	for i := range 2 {
 		workers = append(workers, start("worker", fmt.Sprintf("try-pupil-worker-%d", i), ""))
 	}
@@ -49,8 +50,6 @@ func TestChartRuns(t *testing.T) {
 	}
 	checkMetrics(t, ctx, n, coordinators[0], workers[0])
 
-	// The service of commands leads to any of the coordinators.
-	n.ports["try-pupil"+domain+":7070"] = coordinators[2].listen[7070]
 	test := start("test", "try-pupil-test", "")
 	if err := <-test.ended; err != nil {
 		t.Fatalf("helm test: %v\n%s", err, test.output.String())

@@ -43,11 +43,50 @@ func TestUpgradeKeeps(t *testing.T) {
 	}
 }
 
-// TestOneWorkerPassword wants the password that workers get to be that in the broker's file.
-func TestOneWorkerPassword(t *testing.T) {
-	for name, data := range secrets(render(t, "")) {
-		if password := data["worker-password"]; password != "" && !strings.Contains(data["broker.json"], `"worker": "`+password+`"`) {
-			t.Errorf("%s: the broker has another password for workers", name)
+// TestUpgradeDraws wants an upgrade to draw what an older chart has not, and to keep the rest.
+func TestUpgradeDraws(t *testing.T) {
+	first := render(t, "")
+	was := secrets(first)["try-pupil-secrets"]
+	for _, s := range find[*corev1.Secret](first) {
+		delete(s.Data, "worker-token")
+	}
+	now := secrets(render(t, "", first.objects...))["try-pupil-secrets"]
+	if len(now["worker-token"]) < 32 || now["worker-token"] == was["worker-token"] {
+		t.Errorf("the token of workers is %q, and was %q", now["worker-token"], was["worker-token"])
+	}
+	now["worker-token"] = was["worker-token"]
+	if !maps.Equal(was, now) {
+		t.Errorf("the upgrade changes %v to %v", was, now)
+	}
+}
+
+// TestWorkersGetLittle wants the pods of workers to have, of the tokens and passwords, those that open the least.
+func TestWorkersGetLittle(t *testing.T) {
+	for _, p := range pods(render(t, "")) {
+		if !strings.HasSuffix(p.name, "-worker") {
+			continue
+		}
+		var keys []string
+		for _, v := range p.spec.Volumes {
+			if v.Secret == nil || v.Secret.SecretName != "try-pupil-secrets" {
+				continue
+			}
+			if len(v.Secret.Items) == 0 {
+				t.Errorf("the volume %s has all keys", v.Name)
+			}
+			for _, i := range v.Secret.Items {
+				keys = append(keys, i.Key)
+			}
+		}
+		for _, c := range p.containers() {
+			for _, e := range c.Env {
+				if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == "try-pupil-secrets" {
+					keys = append(keys, e.ValueFrom.SecretKeyRef.Key)
+				}
+			}
+		}
+		if slices.Sort(keys); !slices.Equal(keys, []string{"metrics-token", "worker-token"}) {
+			t.Errorf("workers get %s", keys)
 		}
 	}
 }

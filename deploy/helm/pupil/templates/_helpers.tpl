@@ -112,6 +112,11 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- end -}}
 
+{{/* Any coordinator that is ready. */}}
+{{- define "pupil.coordinatorURL" -}}
+{{ ternary "https" "http" .Values.tls.enabled }}://{{ include "pupil.name" . }}.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:{{ .Values.coordinators.service.port }}
+{{- end -}}
+
 {{- define "pupil.scheme" -}}
 {{ ternary "HTTPS" "HTTP" .Values.tls.enabled }}
 {{- end -}}
