@@ -95,41 +95,47 @@ const inboxLength = 16
 // failed on all ranks, but for errors of a wrong call (an old step, a bucket twice), which leave both as they were.
 // When ctx ends, the ring is aborted, since the other ranks can no longer get their sums.
 func (r *Ring) ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error {
-	return r.reduce(ctx, step, bucket, frame.Int32, len(v),
-		func(dst []byte) { frame.Put(dst, v) }, func(src []byte) { frame.Get(v, src) })
+	return reduce(ctx, r, step, bucket, frame.Int32, v)
 }
 
 // ReduceInt16 is ReduceInt32 for sums of 16 bits, in half the bytes. A sum that does not fit, of all ranks or of those
 // that it has passed, is ErrOverflow on all ranks; Scaler.Limit rules that out.
 func (r *Ring) ReduceInt16(ctx context.Context, step uint64, bucket uint32, v []int16) error {
-	return r.reduce(ctx, step, bucket, frame.Int16, len(v),
-		func(dst []byte) { frame.Put(dst, v) }, func(src []byte) { frame.Get(v, src) })
+	return reduce(ctx, r, step, bucket, frame.Int16, v)
 }
 
 // ReduceInt64 is ReduceInt32 for int64, modulo 2^64.
 func (r *Ring) ReduceInt64(ctx context.Context, step uint64, bucket uint32, v []int64) error {
-	return r.reduce(ctx, step, bucket, frame.Int64, len(v),
-		func(dst []byte) { frame.Put(dst, v) }, func(src []byte) { frame.Get(v, src) })
+	return reduce(ctx, r, step, bucket, frame.Int64, v)
 }
 
-// reduce sums a vector of n elements, which put writes and get reads.
-func (r *Ring) reduce(
-	ctx context.Context, step uint64, bucket uint32, t frame.DType, n int, put, get func([]byte),
-) error {
-	if err := checkLength(n); err != nil {
+// reduce sums v in place: the loop reads and writes its memory until the call ends, and no longer.
+func reduce[T int16 | int32 | int64](ctx context.Context, r *Ring, step uint64, bucket uint32, t frame.DType, v []T) error {
+	if err := checkLength(len(v)); err != nil {
 		return fmt.Errorf("step %d, bucket %d: %w", step, bucket, err)
 	}
 	if r.solo != nil {
 		return r.alone(ctx, func(m *machine.Machine) error { return m.Start(0, step, bucket, t, nil) })
 	}
-	data := r.pool.Get(n * t.Size())
-	defer data.Release()
-	put(data.Bytes)
-	if err := r.do(ctx, newCall(machine.Completion{Step: step, Bucket: bucket}, t, data)); err != nil {
-		return err
+	c := newCall(machine.Completion{Step: step, Bucket: bucket}, t, nil)
+	bytes, ok := frame.Lend(v)
+	if !ok { // another order of bytes: a copy
+		c.data = r.pool.Get(len(v) * t.Size())
+		defer c.data.Release()
+		frame.Put(c.data.Bytes, v)
+		if err := r.do(ctx, c); err != nil {
+			return err
+		}
+		frame.Get(v, c.data.Bytes)
+		return nil
 	}
-	get(data.Bytes)
-	return nil
+	back := make(chan struct{})
+	data := r.pool.Adopt(bytes, func([]byte) { close(back) })
+	c.data = data
+	err := r.do(ctx, c)
+	data.Release()
+	<-back // after an error the loop may still be adding; it lets go at once
+	return err
 }
 
 // Commit ends a step: it returns nil once every rank has called it and all have reduced the same sums. Call it after

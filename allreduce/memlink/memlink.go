@@ -5,10 +5,10 @@ package memlink
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"pupil/allreduce"
+	"pupil/allreduce/internal/shelf"
 )
 
 // Network connects Size ranks.
@@ -35,17 +35,14 @@ type Link struct {
 	filled  chan struct{} // of one element: something is to be had
 	closed  bool
 	fault   Fault
-	foreign bool     // there was a fault: messages may share memory, and are not used again
-	free    [][]byte // memory of messages that were received; at most maxFree
+	shelf   shelf.Shelf // memory of messages that were received
+	foreign bool        // there was a fault: messages may share memory, and are not used again
 }
 
 var (
 	_ allreduce.Link     = (*Link)(nil)
 	_ allreduce.Recycler = (*Link)(nil)
 )
-
-// maxFree bounds the messages whose memory is kept.
-const maxFree = 256
 
 // Default limits, in bytes.
 const (
@@ -99,7 +96,7 @@ func (l *Link) deliver(from int, message []byte) {
 	if l.closed {
 		return
 	}
-	message = append(l.memory(len(message)), message...)
+	message = append(l.shelf.Take(len(message))[:0], message...)
 	if l.fault == nil {
 		l.put(message)
 	} else {
@@ -110,20 +107,10 @@ func (l *Link) deliver(from int, message []byte) {
 	l.wake()
 }
 
-// memory is room for n bytes: the newest of the free ones that has it, or new.
-func (l *Link) memory(n int) []byte {
-	for i := len(l.free) - 1; i >= 0; i-- {
-		if m := l.free[i]; cap(m) >= n && cap(m) <= 4*n+1024 {
-			l.free = slices.Delete(l.free, i, i+1)
-			return m[:0]
-		}
-	}
-	return make([]byte, 0, n)
-}
-
 func (l *Link) put(message []byte) {
 	if l.pending+len(message) > l.limits.Pending {
 		l.dropped++
+		l.recycle(message)
 		return
 	}
 	if l.first > 0 && len(l.queue) == cap(l.queue) {
@@ -139,8 +126,12 @@ func (l *Link) put(message []byte) {
 func (l *Link) Recycle(message []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed && !l.foreign && len(l.free) < maxFree {
-		l.free = append(l.free, message)
+	l.recycle(message)
+}
+
+func (l *Link) recycle(message []byte) {
+	if !l.foreign {
+		l.shelf.Put(message)
 	}
 }
 
@@ -195,7 +186,8 @@ func (l *Link) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.queue, l.first, l.pending, l.fault, l.free = nil, 0, 0, nil, nil
+	l.queue, l.first, l.pending, l.fault = nil, 0, 0, nil
+	l.shelf.Close()
 	l.wake()
 	return nil
 }

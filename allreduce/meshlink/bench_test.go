@@ -48,7 +48,7 @@ func BenchmarkReduceInt32(b *testing.B) {
 			for _, plane := range []struct {
 				name string
 				open linktest.Open
-			}{{"broker", through}, {"mesh", open}} {
+			}{{"broker", through}, {"mesh", open}, {"plain", openPlain}} {
 				b.Run(fmt.Sprintf("N=%d/%dMB/%s", size, megabytes, plane.name), func(b *testing.B) {
 					linktest.Benchmark(b, plane.open(b, size), megabytes)
 				})

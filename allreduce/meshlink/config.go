@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"pupil/allreduce/natslink"
 	"pupil/internal/hostport"
 )
 
@@ -22,14 +23,13 @@ type Peer struct {
 
 // Config says with whom a link speaks. But for what natslink.Config says of them, all is as the coordinator has issued it.
 type Config struct {
-	Prefix       string // of the subjects, as in natslink.Config
-	Generation   uint64
-	Rank         int
-	Peers        []Peer // by rank; this rank's too
-	Authority    []byte // certificate of who has issued the others, DER
-	Certificate  []byte // of this rank, for the server's public key; DER
-	Password     string // of the generation
-	PendingBytes int    // as in natslink.Config
+	Prefix      string // of the subjects, as in natslink.Config
+	Generation  uint64
+	Rank        int
+	Peers       []Peer // by rank; this rank's too
+	Authority   []byte // certificate of who has issued the others, DER; for a plain server nil
+	Certificate []byte // of this rank, for the server's public key; DER; for a plain server nil
+	Password    string // of the generation
 	// Timeout is how long New tries to connect; a write to a rank that stands still ends after a quarter of it. The ring's
 	// deadline is right. 0: DefaultTimeout.
 	Timeout time.Duration
@@ -38,21 +38,30 @@ type Config struct {
 // ErrCredentials says that what was issued does not fit together or not to this server. Test with errors.Is.
 var ErrCredentials = errors.New("the credentials do not fit")
 
-// check lists what is wrong with the peers.
-func (c Config) check() error {
-	var errs []error
+// subject is where a rank listens.
+func (c Config) subject(rank int) string { return c.over().Subject(rank) }
+
+func (c Config) over() natslink.Config {
+	return natslink.Config{Prefix: c.Prefix, Generation: c.Generation, Rank: c.Rank, Size: len(c.Peers)}
+}
+
+// check lists what is wrong, but for certificates.
+func (c Config) check(plain bool) error {
+	errs := []error{c.over().Validate()}
+	if given := len(c.Authority)+len(c.Certificate) > 0; plain && given {
+		errs = append(errs, fmt.Errorf("%w: this worker's server is without TLS, and certificates were issued", ErrCredentials))
+	}
 	seen := map[string]bool{}
 	for rank, p := range c.Peers {
 		if err := hostport.Check(p.Address); err != nil {
 			errs = append(errs, fmt.Errorf("rank %d: %w", rank, err))
+		} else if plain && !hostport.Loopback(p.Address) {
+			errs = append(errs, fmt.Errorf("rank %d at %s: without TLS only this machine's loopback addresses are spoken to", rank, p.Address))
 		}
 		if p.Name == "" || seen[p.Name] {
 			errs = append(errs, fmt.Errorf("rank %d: the name %q is empty or another rank's", rank, p.Name))
 		}
 		seen[p.Name] = true
-	}
-	if c.Rank < 0 || c.Rank >= len(c.Peers) {
-		errs = append(errs, fmt.Errorf("rank is %d of %d peers", c.Rank, len(c.Peers)))
 	}
 	if c.Password == "" {
 		errs = append(errs, errors.New("password is missing"))

@@ -2,14 +2,13 @@ package meshlink
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pupil/allreduce"
-	"pupil/allreduce/natslink"
 )
 
 // dials is how many connections a link opens at the same time.
@@ -18,62 +17,65 @@ const dials = 32
 // Link is one rank's end. Close it after the ring's Run has returned.
 type Link struct {
 	server  *Server
-	in      *natslink.Link // over this worker's own server
+	in      *inbox // of this worker's own server
 	rank    int
 	name    string
 	peers   []*peer // by rank; nil at this one's
 	sending atomic.Pointer[peer]
-	end     context.CancelFunc // of all dialling
+	end     context.CancelFunc // of all connections
 	once    sync.Once
 	closed  chan struct{}
-	closing error
 }
 
 var (
 	_ allreduce.Link        = (*Link)(nil)
 	_ allreduce.Interrupter = (*Link)(nil)
+	_ allreduce.Recycler    = (*Link)(nil)
 )
 
 // New opens a rank's end and returns when it is connected to all others, or with allreduce.ErrDeadline. It ends at once with
 // ctx.
 func New(ctx context.Context, s *Server, c Config) (*Link, error) {
-	if err := c.check(); err != nil {
+	if err := c.check(s.plain); err != nil {
 		return nil, fmt.Errorf("mesh link: %w", err)
 	}
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
 	}
-	t, err := c.tls(s.key)
-	if err != nil {
-		return nil, fmt.Errorf("mesh link: %w", err)
+	a := &admission{password: c.Password, subject: c.subject(c.Rank)}
+	if !s.plain {
+		var err error
+		if a.tls, err = c.tls(s.key); err != nil {
+			return nil, fmt.Errorf("mesh link: %w", err)
+		}
 	}
-	in, err := natslink.New(ctx, s.owner, natslink.Config{
-		Prefix: c.Prefix, Generation: c.Generation, Rank: c.Rank, Size: len(c.Peers), PendingBytes: c.PendingBytes,
-	})
+	in, err := openInbox(ctx, s, a.subject)
 	if err != nil {
 		return nil, fmt.Errorf("mesh link: this worker's own server: %w", err)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	l := &Link{server: s, in: in, rank: c.Rank, name: c.Peers[c.Rank].Name, end: end, closed: make(chan struct{})}
-	for rank, x := range c.Peers {
+	for rank := range c.Peers {
 		var p *peer
 		if rank != c.Rank {
-			p = &peer{rank: rank, address: x.Address, subject: in.Subject(rank), life: life}
+			p = newPeer(life, c, rank, a.tls)
 		}
 		l.peers = append(l.peers, p)
 	}
-	if err := s.admit(l.name, &admission{tls: t, password: c.Password, subject: in.Subject(c.Rank)}); err != nil {
-		return nil, errors.Join(fmt.Errorf("mesh link: %w", err), in.Close())
+	if err := s.admit(l.name, a); err != nil {
+		end()
+		in.close()
+		return nil, fmt.Errorf("mesh link: %w", err)
 	}
-	if err := l.connect(ctx, c, t); err != nil {
+	if err := l.connect(ctx, c.Timeout); err != nil {
 		return nil, errors.Join(fmt.Errorf("mesh link: %w", err), l.Close())
 	}
 	return l, nil
 }
 
 // connect connects to all other ranks, the next one first.
-func (l *Link) connect(ctx context.Context, c Config, t *tls.Config) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("%w: not connected to all ranks after %s", allreduce.ErrDeadline, c.Timeout))
+func (l *Link) connect(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w: not connected to all ranks after %s", allreduce.ErrDeadline, timeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		l.end()
@@ -91,7 +93,7 @@ func (l *Link) connect(ctx context.Context, c Config, t *tls.Config) error {
 		p := l.peers[(l.rank+1+i)%len(l.peers)]
 		slots <- struct{}{}
 		group.Go(func() {
-			errs[p.rank] = p.connect(ctx, c, t)
+			errs[p.rank] = p.start(ctx)
 			<-slots
 		})
 	}
@@ -113,12 +115,20 @@ func (l *Link) Send(to int, message []byte) error {
 	default:
 	}
 	if to < 0 || to >= len(l.peers) || to == l.rank {
-		return l.in.Send(to, message)
+		return l.deliver(to, message)
 	}
 	p := l.peers[to]
 	l.sending.Store(p)
 	defer l.sending.Store(nil)
 	return p.send(message)
+}
+
+// deliver is Send to what is no other rank.
+func (l *Link) deliver(to int, message []byte) error {
+	if to != l.rank {
+		return fmt.Errorf("there is no rank %d among %d", to, len(l.peers))
+	}
+	return l.in.send(message)
 }
 
 // Interrupt ends the Send that is under way: its message is lost, and the connection is opened anew.
@@ -129,17 +139,21 @@ func (l *Link) Interrupt() {
 }
 
 // Receive returns the next message that came to this worker's server.
-func (l *Link) Receive(ctx context.Context) ([]byte, error) { return l.in.Receive(ctx) }
+func (l *Link) Receive(ctx context.Context) ([]byte, error) { return l.in.receive(ctx) }
+
+// Recycle takes a received message back.
+func (l *Link) Recycle(message []byte) { l.in.shelf.Put(message) }
 
 // Limits are those of this worker's own server; all workers have the same.
-func (l *Link) Limits() allreduce.Limits { return l.in.Limits() }
+func (l *Link) Limits() allreduce.Limits { return l.server.limits }
 
-// Close lets no other rank in any more, sends what waits to be sent if that takes no longer than a moment, and ends all
-// connections, Send and Receive with allreduce.ErrLinkClosed.
+// Close lets no other rank in any more, gives the others a moment to take what was sent, and ends all connections, Send and
+// Receive with allreduce.ErrLinkClosed.
 func (l *Link) Close() error {
 	l.once.Do(func() {
 		close(l.closed)
 		l.server.dismiss(l.name)
+		l.end()
 		var group sync.WaitGroup
 		for _, p := range l.peers {
 			if p != nil {
@@ -147,8 +161,7 @@ func (l *Link) Close() error {
 			}
 		}
 		group.Wait()
-		l.end()
-		l.closing = l.in.Close()
+		l.in.close()
 	})
-	return l.closing
+	return nil
 }

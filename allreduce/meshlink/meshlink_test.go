@@ -12,7 +12,12 @@ import (
 
 func listen(t testing.TB) *meshlink.Server {
 	t.Helper()
-	s, err := meshlink.Listen(meshlink.ServerConfig{Listen: "127.0.0.1:0"})
+	return listenAs(t, meshlink.ServerConfig{Listen: "127.0.0.1:0"})
+}
+
+func listenAs(t testing.TB, c meshlink.ServerConfig) *meshlink.Server {
+	t.Helper()
+	s, err := meshlink.Listen(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,14 +42,17 @@ func issue(t testing.TB, servers []*meshlink.Server, generation uint64, timeout 
 	}
 	configs := make([]meshlink.Config, len(servers))
 	for rank, s := range servers {
+		configs[rank] = meshlink.Config{
+			Prefix: "pupil.ring.test", Generation: generation, Rank: rank, Peers: peers, Password: a.Password(), Timeout: timeout,
+		}
+		if s.PublicKey() == nil { // plain
+			continue
+		}
 		certificate, err := a.Issue(rank, s.PublicKey())
 		if err != nil {
 			t.Fatal(err)
 		}
-		configs[rank] = meshlink.Config{
-			Prefix: "pupil.ring.test", Generation: generation, Rank: rank, Peers: peers, Authority: a.Certificate(),
-			Certificate: certificate, Password: a.Password(), Timeout: timeout,
-		}
+		configs[rank].Authority, configs[rank].Certificate = a.Certificate(), certificate
 	}
 	return configs
 }
@@ -79,21 +87,38 @@ func open(t testing.TB, size int) []allreduce.Link {
 	return links
 }
 
+// openPlain is open without TLS.
+func openPlain(t testing.TB, size int) []allreduce.Link {
+	t.Helper()
+	var servers []*meshlink.Server
+	for range size {
+		servers = append(servers, listenAs(t, meshlink.ServerConfig{Listen: "127.0.0.1:0", Plain: true}))
+	}
+	return openOn(t, servers, time.Minute)
+}
+
 func openWith(t testing.TB, size int, timeout time.Duration) ([]allreduce.Link, []*meshlink.Server) {
 	t.Helper()
 	var servers []*meshlink.Server
 	for range size {
 		servers = append(servers, listen(t))
 	}
+	return openOn(t, servers, timeout), servers
+}
+
+func openOn(t testing.TB, servers []*meshlink.Server, timeout time.Duration) []allreduce.Link {
+	t.Helper()
 	joined, errs := join(t, servers, issue(t, servers, 3, timeout))
-	links := make([]allreduce.Link, size)
+	links := make([]allreduce.Link, len(servers))
 	for rank, err := range errs {
 		if err != nil {
 			t.Fatal(err)
 		}
 		links[rank] = joined[rank]
 	}
-	return links, servers
+	return links
 }
 
 func TestLink(t *testing.T) { linktest.Run(t, open) }
+
+func TestPlainLink(t *testing.T) { linktest.Run(t, openPlain) }

@@ -5,46 +5,107 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 const (
 	dialTime     = 2 * time.Second        // of one try, with its handshakes
-	retryTime    = 50 * time.Millisecond  // between two
-	farewellTime = 100 * time.Millisecond // in which Close writes what waits to be sent
+	retryTime    = 50 * time.Millisecond  // between two, and up to half as long again
+	farewellTime = 100 * time.Millisecond // for the other side to take what was sent
 )
 
 // peer is the connection to another rank's server.
 type peer struct {
-	rank    int
-	address string
-	subject string
-	conn    *nats.Conn
+	rank     int
+	address  string
+	subject  string
+	user     string // the other rank's name
+	password string
+	name     string        // this rank's
+	tls      *tls.Config   // nil: none
+	timeout  time.Duration // of a write
 
-	life context.Context // of the link: what dials anew in the background has no caller
+	life  context.Context // of the link
+	ended chan struct{}   // closed when keep has returned; nil: it was not started
+
 	mu   sync.Mutex
-	raw  net.Conn // the newest
+	raw  net.Conn // the newest, also while it is being opened
+	open *client  // nil: there is none
+	why  error    // why
 }
 
-// Dial implements nats.CustomDialer.
-func (p *peer) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(p.life, dialTime)
+// newPeer is the one of a rank.
+func newPeer(life context.Context, c Config, rank int, t *tls.Config) *peer {
+	to := c.Peers[rank]
+	if t != nil {
+		t = t.Clone()
+		t.ServerName = to.Name
+	}
+	return &peer{
+		rank: rank, address: to.Address, subject: c.subject(rank), user: to.Name, password: c.Password,
+		name: c.Peers[c.Rank].Name, tls: t, timeout: c.Timeout / 4, life: life,
+	}
+}
+
+// dial opens a connection, and is let in.
+func (p *peer) dial(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", p.address)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if err := p.hold(raw); err != nil {
+		return err
+	}
+	c, err := p.enter(ctx, raw)
+	if err != nil {
+		p.cut()
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.open, p.why = c, nil
+	return nil
+}
+
+// hold makes a connection the one that cut ends.
+func (p *peer) hold(raw net.Conn) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.life.Err() != nil { // cut has been
-		return nil, errors.Join(errClosed, c.Close())
+		return errors.Join(errClosed, raw.Close())
 	}
-	p.raw = c
-	return c, nil
+	p.raw = raw
+	return nil
+}
+
+// enter makes the handshakes.
+func (p *peer) enter(ctx context.Context, raw net.Conn) (*client, error) {
+	if at, ok := ctx.Deadline(); ok {
+		if err := raw.SetDeadline(at); err != nil {
+			return nil, err
+		}
+	}
+	conn := raw
+	if p.tls != nil {
+		t := tls.Client(raw, p.tls)
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		conn = t
+	}
+	c, err := greet(conn, p.user, p.password, p.name)
+	if err != nil {
+		return nil, err
+	}
+	c.encrypted, c.timeout = p.tls != nil, p.timeout
+	return c, raw.SetDeadline(time.Time{})
 }
 
 // cut ends the connection at once, and whatever reads or writes it. It is opened anew, unless the link closes.
@@ -56,25 +117,25 @@ func (p *peer) cut() {
 	}
 }
 
-// connect tries until it is connected, or ctx ends: the other worker may not have opened its link yet.
-func (p *peer) connect(ctx context.Context, c Config, t *tls.Config) error {
-	t = t.Clone()
-	name := c.Peers[p.rank].Name
-	t.ServerName = name
-	options := []nats.Option{
-		nats.UserInfo(name, c.Password), nats.Name(c.Peers[c.Rank].Name),
-		nats.Secure(t), nats.TLSHandshakeFirst(), nats.SetCustomDialer(p), nats.SkipHostLookup(), nats.Timeout(dialTime),
-		nats.FlusherTimeout(c.Timeout / 4),
-		nats.ReconnectBufSize(-1), nats.ReconnectWait(retryTime), nats.ReconnectJitter(retryTime/2, retryTime/2),
-		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.NoCallbacksAfterClientClose(), nats.IgnoreDiscoveredServers(),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // Send tells
+// start connects, and keeps the connection from then on.
+func (p *peer) start(ctx context.Context) error {
+	if err := p.connect(ctx); err != nil {
+		return err
 	}
+	p.ended = make(chan struct{})
+	go p.keep()
+	return nil
+}
+
+// connect tries until it is connected, or ctx ends: the other worker may not have opened its link yet.
+func (p *peer) connect(ctx context.Context) error {
 	for {
-		var err error
-		if p.conn, err = nats.Connect("nats://"+p.address, options...); err == nil {
+		err := p.dial(ctx)
+		if err == nil {
 			return nil
 		}
-		next := time.NewTimer(retryTime)
+		p.lost(err)
+		next := time.NewTimer(retryTime + rand.N(retryTime/2))
 		select {
 		case <-ctx.Done():
 			next.Stop()
@@ -84,42 +145,77 @@ func (p *peer) connect(ctx context.Context, c Config, t *tls.Config) error {
 	}
 }
 
+func (p *peer) lost(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open, p.why = nil, err
+}
+
+// keep answers the other server, and opens a connection that breaks anew, until the link's life ends.
+func (p *peer) keep() {
+	defer close(p.ended)
+	for {
+		_, err := p.current().next(nil)
+		p.lost(err)
+		p.cut()
+		if p.life.Err() != nil || p.connect(p.life) != nil {
+			return
+		}
+	}
+}
+
+func (p *peer) current() *client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
+}
+
 // explain says what lies behind an error of a connection, where its own text does not.
 func explain(err error) error {
 	var remote *net.OpError // what crypto/tls makes of the other side's alerts
 	switch {
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		return fmt.Errorf("%w (it has not opened this generation's link, or does not accept this worker's certificate)", err)
-	case errors.Is(err, nats.ErrAuthorization):
-		return fmt.Errorf("%w (it has another password for this generation)", err)
+	case errors.Is(err, errRefused) && strings.Contains(err.Error(), "Authorization"):
+		return fmt.Errorf("%w (it has not opened this generation's link, or has another password)", err)
 	}
 	return err
 }
 
 // send publishes a message.
 func (p *peer) send(message []byte) error {
-	err := p.conn.Publish(p.subject, message)
-	switch {
-	case err == nil || errors.Is(err, nats.ErrMaxPayload):
+	p.mu.Lock()
+	c, why := p.open, p.why
+	p.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("the connection to rank %d at %s is lost: %w", p.rank, p.address, explain(why))
+	}
+	err := c.publish(p.subject, message)
+	if err == nil || errors.Is(err, errTooLarge) {
 		return err
-	case p.conn.IsConnected():
-		return fmt.Errorf("publish to rank %d at %s: %w", p.rank, p.address, err)
 	}
-	last := p.conn.LastError()
-	if last == nil {
-		last = err
-	}
-	return fmt.Errorf("the connection to rank %d at %s is lost: %w", p.rank, p.address, explain(last))
+	p.cut() // a part of the message may have gone
+	return fmt.Errorf("publish to rank %d at %s: %w", p.rank, p.address, err)
 }
 
-// close sends what waits to be sent, if that takes no longer than a moment, and ends the connection.
+// close lets the other side take what was sent, if that takes no longer than a moment, and ends the connection. The link's
+// life has ended.
 func (p *peer) close() {
-	if p.conn == nil {
-		p.cut()
-		return
-	}
 	late := time.AfterFunc(farewellTime, p.cut)
-	p.conn.Close()
-	late.Stop()
-	p.cut()
+	defer late.Stop()
+	if half, ok := closer(p.current()); p.ended == nil || !ok || half.CloseWrite() != nil {
+		p.cut()
+	}
+	if p.ended != nil {
+		<-p.ended
+	}
+}
+
+// closer is a connection that can end one of its directions: then its server ends the other one, when it has read all.
+func closer(c *client) (half interface{ CloseWrite() error }, ok bool) {
+	if c == nil {
+		return nil, false
+	}
+	half, ok = c.conn.(interface{ CloseWrite() error })
+	return half, ok
 }

@@ -12,11 +12,10 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 
+	"pupil/allreduce"
 	"pupil/internal/hostport"
 	"pupil/internal/natsserver"
 )
@@ -24,8 +23,9 @@ import (
 // ServerConfig says where a worker's server listens.
 type ServerConfig struct {
 	Listen     string       // host:port; port 0: one that is free
+	Plain      bool         // without TLS: for workers of one machine, on a loopback address
 	MaxPayload int32        // largest message, in bytes; 0: 8 MiB
-	MaxPending int64        // bytes that may wait for the owner; 0: 1 GiB; see natslink
+	MaxPending int64        // bytes that may wait for the owner, whose link says half of it is its limit; 0: 1 GiB
 	Logger     *slog.Logger // of warnings and errors; nil: none
 }
 
@@ -33,7 +33,8 @@ type ServerConfig struct {
 type Server struct {
 	server  *server.Server
 	address string
-	owner   *nats.Conn // within the process
+	plain   bool
+	limits  allreduce.Limits
 	key     ed25519.PrivateKey
 	secret  string // the owner's password
 
@@ -43,16 +44,16 @@ type Server struct {
 
 // admission is what a ring lets in.
 type admission struct {
-	tls      *tls.Config
+	tls      *tls.Config // nil for a plain server
 	password string
 	subject  string
 }
 
 const (
-	ownerName     = "owner"        // no DNS name of a ring
-	handshakeTime = 10             // seconds, for TLS and for the password
-	writeDeadline = time.Minute    // of the server: for its owner, who may be held up
-	maxPayload    = int32(8 << 20) // defaults
+	ownerName     = "owner"               // no DNS name of a ring
+	handshakeTime = 10                    // seconds, for TLS and for the password
+	writeDeadline = allreduce.MaxDeadline // of the server: for its owner, who may be held up
+	maxPayload    = int32(8 << 20)        // defaults
 	maxPending    = int64(1 << 30)
 )
 
@@ -61,29 +62,8 @@ func Listen(c ServerConfig) (*Server, error) {
 	if err := hostport.CheckListen(c.Listen); err != nil {
 		return nil, fmt.Errorf("listen for the ring: %w", err)
 	}
-	host, text, _ := net.SplitHostPort(c.Listen)
-	port, _ := strconv.Atoi(text)
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a key for the ring: %w", err)
-	}
-	s := &Server{key: key, secret: randomName(), rings: map[string]*admission{}}
-	if s.server, err = natsserver.Start(s.options(c, host, port), c.Logger); err != nil {
-		return nil, fmt.Errorf("listen for the ring at %s: %w", c.Listen, err)
-	}
-	s.address = s.server.Addr().String()
-	s.owner, err = nats.Connect("", nats.InProcessServer(s.server), nats.UserInfo(ownerName, s.secret), nats.Name(ownerName),
-		nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // which Receive tells
-	if err != nil {
-		natsserver.Stop(s.server)
-		return nil, fmt.Errorf("connect to this worker's own server: %w", err)
-	}
-	return s, nil
-}
-
-func (s *Server) options(c ServerConfig, host string, port int) *server.Options {
-	if port == 0 {
-		port = server.RANDOM_PORT
+	if c.Plain && !hostport.Loopback(c.Listen) {
+		return nil, fmt.Errorf("listen for the ring at %s: without TLS it must be a loopback address, such as 127.0.0.1:0", c.Listen)
 	}
 	if c.MaxPayload == 0 {
 		c.MaxPayload = maxPayload
@@ -91,15 +71,39 @@ func (s *Server) options(c ServerConfig, host string, port int) *server.Options 
 	if c.MaxPending == 0 {
 		c.MaxPending = maxPending
 	}
-	return &server.Options{
+	host, text, _ := net.SplitHostPort(c.Listen)
+	port, _ := strconv.Atoi(text)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key for the ring: %w", err)
+	}
+	s := &Server{
+		plain: c.Plain, key: key, secret: randomName(), rings: map[string]*admission{},
+		limits: allreduce.Limits{Message: int(c.MaxPayload), Pending: int(c.MaxPending / 2)},
+	}
+	if s.server, err = natsserver.Start(s.options(c, host, port), c.Logger); err != nil {
+		return nil, fmt.Errorf("listen for the ring at %s: %w", c.Listen, err)
+	}
+	s.address = s.server.Addr().String()
+	return s, nil
+}
+
+func (s *Server) options(c ServerConfig, host string, port int) *server.Options {
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	o := &server.Options{
 		ServerName: "pupil-ring", Host: host, Port: port, NoSigs: true, NoLog: true, NoSystemAccount: true,
 		MaxPayload: c.MaxPayload, MaxPending: c.MaxPending, WriteDeadline: writeDeadline,
-		TLSConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, GetConfigForClient: s.hello,
-		},
-		TLSHandshakeFirst: true, TLSTimeout: handshakeTime, AuthTimeout: 2 * handshakeTime,
-		CustomClientAuthentication: s,
+		AuthTimeout: 2 * handshakeTime, CustomClientAuthentication: s,
 	}
+	if !c.Plain {
+		o.TLSConfig = &tls.Config{
+			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, GetConfigForClient: s.hello,
+		}
+		o.TLSHandshakeFirst, o.TLSTimeout = true, handshakeTime
+	}
+	return o
 }
 
 // hello finds the ring that a client wants to speak to.
@@ -127,8 +131,11 @@ func (s *Server) Check(c server.ClientAuthentication) bool {
 	s.mu.Lock()
 	a := s.rings[o.Username]
 	s.mu.Unlock()
+	if a == nil || !equal(o.Password, a.password) {
+		return false
+	}
 	// The certificate was checked by the ring that TLS was told of: it must be this one.
-	if a == nil || state == nil || state.ServerName != o.Username || !equal(o.Password, a.password) {
+	if !s.plain && (state == nil || state.ServerName != o.Username) {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: o.Username, Permissions: &server.Permissions{
@@ -161,14 +168,16 @@ func (s *Server) dismiss(name string) {
 // Addr is where the server listens, host:port.
 func (s *Server) Addr() string { return s.address }
 
-// PublicKey is the key that certificates for this server are issued to.
+// PublicKey is the key that certificates for this server are issued to; nil for a plain one.
 func (s *Server) PublicKey() ed25519.PublicKey {
+	if s.plain {
+		return nil
+	}
 	return s.key.Public().(ed25519.PublicKey) // of this type, by its documentation
 }
 
 // Close ends the server and all connections to it, and waits for that. Links end with allreduce.ErrLinkClosed.
 func (s *Server) Close() error {
-	s.owner.Close()
 	natsserver.Stop(s.server)
 	return nil
 }

@@ -53,7 +53,7 @@ func TestForeignCredentials(t *testing.T) {
 		{"no certificate", func(c *meshlink.Config) { c.Certificate = []byte("x") }, "rank 0's certificate", meshlink.ErrCredentials},
 		{"no authority", func(c *meshlink.Config) { c.Authority = nil }, "authority's certificate", meshlink.ErrCredentials},
 		{"password", func(c *meshlink.Config) { c.Password = "" }, "password is missing", nil},
-		{"rank", func(c *meshlink.Config) { c.Rank = 2 }, "rank is 2 of 2 peers", nil},
+		{"rank", func(c *meshlink.Config) { c.Rank = 2 }, "rank is 2; of 2 ranks", nil},
 		{"timeout", func(c *meshlink.Config) { c.Timeout = -1 }, "timeout is -1ns", nil},
 		{"prefix", func(c *meshlink.Config) { c.Prefix = "a.*" }, `prefix is "a.*"`, nil},
 		{"address", func(c *meshlink.Config) { c.Peers = []meshlink.Peer{c.Peers[0], {"0.0.0.0:1", "x"}} }, "names no machine", nil},

@@ -70,6 +70,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Subject is where a rank listens.
+func (c Config) Subject(rank int) string {
+	return c.Prefix + "." + strconv.FormatUint(c.Generation, 10) + "." + strconv.Itoa(rank)
+}
+
 // Link is one rank's end. Close it after the ring's Run has returned.
 type Link struct {
 	conn     *nats.Conn
@@ -99,7 +104,7 @@ func New(ctx context.Context, conn *nats.Conn, c Config) (*Link, error) {
 		limits: allreduce.Limits{Message: int(conn.MaxPayload()), Pending: c.PendingBytes},
 	}
 	for rank := range c.Size {
-		l.subjects = append(l.subjects, c.Prefix+"."+strconv.FormatUint(c.Generation, 10)+"."+strconv.Itoa(rank))
+		l.subjects = append(l.subjects, c.Subject(rank))
 	}
 	subject := l.subjects[c.Rank]
 	var err error
@@ -175,9 +180,6 @@ func (l *Link) Receive(ctx context.Context) ([]byte, error) {
 		}
 	}
 }
-
-// Subject is where a rank listens.
-func (l *Link) Subject(rank int) string { return l.subjects[rank] }
 
 // Limits are the server's largest payload when the link was made, and Config.PendingBytes.
 func (l *Link) Limits() allreduce.Limits { return l.limits }

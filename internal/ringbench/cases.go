@@ -15,8 +15,9 @@ const (
 
 // The ways to sum.
 const (
+	wayLocal  = "local"  // the ring between NATS servers that the ranks of one machine embed
+	wayMesh   = "mesh"   // the same with TLS, as between machines
 	wayBroker = "broker" // the ring over a central NATS server
-	wayMesh   = "mesh"   // the ring between NATS servers that the ranks embed
 	wayTCP    = "tcp"    // a plain ring over TCP, without checks and repeats: the floor
 	wayGloo   = "gloo"   // PyTorch's
 )
@@ -57,8 +58,9 @@ func (c benchmark) name() string {
 	return name + c.format + "." + c.way
 }
 
-// usual is the way of a case whose name says none: where a byte costs time on a link, not through one server.
-var usual = map[string]string{loopback: wayBroker, gigabit: wayMesh}
+// usual is the way of a case whose name says none: on one machine that of coordinator run, between machines that of a
+// cluster in which a byte costs time on a link.
+var usual = map[string]string{loopback: wayLocal, gigabit: wayMesh}
 
 func (c benchmark) about() string {
 	if c.training {
@@ -68,7 +70,8 @@ func (c benchmark) about() string {
 		return fmt.Sprintf("99th percentile of a sum of 256 bytes, %d processes", c.ranks)
 	}
 	way := map[string]string{
-		wayBroker: "over a central NATS server", wayMesh: "between NATS servers that the processes embed", wayTCP: "a plain TCP ring, the floor",
+		wayLocal: "between NATS servers that the processes embed", wayMesh: "the same, with TLS",
+		wayBroker: "over a central NATS server", wayTCP: "a plain TCP ring, the floor",
 	}[c.way]
 	return fmt.Sprintf("%d x 10^6 bytes of float32 as %s, %d processes, %s", c.megabytes, c.format, c.ranks, way)
 }
@@ -101,7 +104,10 @@ func cases() (all []benchmark) {
 			return benchmark{network: network, ranks: n, megabytes: mb, format: format, way: way}
 		}
 		for _, format := range []string{int32s, int16s} {
-			all = append(all, of(format, wayBroker), of(format, wayMesh))
+			if network == loopback { // between machines there is TLS
+				all = append(all, of(format, wayLocal))
+			}
+			all = append(all, of(format, wayMesh), of(format, wayBroker))
 		}
 		all = append(all, of(int32s, wayTCP))
 	}
@@ -114,7 +120,7 @@ func cases() (all []benchmark) {
 		add(gigabit, 4, mb)
 	}
 	for _, n := range []int{2, 4, 8} {
-		all = append(all, benchmark{network: loopback, ranks: n, format: int32s, way: wayBroker})
+		all = append(all, benchmark{network: loopback, ranks: n, format: int32s, way: wayLocal})
 	}
 	return append(all, benchmark{training: true})
 }

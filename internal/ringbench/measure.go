@@ -135,8 +135,8 @@ func (b *bench) open(ctx context.Context, w world, way string, ranks int) (*grou
 		}
 	}
 	open := at("open")
-	if way == wayMesh {
-		if open, err = certify(open, answers); err != nil {
+	if embedded(way) {
+		if open, err = certify(open, way, answers); err != nil {
 			return g, err
 		}
 	}
@@ -144,8 +144,8 @@ func (b *bench) open(ctx context.Context, w world, way string, ranks int) (*grou
 	return g, err
 }
 
-// certify adds to each rank's order what the coordinator issues in a mesh.
-func certify(of func(rank int) order, answers []answer) (func(rank int) order, error) {
+// certify adds to each rank's order what the coordinator issues where ranks embed servers.
+func certify(of func(rank int) order, way string, answers []answer) (func(rank int) order, error) {
 	issuer, err := authority.New(1, time.Now())
 	if err != nil {
 		return nil, err
@@ -153,15 +153,22 @@ func certify(of func(rank int) order, answers []answer) (func(rank int) order, e
 	var names []string
 	var issued [][]byte
 	for rank, a := range answers {
+		names = append(names, issuer.Name(rank))
+		if way == wayLocal {
+			continue
+		}
 		c, err := issuer.Issue(rank, a.Key)
 		if err != nil {
 			return nil, err
 		}
-		names, issued = append(names, issuer.Name(rank)), append(issued, c)
+		issued = append(issued, c)
 	}
 	return func(rank int) order {
 		o := of(rank)
-		o.Names, o.Issuer, o.Issued, o.Password = names, issuer.Certificate(), issued[rank], issuer.Password()
+		o.Names, o.Password = names, issuer.Password()
+		if way == wayMesh {
+			o.Issuer, o.Issued = issuer.Certificate(), issued[rank]
+		}
 		return o
 	}, nil
 }

@@ -100,8 +100,9 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 			if r.listener, err = listenTCP(o.Host); err == nil {
 				a.Address = r.listener.address()
 			}
-		} else if o.Way == wayMesh {
-			if r.server, err = meshlink.Listen(meshlink.ServerConfig{Listen: net.JoinHostPort(o.Host, "0")}); err == nil {
+		} else if embedded(o.Way) {
+			c := meshlink.ServerConfig{Listen: net.JoinHostPort(o.Host, "0"), Plain: o.Way == wayLocal}
+			if r.server, err = meshlink.Listen(c); err == nil {
 				a.Address, a.Key = r.server.Addr(), r.server.PublicKey()
 			}
 		}
@@ -126,6 +127,9 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 
 // plain says which ways are the TCP ring. A rank of ours that is to be gloo's, in the tests, is it as well.
 func plain(way string) bool { return way == wayTCP || way == wayGloo }
+
+// embedded says in which ways a rank has a NATS server of its own.
+func embedded(way string) bool { return way == wayLocal || way == wayMesh }
 
 // vector is the one of a format and length, made once.
 func (r *rank) vector(o order) any {

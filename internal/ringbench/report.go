@@ -42,6 +42,7 @@ type result struct {
 	Way       string   `json:"way"`
 	Bus       sides    `json:"bus_mb_per_second"` // 2(N-1)/N of the vector's 4-byte elements by time
 	CPU       sides    `json:"cpu_ms_per_mb"`     // of all ranks and the server, by 10^6 bytes of one vector
+	CPURatio  float64  `json:"cpu_ratio"`         // median of the pairs, gloo's by ours
 	Pairs     []pairOf `json:"pairs"`
 }
 
@@ -68,17 +69,18 @@ func (r *result) of(c cost) float64 {
 
 // summarise computes medians, and the ratios of the pairs.
 func (r *result) summarise() {
-	var ours, theirs, ratios, cpu, peerCPU []float64
+	var ours, theirs, ratios, cpu, peerCPU, cpuRatios []float64
 	for _, p := range r.Pairs {
 		x, y := r.of(p.Ours), r.of(p.Peer)
 		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, y/x)
-		cpu, peerCPU = append(cpu, p.Ours.CPU), append(peerCPU, p.Peer.CPU)
+		cpu, peerCPU, cpuRatios = append(cpu, p.Ours.CPU), append(peerCPU, p.Peer.CPU), append(cpuRatios, p.Peer.CPU/p.Ours.CPU)
 	}
 	r.Ours, r.Peer, r.Ratio = median(ours), median(theirs), median(ratios)
 	r.Lowest, r.Highest = slices.Min(ratios), slices.Max(ratios)
 	if r.Megabytes > 0 {
 		bus := 2 * float64(r.Ranks-1) / float64(r.Ranks) * float64(r.Megabytes)
 		r.Bus = sides{bus / r.Ours, bus / r.Peer}
+		r.CPURatio = median(cpuRatios)
 		r.CPU = sides{1e3 * median(cpu) / float64(r.Megabytes), 1e3 * median(peerCPU) / float64(r.Megabytes)}
 	}
 }
@@ -98,8 +100,8 @@ func (r *result) words() string {
 		return fmt.Sprintf("%s: %d pairs, medians of single sums %.2f ms, gloo %.2f ms", r.Name, len(r.Pairs),
 			1e3*median(ours), 1e3*median(theirs))
 	}
-	return fmt.Sprintf("%s: %d pairs, bus bandwidth %.0f MB/s, gloo %.0f MB/s; CPU %.2f ms a MB, gloo %.2f", r.Name,
-		len(r.Pairs), r.Bus.Ours, r.Bus.Peer, r.CPU.Ours, r.CPU.Peer)
+	return fmt.Sprintf("%s: %d pairs, bus bandwidth %.0f MB/s, gloo %.0f MB/s; CPU %.2f ms a MB, gloo %.2f, median ratio %.2f",
+		r.Name, len(r.Pairs), r.Bus.Ours, r.Bus.Peer, r.CPU.Ours, r.CPU.Peer, r.CPURatio)
 }
 
 // report is what --json writes.

@@ -31,7 +31,7 @@ const deadline = time.Minute
 func openRing(ctx context.Context, o order, server *meshlink.Server) (summer, error) {
 	c := allreduce.Config{Job: "bench", Generation: 1, Rank: o.Rank, Size: o.Size, Deadline: deadline}
 	connect := connectBroker
-	if o.Way == wayMesh {
+	if embedded(o.Way) {
 		connect = connectMesh
 	}
 	link, closeLink, err := connect(ctx, o, c, server)

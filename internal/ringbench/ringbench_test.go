@@ -56,11 +56,11 @@ func testBench(t *testing.T, peer string) (*bench, *bytes.Buffer) {
 func TestMeasure(t *testing.T) {
 	b, messages := testBench(t, "ours")
 	small := []benchmark{
-		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayBroker},
+		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayLocal},
 		{network: loopback, ranks: 2, megabytes: 1, format: int16s, way: wayBroker},
 		{network: loopback, ranks: 2, megabytes: 1, format: int16s, way: wayMesh},
 		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayTCP},
-		{network: loopback, ranks: 2, megabytes: 0, format: int32s, way: wayBroker},
+		{network: loopback, ranks: 2, megabytes: 0, format: int32s, way: wayLocal},
 	}
 	settings := plan(small)
 	if len(settings) != 1 || len(settings[0].cases) != 2 {
@@ -79,12 +79,12 @@ func TestMeasure(t *testing.T) {
 		if len(r.Pairs) != 3 || !(r.Ours > 0) || !(r.Peer > 0) || r.Lowest > r.Ratio || r.Ratio > r.Highest {
 			t.Errorf("result %+v", r)
 		}
-		if r.Megabytes > 0 && !(r.Bus.Ours > 0 && r.CPU.Ours > 0 && r.CPU.Peer > 0) {
+		if r.Megabytes > 0 && !(r.Bus.Ours > 0 && r.CPU.Ours > 0 && r.CPU.Peer > 0 && r.CPURatio > 0) {
 			t.Errorf("%s: bandwidth %v, CPU %v", r.Name, r.Bus, r.CPU)
 		}
 	}
 	want := []string{
-		"ring.loopback.n2.1mb.int32", "ring.loopback.n2.1mb.int16", "ring.loopback.n2.1mb.int16.mesh",
+		"ring.loopback.n2.1mb.int32", "ring.loopback.n2.1mb.int16.broker", "ring.loopback.n2.1mb.int16.mesh",
 		"ring.loopback.n2.1mb.tcp", "ring.latency.256b.n2",
 	}
 	if !slices.Equal(names, want) {
@@ -131,7 +131,7 @@ func TestCases(t *testing.T) {
 	}
 	for _, name := range []string{
 		"ring.loopback.n4.14mb.int32", "ring.loopback.n4.14mb.int16", "ring.1gbit.n4.14mb.int32", "ring.1gbit.n4.14mb.int16",
-		"ring.loopback.n8.45mb.tcp", "ring.hidden", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh", "ring.latency.256b.n4",
+		"ring.loopback.n8.45mb.tcp", "ring.hidden", "ring.loopback.n4.14mb.int16.broker", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh", "ring.latency.256b.n4",
 	} {
 		if !seen[name] {
 			t.Errorf("there is no case %s", name)

@@ -17,6 +17,14 @@ func memory[T element](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(x)))
 }
 
+// Lend is v's own memory in a message's order of bytes, if this machine has that.
+func Lend[T element](v []T) (b []byte, ok bool) {
+	if !native {
+		return nil, false
+	}
+	return memory(v), true
+}
+
 // both are the elements in dst and src, where this machine can use them in place.
 func both[T element](dst, src []byte) (a, b []T, ok bool) {
 	a, ok = elements[T](dst)

@@ -19,21 +19,22 @@ type chunkState uint8
 const (
 	untouched   chunkState = iota
 	contributed            // this rank's input is in, and the partial sum was sent on
-	total                  // the sum over all ranks is in the bucket's data
+	total                  // the sum over all ranks is in the bucket's data, and kept as it came
 )
 
 // bucket is one vector on its way.
 type bucket struct {
 	id      uint32
 	dtype   frame.DType
-	data    []byte        // this rank's input; by chunk replaced by the total
+	data    []byte        // this rank's input; by chunk replaced by the total; of a sum nil once that is complete
 	memory  *frame.Buffer // that of data
+	bytes   int           // of data
 	elems   int           // of a chunk, but for a shorter last one
 	started time.Duration
 	ask     asker
 
 	state   []chunkState  // by chunk
-	kept    []frame.Frame // by chunk: the partial sum as it was sent on, until the total is there
+	kept    []frame.Frame // by chunk: what this rank can send again, the partial sum or the total
 	sums    []uint32      // by chunk: CRC-32C of the total
 	missing int           // chunks whose total is not there
 	first   int           // no chunk before it is missing
@@ -64,7 +65,7 @@ func newBucket(b *bucket, id uint32, t frame.DType, memory *frame.Buffer, c Conf
 	}
 	n := len(data) / t.Size()
 	*b = bucket{
-		id: id, dtype: t, data: data, memory: memory.Keep(), elems: chunkElements(n, t, c),
+		id: id, dtype: t, data: data, memory: memory.Keep(), bytes: len(data), elems: chunkElements(n, t, c),
 		state: b.state, kept: b.kept, sums: b.sums,
 	}
 	chunks := (n + b.elems - 1) / b.elems
@@ -95,6 +96,11 @@ func (b *bucket) release() {
 		f.Release()
 		b.kept[i] = frame.Frame{}
 	}
+	b.giveBack()
+}
+
+// giveBack lets go of the data.
+func (b *bucket) giveBack() {
 	b.memory.Release()
 	b.data, b.memory = nil, nil
 }
@@ -106,13 +112,18 @@ func (b *bucket) origin(chunk, size int) int {
 
 // chunk is a chunk's part of the data.
 func (b *bucket) chunk(i int) []byte {
+	first := i * b.elems * b.dtype.Size()
+	return b.data[first : first+b.chunkBytes(i)]
+}
+
+// chunkBytes is the length of a chunk.
+func (b *bucket) chunkBytes(i int) int {
 	size := b.elems * b.dtype.Size()
-	return b.data[i*size : min((i+1)*size, len(b.data))]
+	return min(size, b.bytes-i*size)
 }
 
 // Start begins the sum of a vector over all ranks. data holds its elements in little-endian order; the
-// machine keeps it until the step is committed or the machine has failed, and writes to it until the completion comes,
-// when it holds the sums. A ring of one takes nil. The error is one of this call alone, unless Err
+// machine keeps it, and writes to it, until the completion comes, when it holds the sums, or the machine has failed. A ring of one takes nil. The error is one of this call alone, unless Err
 // says otherwise.
 func (m *Machine) Start(now time.Duration, step uint64, id uint32, t frame.DType, data *frame.Buffer) error {
 	m.now = now
@@ -166,17 +177,17 @@ func (m *Machine) launch() {
 			b.own += m.c.Size
 			b.under++
 			m.circulating++
-			f := m.copyOf(b, i, frame.Trail(0).Add(m.c.Rank))
+			f := m.input(b, i)
 			m.pass(b, i, f)
 			f.Release()
 		}
 	}
 }
 
-// copyOf is a frame with a copy of the bucket's data of a chunk, as the sum over some ranks.
-func (m *Machine) copyOf(b *bucket, i int, of frame.Trail) frame.Frame {
+// input is a frame with a copy of this rank's input to a chunk.
+func (m *Machine) input(b *bucket, i int) frame.Frame {
 	part := b.chunk(i)
-	f := m.c.Pool.New(m.dataHeader(b, i, of), len(part))
+	f := m.c.Pool.New(m.dataHeader(b, i, frame.Trail(0).Add(m.c.Rank)), len(part))
 	copy(f.Payload(), part)
 	f.Seal()
 	return f
@@ -187,7 +198,7 @@ func (m *Machine) dataHeader(b *bucket, i int, of frame.Trail) frame.Header {
 	h := m.header(frame.Data)
 	size := b.dtype.Size()
 	h.DType, h.Bucket, h.Chunk, h.Contributors = b.dtype, b.id, uint32(i), of
-	h.Total, h.Count = uint32(len(b.data)/size), uint32(len(b.chunk(i))/size)
+	h.Total, h.Count = uint32(b.bytes/size), uint32(b.chunkBytes(i)/size)
 	return h
 }
 
@@ -236,13 +247,13 @@ func (m *Machine) checkData(b *bucket, f frame.Frame) error {
 		return fmt.Errorf("%w: step %d: rank %d sums bucket %d, which is a state here",
 			ErrMismatch, f.Step, f.Sender, f.Bucket)
 	}
-	i, elements := int(f.Chunk), len(b.data)/b.dtype.Size()
+	i, elements := int(f.Chunk), b.bytes/b.dtype.Size()
 	var what string
 	switch {
 	case f.DType != b.dtype || int(f.Total) != elements:
 		what = fmt.Sprintf("rank %d sums %d elements of %s, this rank %d of %s", f.Sender, f.Total, f.DType,
 			elements, b.dtype)
-	case i >= len(b.state) || len(f.Payload()) != len(b.chunk(i)):
+	case i >= len(b.state) || len(f.Payload()) != b.chunkBytes(i):
 		what = fmt.Sprintf("rank %d cuts the vector into other chunks; give every rank the same ChunkBytes", f.Sender)
 	case int(f.Sender) != m.previous() || !m.canBe(b, f):
 		what = fmt.Sprintf("rank %d sent chunk %d with the inputs of other ranks than can be (%v)", f.Sender, i, f.Contributors)
@@ -294,11 +305,11 @@ func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
 
 // receiveTotal takes the sum over all ranks and sends it on, unless the next rank is the one that completed it.
 func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
-	origin := b.origin(i, m.c.Size)
+	origin, checksum := b.origin(i, m.c.Size), f.PayloadCRC
+	f.Header = m.dataHeader(b, i, m.everyone[origin])
+	f.PayloadCRC = checksum
 	m.store(b, i, f)
 	if m.next() != (origin+m.c.Size-1)%m.c.Size {
-		f.Header = m.dataHeader(b, i, m.everyone[origin])
-		f.PayloadCRC = b.sums[i]
 		m.send(m.next(), f.Keep())
 	}
 	if origin == m.c.Rank {
@@ -309,11 +320,12 @@ func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
 	m.settle(b)
 }
 
+// store takes a total, and keeps it for the next rank, should that lose it.
 func (m *Machine) store(b *bucket, i int, f frame.Frame) {
 	copy(b.chunk(i), f.Payload())
-	m.held -= len(b.kept[i].Buffer)
+	m.held += len(f.Buffer) - len(b.kept[i].Buffer)
 	b.kept[i].Release()
-	b.state[i], b.kept[i], b.sums[i] = total, frame.Frame{}, f.PayloadCRC
+	b.state[i], b.kept[i], b.sums[i] = total, f.Keep(), f.PayloadCRC
 	b.missing--
 	for b.first < len(b.state) && b.state[b.first] == total {
 		b.first++
@@ -337,7 +349,12 @@ func (m *Machine) settle(b *bucket) {
 	m.complete(b)
 }
 
+// complete ends a call. A vector is then its caller's again; a state is needed until the commit.
 func (m *Machine) complete(b *bucket) {
+	if b.share == nil {
+		m.held -= b.bytes
+		b.giveBack()
+	}
 	m.out.Completed = append(m.out.Completed, Completion{Step: m.step, Bucket: b.id})
 }
 

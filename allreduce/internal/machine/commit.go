@@ -80,7 +80,7 @@ func (m *Machine) digestOf() (d digest) {
 		b := m.buckets[id]
 		words = le.AppendUint32(words, b.id)
 		words = append(words, byte(b.dtype))
-		words = le.AppendUint64(words, uint64(len(b.data)))
+		words = le.AppendUint64(words, uint64(b.bytes))
 		for _, s := range b.sums {
 			words = le.AppendUint32(words, s)
 		}

@@ -65,9 +65,7 @@ func (m *Machine) serve(f frame.Frame) {
 		}
 		var again frame.Frame
 		switch {
-		case b.state[i] == total:
-			again = m.copyOf(b, i, m.everyone[b.origin(i, m.c.Size)])
-		case b.state[i] == contributed && entry&hasPartial == 0:
+		case b.state[i] == total, b.state[i] == contributed && entry&hasPartial == 0:
 			again = b.kept[i].Keep()
 		default:
 			continue

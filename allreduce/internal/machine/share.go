@@ -57,7 +57,7 @@ func (m *Machine) Share(
 		b.state[i] = total
 	}
 	b.missing = 0
-	m.held += len(b.data)
+	m.held += b.bytes
 	m.complete(b)
 	return nil
 }
@@ -73,7 +73,7 @@ func (m *Machine) Shared(id uint32) (state []byte, hash [sha256.Size]byte) {
 // learnState sets a state's memory and hash. Even an empty state is a piece, so that its hash is told.
 func (b *bucket) learnState(data []byte, hash [sha256.Size]byte) {
 	pieces := max(1, (len(data)+b.elems-1)/b.elems)
-	b.data, b.state, b.missing = data, make([]chunkState, pieces), pieces
+	b.data, b.bytes, b.state, b.missing = data, len(data), make([]chunkState, pieces), pieces
 	s := b.share
 	s.known, s.hash = true, hash
 	asked := s.asked
@@ -172,7 +172,7 @@ func (m *Machine) sendPiece(b *bucket, i int, attempt uint8) {
 func (m *Machine) partHeader(b *bucket, i int) frame.Header {
 	h := m.header(frame.Part)
 	h.DType, h.Bucket, h.Chunk = frame.Byte, b.id, uint32(i)
-	h.Total, h.Count = uint32(len(b.data)), uint32(sha256.Size+len(b.chunk(i)))
+	h.Total, h.Count = uint32(b.bytes), uint32(sha256.Size+b.chunkBytes(i))
 	return h
 }
 
@@ -190,8 +190,8 @@ func (m *Machine) receivePart(f frame.Frame) {
 	s, i := b.share, int(f.Chunk)
 	if !s.known {
 		b.learnState(make([]byte, f.Total), [sha256.Size]byte(f.Payload()))
-		m.held += len(b.data)
-		if i >= len(b.state) || len(f.Payload()) != sha256.Size+len(b.chunk(i)) {
+		m.held += b.bytes
+		if i >= len(b.state) || len(f.Payload()) != sha256.Size+b.chunkBytes(i) {
 			m.Fail(m.otherPieces(f))
 			return
 		}
@@ -235,10 +235,10 @@ func (m *Machine) checkPart(b *bucket, f frame.Frame) error {
 		what = fmt.Sprintf("of %d bytes; this rank accepts %d", f.Total, s.most)
 	case !s.known:
 		return nil
-	case int(f.Total) != len(b.data) || [sha256.Size]byte(f.Payload()) != s.hash:
+	case int(f.Total) != b.bytes || [sha256.Size]byte(f.Payload()) != s.hash:
 		what = fmt.Sprintf("of %d bytes with the hash %x, this rank has one of %d bytes with the hash %x",
-			f.Total, f.Payload()[:4], len(b.data), s.hash[:4])
-	case int(f.Chunk) >= len(b.state) || len(f.Payload()) != sha256.Size+len(b.chunk(int(f.Chunk))):
+			f.Total, f.Payload()[:4], b.bytes, s.hash[:4])
+	case int(f.Chunk) >= len(b.state) || len(f.Payload()) != sha256.Size+b.chunkBytes(int(f.Chunk)):
 		return m.otherPieces(f)
 	default:
 		return nil
