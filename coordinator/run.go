@@ -65,7 +65,7 @@ func runCommand() *cobra.Command {
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --storage, or with the newest one of this job below runs/")
 	flags.StringVar(&f.worker, "worker-binary", "", "the worker's executable (default: worker, beside this one)")
 	flags.StringVar(&f.page, "page", "", "show the run on a web page at this address of this machine, host:port (127.0.0.1:0: a free port);\nits URL, with a token, is printed")
-	flags.StringVar(&f.dataPlane, "data-plane", string(wire.BrokerPlane), "which way the workers' sums go: broker (all through the coordinator's NATS server)\nor mesh (straight to a NATS server in each worker)")
+	flags.StringVar(&f.dataPlane, "data-plane", string(wire.LocalPlane), "which way the workers' sums go: local (straight to a NATS server in each worker), mesh (the same with TLS,\nas between machines) or broker (all through the coordinator's NATS server)")
 	flags.StringVar(&f.cache, "teacher-cache", "", "folder that keeps the teacher's outputs for other runs with the same seed, data and views\nof the teacher (default: none)")
 	flags.StringVar(&f.cacheSize, "teacher-cache-size", "", "limit of --teacher-cache, as 500MB or 20GB (default: 10GB)")
 	return cmd

@@ -92,6 +92,7 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.Password, "nats-password", "", "password of the broker")
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
 	f.StringVar(&c.RingListen, "ring-listen", "", "HOST:PORT to listen on for the other workers' ring data, for a coordinator whose data plane is mesh\n(port 0: one that is free)")
+	f.BoolVar(&c.RingPlain, "ring-plain", false, "--ring-listen without TLS, on a loopback address: for workers of one machine, as coordinator run starts them")
 	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
 	f.StringVar(&record, "record", "", "folder for a record of the images that were really fed, which coordinator audit --record reads")
 	teacher.add(f)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -14,7 +13,7 @@ import (
 
 const (
 	dialTime     = 2 * time.Second        // of one try, with its handshakes
-	retryTime    = 50 * time.Millisecond  // between two, and up to half as long again
+	retryTime    = 50 * time.Millisecond  // between two
 	farewellTime = 100 * time.Millisecond // for the other side to take what was sent
 )
 
@@ -135,7 +134,7 @@ func (p *peer) connect(ctx context.Context) error {
 			return nil
 		}
 		p.lost(err)
-		next := time.NewTimer(retryTime + rand.N(retryTime/2))
+		next := time.NewTimer(retryTime)
 		select {
 		case <-ctx.Done():
 			next.Stop()

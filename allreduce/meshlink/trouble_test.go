@@ -136,6 +136,64 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
+// Without TLS a worker is found on loopback alone, and a password and permissions keep others out.
+func TestPlain(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:0", "10.0.0.1:0", ":0", "localhost:0"} {
+		_, err := meshlink.Listen(meshlink.ServerConfig{Listen: address, Plain: true})
+		contains(t, address, err, address, "without TLS it must be a loopback address")
+	}
+	plain := meshlink.ServerConfig{Listen: "127.0.0.1:0", Plain: true}
+	servers := []*meshlink.Server{listenAs(t, plain), listenAs(t, plain)}
+	for what, test := range map[string]struct {
+		change func(*meshlink.Config)
+		want   string
+	}{
+		"certificates": {func(c *meshlink.Config) { c.Authority = []byte("x") }, "certificates were issued"},
+		"elsewhere": {
+			func(c *meshlink.Config) { c.Peers = []meshlink.Peer{c.Peers[0], {"10.0.0.1:1", "x"}} },
+			"rank 1 at 10.0.0.1:1: without TLS",
+		},
+	} {
+		c := issue(t, servers, 3, never)[0]
+		test.change(&c)
+		_, err := meshlink.New(t.Context(), servers[0], c)
+		contains(t, what, err, test.want)
+	}
+	configs := issue(t, servers, 3, short)
+	configs[1].Password = "guess"
+	_, errs := join(t, servers, configs)
+	contains(t, "password", errs[0], "rank 1 at "+servers[1].Addr(), "Authorization Violation", "another password")
+
+	configs = issue(t, servers, 4, time.Minute)
+	links, errs := join(t, servers, configs)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 4)
+	nc, err := nats.Connect("nats://"+servers[0].Addr(), nats.UserInfo(configs[0].Peers[0].Name, configs[0].Password),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.SubscribeSync(configs[0].Prefix + ".4.0"); err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"pupil.ring.test.4.1", "pupil.ring.test.4.0"} {
+		if err := nc.Publish(subject, []byte(subject)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("refused with %v", err)
+		}
+	}
+	if got, err := links[0].Receive(t.Context()); err != nil || string(got) != "pupil.ring.test.4.0" {
+		t.Errorf("received %q, error %v", got, err)
+	}
+}
+
 func TestListenRefused(t *testing.T) {
 	taken := listen(t)
 	for address, want := range map[string]string{

@@ -139,9 +139,8 @@ func senderOf(m wire.Message) (worker, session string) {
 }
 
 func (s *Service) register(msg *nats.Msg, m wire.Register) {
-	if s.config.DataPlane == wire.MeshPlane && m.RingAddress == "" {
-		s.refuse(msg, fmt.Sprintf("the ring's data goes between the workers (data plane mesh), and worker %s does not say where it "+
-			"listens for it; start it with --ring-listen HOST:PORT", m.Worker), false)
+	if err := s.config.DataPlane.Fits(m.RingAddress, m.RingKey); err != nil {
+		s.refuse(msg, fmt.Sprintf("worker %s: %v", m.Worker, err), false)
 		return
 	}
 	err := s.apply(cluster.Join{

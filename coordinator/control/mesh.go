@@ -2,7 +2,6 @@ package control
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,7 +22,7 @@ type meshes struct {
 func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
 	rank := r.Plan.Rank(worker)
 	p := plan(r, rank, s.config.RingDeadline)
-	if s.config.DataPlane != wire.MeshPlane || len(p.Members) == 1 {
+	if s.config.DataPlane == wire.BrokerPlane || len(p.Members) == 1 {
 		if users := s.config.Broker.Users(); !users.Shared {
 			a := users.RingAccess(r.Run, p.Generation, rank, time.Time{}) // of no use after the generation
 			p.Ring = &a
@@ -54,10 +53,14 @@ func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
 		if w == nil {
 			return nil, fmt.Errorf("worker %s is gone; another plan follows", m.Worker)
 		}
-		if w.RingAddress == "" { // it was taken in by a coordinator with another data plane
-			err := errors.New("it has no server for the ring's data (data plane mesh); start it with --ring-listen HOST:PORT")
+		if err := s.config.DataPlane.Fits(w.RingAddress, w.RingKey); err != nil { // another coordinator has taken it in
 			_ = s.lose(w.ID, w.Session, err.Error()) // refused only if it has gone already
 			return nil, fmt.Errorf("worker %s: %w", w.ID, err)
+		}
+		peers[rank] = wire.MeshPeer{Address: w.RingAddress, Name: a.Name(rank)}
+		ranks[rank] = &wire.Mesh{Peers: peers, Password: a.Password()}
+		if s.config.DataPlane == wire.LocalPlane {
+			continue
 		}
 		key, err := hex.DecodeString(w.RingKey)
 		if err != nil {
@@ -67,8 +70,7 @@ func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
 		if err != nil {
 			return nil, fmt.Errorf("worker %s: %w", m.Worker, err)
 		}
-		peers[rank] = wire.MeshPeer{Address: w.RingAddress, Name: a.Name(rank)}
-		ranks[rank] = &wire.Mesh{Peers: peers, Authority: a.Certificate(), Certificate: certificate, Password: a.Password()}
+		ranks[rank].Authority, ranks[rank].Certificate = a.Certificate(), certificate
 	}
 	return ranks, nil
 }

@@ -13,12 +13,20 @@ import (
 	"pupil/worker/agent"
 )
 
-func overMesh(c *control.Config) { c.DataPlane = wire.MeshPlane }
+func over(p wire.DataPlane) func(*control.Config) {
+	return func(c *control.Config) { c.DataPlane = p }
+}
 
 // TestMesh lets workers sum over servers of their own, with the credentials that the coordinator has issued.
 func TestMesh(t *testing.T) {
+	for p, certificates := range map[wire.DataPlane]int{wire.MeshPlane: 3, wire.LocalPlane: 0} {
+		t.Run(string(p), func(t *testing.T) { testMesh(t, p, certificates) })
+	}
+}
+
+func testMesh(t *testing.T, p wire.DataPlane, issued int) {
 	t.Parallel()
-	s := start(t, t.TempDir(), overMesh)
+	s := start(t, t.TempDir(), over(p))
 	s.submit("a", 3)
 	var mu sync.Mutex
 	certificates := map[string]bool{}
@@ -28,14 +36,16 @@ func TestMesh(t *testing.T) {
 		if a.Mesh == nil || len(a.Mesh.Peers) != 3 {
 			return fmt.Errorf("rank %d has the mesh %+v", a.Rank, a.Mesh)
 		}
-		certificates[string(a.Mesh.Certificate)] = true
+		if a.Mesh.Certificate != nil {
+			certificates[string(a.Mesh.Certificate)] = true
+		}
 		return nil
 	}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var agents sync.WaitGroup
 	for i := range 3 {
 		c := s.config(fmt.Sprintf("w%d", i))
-		c.RingListen = "127.0.0.1:0"
+		c.RingListen, c.RingPlain = "127.0.0.1:0", p == wire.LocalPlane
 		agents.Go(func() { _ = agent.Run(ctx, c, train) }) // that the run has finished says more
 	}
 	if got := s.over(cluster.Finished); got.Weights != weights(5) {
@@ -43,15 +53,28 @@ func TestMesh(t *testing.T) {
 	}
 	cancel(errors.New("the test is over"))
 	agents.Wait()
-	if len(certificates) != 3 {
-		t.Errorf("3 workers have %d certificates", len(certificates))
+	if len(certificates) != issued {
+		t.Errorf("3 workers have %d certificates, want %d", len(certificates), issued)
 	}
 }
 
-// TestMeshWithoutServer refuses a worker that has no server of its own.
+// TestMeshWithoutServer refuses a worker that has no server of its own, or one of another kind.
 func TestMeshWithoutServer(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), overMesh)
-	err := agent.Run(t.Context(), s.config("w0"), &trainer{steps: 1})
-	want(t, err, "data plane mesh", "worker w0", "--ring-listen HOST:PORT")
+	for _, test := range []struct {
+		plane  wire.DataPlane
+		listen string
+		plain  bool
+		want   []string
+	}{
+		{wire.MeshPlane, "", false, []string{"data plane mesh", "--ring-listen HOST:PORT"}},
+		{wire.MeshPlane, "127.0.0.1:0", true, []string{"data plane mesh", "without --ring-plain"}},
+		{wire.LocalPlane, "", false, []string{"data plane local", "--ring-listen 127.0.0.1:0 --ring-plain"}},
+		{wire.LocalPlane, "127.0.0.1:0", false, []string{"data plane local", "--ring-listen 127.0.0.1:0 --ring-plain"}},
+	} {
+		s := start(t, t.TempDir(), over(test.plane))
+		c := s.config("w0")
+		c.RingListen, c.RingPlain = test.listen, test.plain
+		want(t, agent.Run(t.Context(), c, &trainer{steps: 1}), append(test.want, "worker w0")...)
+	}
 }

@@ -40,7 +40,10 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 	ctx, c.end = context.WithCancel(ctx)
 	c.users = broker.Users()
 	c.args = []string{"join", "--end-with-stdin", "--nats-url", broker.URL(), "--threads", strconv.Itoa(e.config.Threads)}
-	if e.config.DataPlane == wire.MeshPlane {
+	switch e.dataPlane() {
+	case wire.LocalPlane:
+		c.args = append(c.args, "--ring-listen", "127.0.0.1:0", "--ring-plain")
+	case wire.MeshPlane:
 		c.args = append(c.args, "--ring-listen", "127.0.0.1:0")
 	}
 	if e.config.LogLevel != "" {

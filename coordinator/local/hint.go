@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -14,8 +15,8 @@ func (e *execution) hint() string {
 		quote(c.Program), "run", quote(c.JobFile), "--workers", strconv.Itoa(c.Workers), "--threads", strconv.Itoa(c.Threads),
 		"--storage", quote(e.place.where),
 	}
-	if c.DataPlane != "" && c.DataPlane != wire.BrokerPlane {
-		words = append(words, "--data-plane", string(c.DataPlane))
+	if p := e.dataPlane(); p != wire.LocalPlane {
+		words = append(words, "--data-plane", string(p))
 	}
 	if c.MinWorkers > 1 {
 		words = append(words, "--min-workers", strconv.Itoa(c.MinWorkers))
@@ -31,6 +32,9 @@ func (e *execution) hint() string {
 	}
 	return strings.Join(append(words, "--resume"), " ")
 }
+
+// dataPlane is the way of the workers' sums.
+func (e *execution) dataPlane() wire.DataPlane { return cmp.Or(e.config.DataPlane, wire.LocalPlane) }
 
 // teacherCache are the flags of the cache of the teacher's outputs, the same for a run and for its workers.
 func (c Config) teacherCache() (words []string) {

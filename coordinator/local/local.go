@@ -3,7 +3,6 @@
 package local
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +37,7 @@ type Config struct {
 	Respawn      int            // how often a worker's process that has died is replaced by a new one, each
 	Threads      int            // of each worker; at least 1
 	WorkerBinary string         // "": beside this executable
-	DataPlane    wire.DataPlane // "": wire.BrokerPlane
+	DataPlane    wire.DataPlane // "": wire.LocalPlane
 	Page         string         // host:port of a web page about the run, on this machine; "": none
 	TeacherCache string         // folder in which the workers keep the teacher's outputs; "": none
 
@@ -169,7 +168,7 @@ func (e *execution) run(ctx context.Context, stop <-chan struct{}) (*Summary, er
 	c := control.DefaultConfig()
 	c.Timeout = silence
 	c.Broker, c.Log, c.Version, c.Logger = broker, log, e.config.Version, e.config.Logger
-	c.DataPlane = cmp.Or(e.config.DataPlane, wire.BrokerPlane)
+	c.DataPlane = e.dataPlane()
 	c.OnReport = func(r wire.Report) {
 		e.pace.add(time.Now(), r)
 		e.config.Display.Progress(r)

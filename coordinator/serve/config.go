@@ -103,6 +103,9 @@ func (c Config) Check() error {
 		refuse("of runs that are over %d are kept for %s; neither may be negative (0: all, for ever)", c.KeepRuns, c.KeepFor)
 	}
 	errs = append(errs, c.DataPlane.Validate())
+	if c.DataPlane == wire.LocalPlane {
+		refuse("data plane is local, that of workers on one machine, which coordinator run starts; a cluster has broker or mesh")
+	}
 	if c.Metrics.Listen != "" {
 		errs = append(errs, c.Metrics.Validate())
 	}

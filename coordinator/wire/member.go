@@ -24,7 +24,7 @@ type Register struct {
 	// version.Numerics of the worker's build; all members of a plan have the same
 	Numerics int `json:"numerics"`
 	// Where others reach the worker's own server for the ring's data, host:port, and its Ed25519 public key in hex. Both are
-	// empty for a worker without one.
+	// empty for a worker without one; one without TLS has no key, and is reached on this machine only.
 	RingAddress string `json:"ring_address"`
 	RingKey     string `json:"ring_key"`
 }
@@ -50,6 +50,9 @@ func (m Register) checkRing() error {
 	}
 	if err := hostport.Check(m.RingAddress); err != nil {
 		return fmt.Errorf("ring_address: %w", err)
+	}
+	if m.RingKey == "" && hostport.Loopback(m.RingAddress) {
+		return nil
 	}
 	if key, err := hex.DecodeString(m.RingKey); err != nil || len(key) != ed25519.PublicKeySize {
 		return fmt.Errorf("ring_key %.80q is not an Ed25519 public key of %d bytes in hex", m.RingKey, ed25519.PublicKeySize)

@@ -13,13 +13,33 @@ type DataPlane string
 // The data planes.
 const (
 	BrokerPlane DataPlane = "broker" // through the coordinator's NATS server
-	MeshPlane   DataPlane = "mesh"   // straight to a NATS server in each worker
+	MeshPlane   DataPlane = "mesh"   // straight to a NATS server in each worker, with TLS
+	LocalPlane  DataPlane = "local"  // the same without TLS, between workers of one machine, over loopback
 )
 
 // Validate says whether there is such a data plane.
 func (d DataPlane) Validate() error {
-	if d != BrokerPlane && d != MeshPlane {
-		return fmt.Errorf("data plane is %.20q; it must be %s or %s", string(d), BrokerPlane, MeshPlane)
+	switch d {
+	case BrokerPlane, MeshPlane, LocalPlane:
+		return nil
+	}
+	return fmt.Errorf("data plane is %.20q; it must be %s, %s or %s", string(d), LocalPlane, MeshPlane, BrokerPlane)
+}
+
+// Fits says whether a worker with a server at an address, and its key, can take part. The error says how to start it.
+func (d DataPlane) Fits(address, key string) error {
+	switch {
+	case d == BrokerPlane:
+		return nil
+	case address == "" && d == MeshPlane:
+		return errors.New("the ring's data goes between the workers (data plane mesh), and this one does not say where it listens " +
+			"for it; start it with --ring-listen HOST:PORT")
+	case key == "" && d == MeshPlane:
+		return errors.New("the ring's data goes between the workers with TLS (data plane mesh), and this one's server has none; " +
+			"start it without --ring-plain")
+	case d == LocalPlane && (address == "" || key != ""):
+		return errors.New("the ring's data goes between the workers of this machine without TLS (data plane local); start this one " +
+			"with --ring-listen 127.0.0.1:0 --ring-plain")
 	}
 	return nil
 }
@@ -27,8 +47,8 @@ func (d DataPlane) Validate() error {
 // Mesh is what a worker needs to speak to the servers of the others. All of it is of one generation.
 type Mesh struct {
 	Peers       []MeshPeer `json:"peers"`       // by rank
-	Authority   []byte     `json:"authority"`   // certificate of who has issued the others, DER
-	Certificate []byte     `json:"certificate"` // of the worker, for its name and the key that it has registered; DER
+	Authority   []byte     `json:"authority"`   // certificate of who has issued the others, DER; in a local one nil
+	Certificate []byte     `json:"certificate"` // of the worker, for its name and the key that it has registered; DER; in a local one nil
 	Password    string     `json:"password"`    // which a worker asks of the others
 }
 
@@ -36,6 +56,17 @@ type Mesh struct {
 type MeshPeer struct {
 	Address string `json:"address"` // host:port
 	Name    string `json:"name"`    // in its certificate
+}
+
+// Plane is the one that a mesh is of; nil stands for the broker.
+func (m *Mesh) Plane() DataPlane {
+	switch {
+	case m == nil:
+		return BrokerPlane
+	case len(m.Authority)+len(m.Certificate) == 0:
+		return LocalPlane
+	}
+	return MeshPlane
 }
 
 // maxCertificate is the largest certificate, in bytes.
@@ -53,6 +84,8 @@ func (m *Mesh) validate(members int) error {
 	for rank, p := range m.Peers {
 		if err := hostport.Check(p.Address); err != nil {
 			errs = append(errs, fmt.Errorf("rank %d: %w", rank, err))
+		} else if m.Plane() == LocalPlane && !hostport.Loopback(p.Address) {
+			errs = append(errs, fmt.Errorf("rank %d at %s: without certificates it must be a loopback address", rank, p.Address))
 		}
 		if p.Name == "" {
 			errs = append(errs, fmt.Errorf("rank %d has no name", rank))
@@ -68,6 +101,9 @@ func (m *Mesh) validate(members int) error {
 		{"certificate", len(m.Certificate), maxCertificate},
 		{"password", len(m.Password), 128},
 	} {
+		if m.Plane() == LocalPlane && x.what != "password" {
+			continue
+		}
 		if x.length == 0 {
 			errs = append(errs, fmt.Errorf("%s is missing", x.what))
 		} else if x.length > x.most {

@@ -50,6 +50,7 @@ func messages() []wire.Message {
 			Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2",
 			RingAddress: "10.0.0.3:4223", RingKey: strings.Repeat("0f", 32),
 		},
+		wire.Register{Worker: "w0", Session: "s", Host: "h", PID: 7, Threads: 2, Build: "v1", Kernel: "avx2", RingAddress: "127.0.0.1:4223"},
 		wire.Registered{Interval: time.Second, Timeout: 3 * time.Second},
 		wire.Refused{Reason: "no", Retry: true},
 		wire.Heartbeat{
@@ -161,6 +162,10 @@ func TestEncodeRefuses(t *testing.T) {
 		{mesh(func(m *wire.Mesh) { m.Peers[1].Name = "" }), "mesh: rank 1 has no name"},
 		{mesh(func(m *wire.Mesh) { m.Peers[1].Name = strings.Repeat("n", 300) }), "mesh: name of rank 1 has 300 bytes"},
 		{mesh(func(m *wire.Mesh) { m.Authority = nil }), "mesh: authority is missing"},
+		{mesh(func(m *wire.Mesh) { m.Authority, m.Certificate = nil, nil }), "mesh: rank 0 at h0:1: without certificates it must be a loopback address"},
+		{mesh(func(m *wire.Mesh) {
+			*m = wire.Mesh{Peers: []wire.MeshPeer{{Address: "127.0.0.1:1", Name: "a"}, {Address: "127.0.0.1:2", Name: "b"}, {Address: "[::1]:3", Name: "c"}}}
+		}), "mesh: password is missing"},
 		{mesh(func(m *wire.Mesh) { m.Certificate = make([]byte, 9000) }), "mesh: certificate has 9000 bytes"},
 		{mesh(func(m *wire.Mesh) { m.Password = "" }), "mesh: password is missing"},
 		{wire.Register{Worker: "w", Session: "s", Threads: 1, RingAddress: "h:1"}, `ring_key "" is not an Ed25519 public key`},

@@ -27,6 +27,17 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestLoopback(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:0": true, "[::1]:4223": true, "127.9.9.9:1": true,
+		"10.0.0.1:1": false, "localhost:1": false, ":1": false, "[::]:1": false, "127.0.0.1": false, "": false,
+	} {
+		if got := hostport.Loopback(address); got != want {
+			t.Errorf("%q: %v", address, got)
+		}
+	}
+}
+
 func Example() {
 	fmt.Println(hostport.Check("0.0.0.0:4223"))
 	// Output: address "0.0.0.0:4223" names no machine that others could connect to

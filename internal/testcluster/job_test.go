@@ -66,27 +66,32 @@ func TestSameWeightsForAnyCluster(t *testing.T) {
 	}
 }
 
-// TestMesh: the weights do not depend on the way of the sums either, through three generations with credentials of their own.
-func TestMesh(t *testing.T) {
+// TestDataPlanes: the weights do not depend on the way of the sums either, through three generations with credentials of their
+// own.
+func TestDataPlanes(t *testing.T) {
 	const steps = 16
-	want := testcluster.Run(t, demo, short(t, steps, "--workers", "3")...)
-	job := testcluster.Start(t, demo, short(t, steps, "--workers", "3", "--data-plane", "mesh")...)
-	pid := workerPID(t, job, "worker-1 started")
-	waitForStep(t, job, 4)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	got, messages, code := job.Wait(t)
-	if code != 0 || got.WeightsSHA256 != want.WeightsSHA256 || got.Steps != steps {
-		t.Fatalf("over a mesh: exit code %d, %d steps, weights %.16s, want %.16s\n%s", code, got.Steps, got.WeightsSHA256,
-			want.WeightsSHA256, messages)
-	}
-	log, err := os.ReadFile(filepath.Join(got.Folder, "logs", "worker-0.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, generation := range []string{"1", "2", "3"} {
-		expect(t, string(log), "msg=training.* generation="+generation+" .*data_plane=mesh")
+	want := testcluster.Run(t, demo, short(t, steps, "--workers", "3", "--data-plane", "broker")...)
+	for plane, flags := range map[string][]string{"local": nil, "mesh": {"--data-plane", "mesh"}} {
+		t.Run(plane, func(t *testing.T) {
+			job := testcluster.Start(t, demo, short(t, steps, append(flags, "--workers", "3")...)...)
+			pid := workerPID(t, job, "worker-1 started")
+			waitForStep(t, job, 4)
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			got, messages, code := job.Wait(t)
+			if code != 0 || got.WeightsSHA256 != want.WeightsSHA256 || got.Steps != steps {
+				t.Fatalf("exit code %d, %d steps, weights %.16s, want %.16s\n%s", code, got.Steps, got.WeightsSHA256,
+					want.WeightsSHA256, messages)
+			}
+			log, err := os.ReadFile(filepath.Join(got.Folder, "logs", "worker-0.log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, generation := range []string{"1", "2", "3"} {
+				expect(t, string(log), "msg=training.* generation="+generation+" .*data_plane="+plane)
+			}
+		})
 	}
 }
 
@@ -345,7 +350,7 @@ func TestWrongUse(t *testing.T) {
 		"lanes":             {[]string{"--set", "lanes=7"}, 2, `batch.*7|lanes.*7`},
 		"workers":           {[]string{"--workers", "0"}, 2, `workers`},
 		"nothing to resume": {[]string{"--resume"}, 2, `no run to resume`},
-		"data plane":        {[]string{"--data-plane", "mash"}, 2, `--data-plane.*"mash".*broker or mesh`},
+		"data plane":        {[]string{"--data-plane", "mash"}, 2, `--data-plane.*"mash".*local, mesh or broker`},
 		"unknown flag":      {[]string{"--wrokers", "2"}, 2, `wrokers`},
 		"missing data":      {[]string{"--set", "dataset.train=/nowhere"}, 2, `dataset.train`},
 	} {

@@ -37,6 +37,7 @@ type Config struct {
 	Version       string              // of this build, for people
 	Kernel        string              // name of the kernels that compute
 	RingListen    string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
+	RingPlain     bool                // without TLS, on a loopback address (data plane local)
 	RingAdvertise string              // host:port that they reach it by; "": where it listens
 	JoinTimeout   time.Duration       // so long the worker tries to register; default 30s
 	Patience      time.Duration       // so long the worker tries to reach a broker that is gone; default 1m

@@ -21,6 +21,10 @@ func (c Config) checkRing() error {
 			errs = append(errs, fmt.Errorf("ring listen: %w", err))
 		}
 	}
+	if c.RingPlain && (!hostport.Loopback(c.RingListen) || c.RingAdvertise != "") {
+		errs = append(errs, errors.New("ring plain leaves TLS out, which is for workers of one machine: ring listen must be a loopback "+
+			"address, such as 127.0.0.1:0, and ring advertise not given"))
+	}
 	if c.RingAdvertise != "" {
 		if c.RingListen == "" {
 			errs = append(errs, errors.New("ring advertise says where others reach this worker, but ring listen is not given"))
@@ -37,7 +41,7 @@ func (c *Config) listen() (closeServer func(), err error) {
 	if c.RingListen == "" {
 		return func() {}, nil
 	}
-	if c.server, err = meshlink.Listen(meshlink.ServerConfig{Listen: c.RingListen, Logger: c.Logger}); err != nil {
+	if c.server, err = meshlink.Listen(meshlink.ServerConfig{Listen: c.RingListen, Plain: c.RingPlain, Logger: c.Logger}); err != nil {
 		return nil, err
 	}
 	return func() {
@@ -47,7 +51,7 @@ func (c *Config) listen() (closeServer func(), err error) {
 	}, nil
 }
 
-// ringServer is where others reach the worker's own server, and its key in hex. What listens on all of a machine's addresses
+// ringServer is where others reach the worker's own server, and its key in hex, "" without TLS. What listens on all of a machine's addresses
 // is reached by the one that the coordinator is spoken to from.
 func (a *agent) ringServer() (address, key string) {
 	s := a.config.server
@@ -66,12 +70,7 @@ func (a *agent) ringServer() (address, key string) {
 }
 
 // dataPlane is the way of a plan's ring.
-func dataPlane(m wire.Plan) wire.DataPlane {
-	if m.Mesh != nil {
-		return wire.MeshPlane
-	}
-	return wire.BrokerPlane
-}
+func dataPlane(m wire.Plan) wire.DataPlane { return m.Mesh.Plane() }
 
 // link opens the way of a plan's ring.
 func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeLink func() error, err error) {
@@ -79,8 +78,7 @@ func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeL
 		return a.brokerLink(ctx, m)
 	}
 	if a.config.server == nil {
-		return nil, nil, errors.New("the ring's data goes between the workers (data plane mesh), and this one does not listen " +
-			"for it; start it with --ring-listen HOST:PORT")
+		return nil, nil, dataPlane(m).Fits("", "")
 	}
 	c := meshlink.Config{
 		Prefix: m.RingPrefix, Generation: m.Generation, Rank: m.Rank, Authority: m.Mesh.Authority,

@@ -29,18 +29,40 @@ func TestMeshWithoutServer(t *testing.T) {
 	<-ended
 }
 
+// TestPlainAddress: a worker without TLS says so by having no key.
+func TestPlainAddress(t *testing.T) {
+	c := newCoordinator(t)
+	ended := c.run(t.Context(), train(block), func(c *agent.Config) { c.RingListen, c.RingPlain = "127.0.0.1:0", true })
+	m, msg := hear(c, always[wire.Register])
+	if !strings.HasPrefix(m.RingAddress, "127.0.0.1:") || m.RingKey != "" {
+		t.Errorf("registration %+v", m)
+	}
+	c.push = wire.PushSubject(m.Worker, m.Session)
+	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
+	c.send(c.push, wire.Abort{Reason: "it is ending"})
+	<-ended
+}
+
 func TestRingConfig(t *testing.T) {
 	good := agent.Config{URL: "nats://h:1", ID: "w", Threads: 1, Version: "v", Kernel: "k"}
-	for _, test := range []struct{ listen, advertise, want string }{
-		{"", "", ""},
-		{"0.0.0.0:4223", "", ""},
-		{":0", "worker-0:4223", ""},
-		{"worker-0", "", "ring listen"},
-		{"", "worker-0:4223", "ring listen is not given"},
-		{":4223", "0.0.0.0:4223", "names no machine"},
+	for _, test := range []struct {
+		listen, advertise string
+		plain             bool
+		want              string
+	}{
+		{"", "", false, ""},
+		{"0.0.0.0:4223", "", false, ""},
+		{":0", "worker-0:4223", false, ""},
+		{"127.0.0.1:0", "", true, ""},
+		{"worker-0", "", false, "ring listen"},
+		{"", "worker-0:4223", false, "ring listen is not given"},
+		{":4223", "0.0.0.0:4223", false, "names no machine"},
+		{"", "", true, "ring plain leaves TLS out"},
+		{"10.0.0.7:0", "", true, "must be a loopback address"},
+		{"127.0.0.1:0", "127.0.0.1:4223", true, "ring advertise not given"},
 	} {
 		c := good
-		c.RingListen, c.RingAdvertise = test.listen, test.advertise
+		c.RingListen, c.RingAdvertise, c.RingPlain = test.listen, test.advertise, test.plain
 		err := c.Validate()
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: error %v", test, err)
