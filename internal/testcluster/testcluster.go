@@ -90,6 +90,21 @@ type Summary struct {
 
 	Health map[string]float64 `json:"health"`
 
+	Communication struct { // seconds, on the mean of the steps
+		Hidden  float64 `json:"hidden"`
+		Workers []struct {
+			Steps    int     `json:"steps"`
+			Compute  float64 `json:"compute"`
+			Send     float64 `json:"send"`
+			Exchange float64 `json:"exchange"`
+			Exposed  float64 `json:"exposed"`
+			Left     float64 `json:"left"`
+			Behind   float64 `json:"behind"`
+			Add      float64 `json:"add"`
+			Hidden   float64 `json:"hidden"`
+		} `json:"workers"`
+	} `json:"communication"`
+
 	KNN struct {
 		Teacher   *float64 `json:"teacher"`
 		Untrained *float64 `json:"untrained"`
