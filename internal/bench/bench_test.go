@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pupil/internal/contest"
 	"pupil/worker/nn"
 )
 
@@ -311,7 +312,7 @@ func TestAgree(t *testing.T) {
 	}
 }
 
-func nan() float64 { return median(nil) }
+func nan() float64 { return contest.Median(nil) }
 
 func TestSummary(t *testing.T) {
 	r := result{Name: "step32.t1", Unit: "s", Clock: clockCPU}
@@ -366,7 +367,7 @@ func TestReport(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "bench.json")
 	r := newReport("bench")
 	r.Results = []result{{Name: "memory.step32", Unit: "MiB", Pairs: []sample{{measured{Bytes: 1}, measured{Bytes: 2}}}}}
-	if err := r.write(name); err != nil {
+	if err := contest.Write(name, r); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(name)

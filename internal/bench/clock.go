@@ -5,8 +5,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"pupil/internal/contest"
 )
 
 // The clocks. auto is the CPU's for one thread, where it is what the wall clock would show on a quiet machine, and the
@@ -35,7 +36,7 @@ func (c cost) each(times int) cost { return cost{c.CPU / float64(times), c.Wall 
 
 // timed runs work.
 func timed(work func() error) (c cost, err error) {
-	cpu, err := cpuSeconds()
+	cpu, err := contest.CPUSeconds()
 	if err != nil {
 		return cost{}, err
 	}
@@ -44,18 +45,9 @@ func timed(work func() error) (c cost, err error) {
 		return cost{}, err
 	}
 	c.Wall = time.Since(start).Seconds()
-	after, err := cpuSeconds()
+	after, err := contest.CPUSeconds()
 	c.CPU = after - cpu
 	return c, err
-}
-
-// cpuSeconds is the CPU time of this process, user's and system's.
-func cpuSeconds() (float64, error) {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0, fmt.Errorf("CPU time of this process: %w", err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds(), nil
 }
 
 // resident is a size of /proc/self/status, in bytes: VmRSS now, VmHWM at its peak.

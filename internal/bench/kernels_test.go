@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"pupil/internal/contest"
 )
 
 // A kernel's case gives a line beside PyTorch, and one of the share of the CPU's peak where it is limited by arithmetic.
@@ -29,7 +31,7 @@ func TestKernel(t *testing.T) {
 		if len(results) == 2 {
 			r := results[1]
 			want := o.flops() / results[0].Pairs[0].Ours.CPU / 1e9
-			if got := r.Pairs[0].Ours.Rate; r.Name != "k.peak" || got != want || !(r.Peer > 0.1) || r.Ratio != median([]float64{
+			if got := r.Pairs[0].Ours.Rate; r.Name != "k.peak" || got != want || !(r.Peer > 0.1) || r.Ratio != contest.Median([]float64{
 				r.Pairs[0].Ours.Rate / r.Pairs[0].Peer.Rate, r.Pairs[1].Ours.Rate / r.Pairs[1].Peer.Rate,
 			}) {
 				t.Errorf("peak: %+v, want %v GFLOP/s", r, want)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/internal/config"
+	"pupil/internal/contest"
 	"pupil/internal/kernel"
 )
 
@@ -109,7 +110,7 @@ func (f flags) run(cmd *cobra.Command) error {
 			r.Results = append(r.Results, *res)
 		}
 		r.Torch = b.torch
-		if err := r.write(f.json); err != nil {
+		if err := contest.Write(f.json, r); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"pupil/internal/kernel"
@@ -91,18 +90,18 @@ func (b *bench) modelsOf(p pair) (*models, error) {
 }
 
 // preparePeer starts PyTorch's side and lets it read networks and images.
-func (b *bench) preparePeer(ctx context.Context, c benchmark, m *models) (*peer, error) {
+func (b *bench) preparePeer(ctx context.Context, c benchmark, m *models) (peer, error) {
 	s, err := newSpec(c, m)
 	if err != nil {
-		return nil, err
+		return peer{}, err
 	}
 	p, err := startPeer(ctx, b.python, b.script, c.threads)
 	if err != nil {
-		return nil, err
+		return peer{}, err
 	}
 	if err := p.ask(map[string]any{"do": "prepare", "spec": s}, &b.torch); err != nil {
-		p.close()
-		return nil, err
+		p.Close()
+		return peer{}, err
 	}
 	return p, nil
 }
@@ -125,7 +124,7 @@ func (b *bench) measureTime(ctx context.Context, c benchmark, m *models, r *resu
 	if err != nil {
 		return err
 	}
-	defer theirs.close()
+	defer theirs.Close()
 	ours, err := ourWork(c, m)
 	if err != nil {
 		return err
@@ -176,7 +175,7 @@ func (b *bench) measureTime(ctx context.Context, c benchmark, m *models, r *resu
 }
 
 // decode lets both sides decode their images from now on, and makes a first step of both.
-func (b *bench) decode(ctx context.Context, c benchmark, m *models, ours work, theirs *peer) error {
+func (b *bench) decode(ctx context.Context, c benchmark, m *models, ours work, theirs peer) error {
 	d, err := newDecoding(ctx, m, c.threads)
 	if err != nil {
 		return err
@@ -193,7 +192,7 @@ func (b *bench) decode(ctx context.Context, c benchmark, m *models, ours work, t
 
 // layOut gives each of PyTorch's networks the faster layout. The choice for a step is made once for a pair of networks,
 // with the threads of the first case.
-func (b *bench) layOut(c benchmark, theirs *peer, r *result) error {
+func (b *bench) layOut(c benchmark, theirs peer, r *result) error {
 	if chosen, ok := b.layouts[c.pair.name]; ok && c.kind == step {
 		r.Layouts = chosen
 		if err := theirs.ask(map[string]any{"do": "use", "layouts": chosen}, &struct{}{}); err != nil {
@@ -219,7 +218,7 @@ func (b *bench) layOut(c benchmark, theirs *peer, r *result) error {
 var tolerances = map[kind][2]float64{step: {2e-3, 3e-2}, inference: {1e-3, 1e-3}, oneKernel: {1e-4, 1e-4}}
 
 // check compares figures that depend on all that the two sides compute.
-func (b *bench) check(ctx context.Context, c benchmark, ours work, theirs *peer) error {
+func (b *bench) check(ctx context.Context, c benchmark, ours work, theirs peer) error {
 	mine, err := ours.check(ctx)
 	if err != nil {
 		return err
@@ -268,14 +267,4 @@ func (b *bench) repeat(ctx context.Context, c benchmark, take func(oursFirst boo
 		r.Pairs = append(r.Pairs, p)
 	}
 	return nil
-}
-
-// median is the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (v[(n-1)/2] + v[n/2]) / 2
 }

@@ -117,7 +117,7 @@ func (b *bench) peerGrowth(ctx context.Context, c benchmark, m *models, layouts 
 	if err != nil {
 		return 0, err
 	}
-	defer p.close()
+	defer p.Close()
 	if err := p.ask(map[string]any{"do": "use", "layouts": layouts}, &struct{}{}); err != nil {
 		return 0, err
 	}

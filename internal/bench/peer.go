@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 
+	"pupil/internal/contest"
 	"pupil/loss"
 	"pupil/worker/nn"
 )
@@ -26,35 +21,19 @@ const missing = "install it with apt-get install python3-torch python3-torchvisi
 	"does), or name a Python that has torch and torchvision with --python"
 
 // peer is a process that runs PyTorch's side, for one case.
-type peer struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	answers *bufio.Scanner
-	errors  bytes.Buffer
-}
+type peer struct{ *contest.Process }
 
 // startPeer starts Python with a number of threads for everything that looks at the environment.
-func startPeer(ctx context.Context, python, script string, threads int) (*peer, error) {
-	p := &peer{cmd: exec.CommandContext(ctx, python, script)}
-	p.cmd.Env = os.Environ()
+func startPeer(ctx context.Context, python, script string, threads int) (peer, error) {
+	environment := []string{waitPolicy + "=" + policy()}
 	for _, name := range []string{"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"} {
-		p.cmd.Env = append(p.cmd.Env, name+"="+strconv.Itoa(threads))
+		environment = append(environment, name+"="+strconv.Itoa(threads))
 	}
-	p.cmd.Env = append(p.cmd.Env, waitPolicy+"="+policy(), "PYTHONDONTWRITEBYTECODE=1")
-	p.cmd.Stderr = &p.errors
-	var err error
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := p.cmd.StdoutPipe()
+	p, err := contest.Start(ctx, []string{python, script}, environment...)
 	if err != nil {
-		return nil, err
+		return peer{}, fmt.Errorf("PyTorch's side: %w; %s", err, missing)
 	}
-	p.answers = bufio.NewScanner(out)
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start PyTorch's side: %w; %s", err, missing)
-	}
-	return p, nil
+	return peer{p}, nil
 }
 
 // waitPolicy says whether OpenMP's threads sleep or spin while they wait for each other.
@@ -70,47 +49,15 @@ func policy() string {
 }
 
 // ask sends a command and reads its answer.
-func (p *peer) ask(command map[string]any, answer any) error {
-	line, err := json.Marshal(command)
-	if err != nil {
-		return err
-	}
-	if _, err := p.in.Write(append(line, '\n')); err != nil {
-		return p.died(command["do"])
-	}
-	if !p.answers.Scan() {
-		return p.died(command["do"])
-	}
-	var fault struct{ Error, Missing string }
-	if err := json.Unmarshal(p.answers.Bytes(), &fault); err != nil {
-		return fmt.Errorf("PyTorch's side answers %q: %w", p.answers.Text(), err)
-	}
+func (p peer) ask(command map[string]any, answer any) error {
+	err := p.Ask(fmt.Sprint(command["do"]), command, answer)
 	switch {
-	case fault.Missing != "":
-		return fmt.Errorf("%s: %s; %s", p.cmd.Path, fault.Error, missing)
-	case fault.Error != "":
-		return fmt.Errorf("PyTorch's side: %v: %s", command["do"], fault.Error)
-	}
-	if err := json.Unmarshal(p.answers.Bytes(), answer); err != nil {
-		return fmt.Errorf("PyTorch's side answers %q: %w", p.answers.Text(), err)
+	case errors.Is(err, contest.ErrMissing):
+		return fmt.Errorf("PyTorch's side: %w; %s", err, missing)
+	case err != nil:
+		return fmt.Errorf("PyTorch's side: %w", err)
 	}
 	return nil
-}
-
-// died says how the process ended.
-func (p *peer) died(command any) error {
-	err := p.cmd.Wait()
-	if err == nil {
-		err = errors.New("it ended")
-	}
-	lines := strings.Split(strings.TrimSpace(p.errors.String()), "\n")
-	return fmt.Errorf("PyTorch's side, at %v: %w: %s", command, err, strings.Join(lines[max(0, len(lines)-5):], "; "))
-}
-
-// close ends the process. It has nothing to lose.
-func (p *peer) close() {
-	_ = p.in.Close()
-	_ = p.cmd.Wait()
 }
 
 // torchVersions is what PyTorch's side says about itself.

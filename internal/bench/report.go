@@ -1,15 +1,14 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"pupil/internal/contest"
 	"pupil/internal/kernel"
 	"pupil/internal/version"
 )
@@ -71,7 +70,7 @@ func (r *result) summarise() {
 		}
 		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, ratio)
 	}
-	r.Ours, r.Peer, r.Ratio = median(ours), median(theirs), median(ratios)
+	r.Ours, r.Peer, r.Ratio = contest.Median(ours), contest.Median(theirs), contest.Median(ratios)
 	r.Lowest, r.Highest = slices.Min(ratios), slices.Max(ratios)
 }
 
@@ -111,7 +110,7 @@ func (r *result) other() string {
 		waits = append(waits, p.Ours.Wall*float64(r.Threads)/p.Ours.CPU)
 	}
 	return fmt.Sprintf("; by the %s clock the ratio is %.2f; wall time x threads / CPU time of ours is %.2f",
-		clock, median(ratios), median(waits))
+		clock, contest.Median(ratios), contest.Median(waits))
 }
 
 // report is what --json writes.
@@ -130,33 +129,7 @@ type report struct {
 
 func newReport(command string) *report {
 	return &report{
-		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: cpuModel(), Cores: runtime.NumCPU(),
+		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: contest.CPUModel(), Cores: runtime.NumCPU(),
 		Kernel: kernel.Name(), Version: version.Line(), Go: runtime.Version(), Waiting: policy(),
 	}
-}
-
-// write replaces a file; without a name it does nothing.
-func (r *report) write(name string) error {
-	if name == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(name, append(data, '\n'), 0o644)
-}
-
-// cpuModel is the name of the processor, if the system tells it.
-func cpuModel() string {
-	data, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.TrimLeft(strings.TrimSpace(rest), ": \t")
-		}
-	}
-	return runtime.GOARCH
 }

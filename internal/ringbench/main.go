@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pupil/internal/config"
+	"pupil/internal/contest"
 )
 
 type flags struct {
@@ -94,7 +95,7 @@ func (f flags) run(cmd *cobra.Command) error {
 	done := func(res result) error {
 		fmt.Fprintln(cmd.OutOrStdout(), res.line())
 		r.Torch, r.Results = b.torch, append(r.Results, res)
-		return r.write(f.json)
+		return contest.Write(f.json, r)
 	}
 	if slices.ContainsFunc(chosen, func(c benchmark) bool { return c.training }) {
 		b.say("training with two workers")

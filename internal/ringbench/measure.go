@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"pupil/coordinator/authority"
+	"pupil/internal/contest"
 )
 
 // peerScript is PyTorch's side, which describes the commands that it takes.
@@ -100,10 +100,11 @@ func (b *bench) open(ctx context.Context, w world, way string, ranks int) (*grou
 		b.rendezvous++
 		o.Folder = filepath.Join(b.folder, fmt.Sprint(b.rendezvous))
 	case wayBroker:
-		var err error
-		if g.server, err = start(ctx, w.on(ranks, b.program)); err != nil {
+		p, err := start(ctx, w.on(ranks, b.program))
+		if err != nil {
 			return g, err
 		}
+		g.server = &p
 		a, err := g.server.ask(order{Do: "serve", Host: w.address(ranks)})
 		if err != nil {
 			return g, fmt.Errorf("the server: %w", err)
@@ -244,7 +245,7 @@ func once(g *group, c benchmark, times int) (cost, error) {
 		took.CPU += a.CPU
 		took.Wall = max(took.Wall, a.Wall)
 		if c.latency() {
-			took.P50, took.P99 = max(took.P50, percentile(a.Each, 0.5)), max(took.P99, percentile(a.Each, 0.99))
+			took.P50, took.P99 = max(took.P50, contest.Percentile(a.Each, 0.5)), max(took.P99, contest.Percentile(a.Each, 0.99))
 		}
 	}
 	took.CPU /= float64(times)
@@ -259,23 +260,4 @@ func (g *group) serverCPU() (float64, error) {
 	}
 	a, err := g.server.ask(order{Do: "cpu"})
 	return a.CPU, err
-}
-
-// percentile is the smallest value that a share of all does not exceed.
-func percentile(values []float64, share float64) float64 {
-	v := slices.Sorted(slices.Values(values))
-	if len(v) == 0 {
-		return math.NaN()
-	}
-	return v[max(0, int(math.Ceil(share*float64(len(v))))-1)]
-}
-
-// median is the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (v[(n-1)/2] + v[n/2]) / 2
 }

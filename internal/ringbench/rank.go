@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 	"pupil/allreduce/meshlink"
 	"pupil/coordinator/control"
 	"pupil/internal/config"
+	"pupil/internal/contest"
 )
 
 const rankName = "rank"
@@ -94,7 +94,7 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 		a.Address = r.broker.URL()
 		a.User, a.Password = "coordinator", r.broker.Users().Coordinator
 	case "cpu":
-		a.CPU, err = cpuSeconds()
+		a.CPU, err = contest.CPUSeconds()
 	case "listen":
 		if plain(o.Way) {
 			if r.listener, err = listenTCP(o.Host); err == nil {
@@ -182,7 +182,7 @@ func (r *rank) run(ctx context.Context, o order) (a answer, err error) {
 	if err := r.together(ctx); err != nil {
 		return a, err
 	}
-	cpu, err := cpuSeconds()
+	cpu, err := contest.CPUSeconds()
 	if err != nil {
 		return a, err
 	}
@@ -193,7 +193,7 @@ func (r *rank) run(ctx context.Context, o order) (a answer, err error) {
 		}
 	}
 	a.Wall = time.Since(begin).Seconds()
-	after, err := cpuSeconds()
+	after, err := contest.CPUSeconds()
 	a.CPU = after - cpu
 	return a, err
 }
@@ -212,13 +212,4 @@ func (r *rank) latency(ctx context.Context, o order) (a answer, err error) {
 		a.Each = append(a.Each, time.Since(begin).Seconds())
 	}
 	return a, nil
-}
-
-// cpuSeconds is the CPU time of this process, user's and system's.
-func cpuSeconds() (float64, error) {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0, fmt.Errorf("CPU time of this process: %w", err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds(), nil
 }

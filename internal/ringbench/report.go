@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
+	"pupil/internal/contest"
 	"pupil/internal/version"
 )
 
@@ -75,13 +73,13 @@ func (r *result) summarise() {
 		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, y/x)
 		cpu, peerCPU, cpuRatios = append(cpu, p.Ours.CPU), append(peerCPU, p.Peer.CPU), append(cpuRatios, p.Peer.CPU/p.Ours.CPU)
 	}
-	r.Ours, r.Peer, r.Ratio = median(ours), median(theirs), median(ratios)
+	r.Ours, r.Peer, r.Ratio = contest.Median(ours), contest.Median(theirs), contest.Median(ratios)
 	r.Lowest, r.Highest = slices.Min(ratios), slices.Max(ratios)
 	if r.Megabytes > 0 {
 		bus := 2 * float64(r.Ranks-1) / float64(r.Ranks) * float64(r.Megabytes)
 		r.Bus = sides{bus / r.Ours, bus / r.Peer}
-		r.CPURatio = median(cpuRatios)
-		r.CPU = sides{1e3 * median(cpu) / float64(r.Megabytes), 1e3 * median(peerCPU) / float64(r.Megabytes)}
+		r.CPURatio = contest.Median(cpuRatios)
+		r.CPU = sides{1e3 * contest.Median(cpu) / float64(r.Megabytes), 1e3 * contest.Median(peerCPU) / float64(r.Megabytes)}
 	}
 }
 
@@ -98,7 +96,7 @@ func (r *result) words() string {
 			ours, theirs = append(ours, p.Ours.P50), append(theirs, p.Peer.P50)
 		}
 		return fmt.Sprintf("%s: %d pairs, medians of single sums %.2f ms, gloo %.2f ms", r.Name, len(r.Pairs),
-			1e3*median(ours), 1e3*median(theirs))
+			1e3*contest.Median(ours), 1e3*contest.Median(theirs))
 	}
 	return fmt.Sprintf("%s: %d pairs, bus bandwidth %.0f MB/s, gloo %.0f MB/s; CPU %.2f ms a MB, gloo %.2f, median ratio %.2f",
 		r.Name, len(r.Pairs), r.Bus.Ours, r.Bus.Peer, r.CPU.Ours, r.CPU.Peer, r.CPURatio)
@@ -118,33 +116,7 @@ type report struct {
 
 func newReport(command string) *report {
 	return &report{
-		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: cpuModel(), Cores: runtime.NumCPU(),
+		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: contest.CPUModel(), Cores: runtime.NumCPU(),
 		Version: version.Line(), Go: runtime.Version(),
 	}
-}
-
-// write replaces a file; without a name it does nothing.
-func (r *report) write(name string) error {
-	if name == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(name, append(data, '\n'), 0o644)
-}
-
-// cpuModel is the name of the processor, if the system tells it.
-func cpuModel() string {
-	data, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.TrimLeft(strings.TrimSpace(rest), ": \t")
-		}
-	}
-	return runtime.GOARCH
 }
