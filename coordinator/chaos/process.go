@@ -18,6 +18,7 @@ type process struct {
 	folder       string // its log is there, and it runs there
 	host         *host  // that it runs on; nil: this one
 	link         link   // what faults of links strike; nil: nothing
+	parent       *parent
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -38,8 +39,8 @@ func (p *process) start() error {
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = p.folder, log, log, append(os.Environ(), p.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is this program's to answer
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = attributes()
+	if err := p.parent.start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, firstError(err, log.Close()))
 	}
 	done := make(chan struct{})

@@ -35,6 +35,7 @@ type site struct {
 	credentials  control.Credentials
 	token        string
 	client       *api.Client
+	parent       *parent // of all processes
 }
 
 // seat is a worker's place: its process, and on loopback the proxy that it reaches the broker through.
@@ -52,7 +53,7 @@ type Binaries struct{ Coordinator, Worker string }
 func openSite(ctx context.Context, c Config, folder string, coordinators int, schedule Schedule) (*site, error) {
 	s := &site{
 		folder: folder, binaries: c.Binaries, threads: c.Threads, timeout: c.WorkerTimeout, record: filepath.Join(folder, "fed"),
-		dataPlane: c.dataPlane(), seed: c.Schedule.Seed,
+		dataPlane: c.dataPlane(), seed: c.Schedule.Seed, parent: newParent(),
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return s, err
@@ -112,7 +113,7 @@ func freeAddresses(n int) ([]string, error) {
 
 // place finds a place for a process of a name: a host of its own, or this one, and n addresses for it to listen on.
 func (s *site) place(name, binary string, n int) (*process, []string, error) {
-	p := &process{name: name, folder: s.folder, binary: binary}
+	p := &process{name: name, folder: s.folder, binary: binary, parent: s.parent}
 	if s.network == nil {
 		free, err := freeAddresses(n)
 		return p, free, err
@@ -224,6 +225,7 @@ func (s *site) close() {
 	for _, p := range s.processes() {
 		p.kill()
 	}
+	s.parent.close()
 	for _, w := range s.workers {
 		if w.proxy != nil {
 			w.proxy.close()

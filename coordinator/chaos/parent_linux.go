@@ -1,0 +1,9 @@
+package chaos
+
+import "syscall"
+
+// attributes are those of a process: it has a group of its own, so that Ctrl-C is this program's to answer, and does not
+// outlive the thread that starts it.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
