@@ -49,10 +49,11 @@ func chaosCommand() *cobra.Command {
 			"  leave    SIGTERM to a worker, which hands over\n" +
 			"  join     one more worker\n" +
 			"  cut      a worker's connections stay open and carry nothing\n" +
-			"  slow     a worker's connections carry 4 MB/s\n" +
+			"  slow     a worker's connections, or those to the store, carry 4 MB/s\n" +
 			"  lose     a worker's link loses one in twenty messages, either way\n" +
-			"  full     the runs' bucket has no room left (as root: on a file system of its own)\n" +
-			"  fail     writes to the runs' bucket fail\n" +
+			"  full     the runs' bucket has no room left (a folder: as root, on a file system of its own)\n" +
+			"  fail     writes to the runs' bucket fail; on a store (--storage) requests of any kind: errors, broken connections,\n" +
+			"           uploads that end in the middle, answers that are lost or do not come\n" +
 			"  corrupt  a byte of the newest checkpoint is changed\n" +
 			"  part     with --netns: the hosts fall into two halves that do not hear each other\n\n" +
 			"With --netns each process has a network namespace of its own (root; ip, tc and nft): cut, slow and lose then drop and\n" +
@@ -71,6 +72,7 @@ func chaosCommand() *cobra.Command {
 		Example: "  coordinator chaos deploy/examples/fashion.yaml --workers 3 --coordinators 3 --random 7\n" +
 			"  coordinator chaos job.yaml --schedule faults.yaml --json\n" +
 			"  coordinator chaos job.yaml --random 7 --count 200 --every 10s --faults kill,stop,join,leave --fit-steps --report soak.json\n" +
+			"  coordinator chaos job.yaml --storage 's3://bucket/chaos?endpoint=http://127.0.0.1:9000' --faults fail,full,kill\n" +
 			"  coordinator chaos job.yaml --netns --faults part,cut,lose,slow",
 		Args: config.Args(1, "one job file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runChaos(cmd, args[0], c, f) },
@@ -87,6 +89,7 @@ func chaosCommand() *cobra.Command {
 	flags.IntVar(&c.Coordinators, "coordinators", 3, "number of coordinators: 1, 3 or 5")
 	flags.IntVar(&c.Threads, "threads", 1, "lanes that a worker computes at the same time")
 	flags.DurationVar(&c.WorkerTimeout, "worker-timeout", 3*time.Second, "a worker that is silent for so long is lost")
+	flags.StringVar(&c.Storage, "storage", "", "URL of an empty prefix on an S3-compatible store, where the runs lie instead of a folder; full, fail and slow strike the way there")
 	flags.StringVar(&f.folder, "folder", "", "new folder for the processes' state and logs (default: one below the system's for temporary files, removed when all is well)")
 	flags.StringArrayVar(&f.set, "set", nil, "override a key of the job, as in --set steps=40 (repeatable)")
 	flags.BoolVar(&f.fit, "fit-steps", false, "measure the pace first, and let the job have as many steps as the schedule takes")
@@ -121,7 +124,7 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 			return config.Usagef("--netns: %w", err)
 		}
 	}
-	if c.Schedule, err = f.load(cmd, c.Netns); err != nil {
+	if c.Schedule, err = f.load(cmd, c); err != nil {
 		return config.Usage(err)
 	}
 	if c.Binaries.Coordinator, err = os.Executable(); err != nil {
@@ -166,6 +169,11 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 	if err == nil && f.folder == "" {
 		_ = os.RemoveAll(c.Folder) // of no use, and the system's to clean
 		r.Folder = ""
+		if c.Storage != "" {
+			if err := c.RemoveRuns(ctx); err != nil {
+				c.Say("the runs are left on the store: " + err.Error())
+			}
+		}
 	}
 	if f.report != "" {
 		err = errors.Join(err, writeReport(f.report, r))
@@ -195,7 +203,7 @@ func writeReport(file string, r *chaos.Report) error {
 }
 
 // load reads or draws the schedule.
-func (f chaosFlags) load(cmd *cobra.Command, netns bool) (chaos.Schedule, error) {
+func (f chaosFlags) load(cmd *cobra.Command, c chaos.Config) (chaos.Schedule, error) {
 	if f.schedule != "" {
 		for _, other := range []string{"random", "count", "every", "faults"} {
 			if cmd.Flags().Changed(other) {
@@ -213,15 +221,15 @@ func (f chaosFlags) load(cmd *cobra.Command, netns bool) (chaos.Schedule, error)
 		if !k.Known() {
 			return chaos.Schedule{}, fmt.Errorf("--faults has %q; the kinds are %s", name, kindNames())
 		}
-		if k == chaos.Part && !netns {
+		if k == chaos.Part && !c.Netns {
 			return chaos.Schedule{}, errors.New("--faults has part, which needs --netns: on loopback workers alone can be cut off")
 		}
 		kinds = append(kinds, k)
 	}
 	if kinds == nil {
-		kinds = chaos.Able()
+		kinds = chaos.Able(c.Storage != "")
 	}
-	return chaos.Random(f.seed, f.count, f.every, kinds, netns), nil
+	return chaos.Random(f.seed, f.count, f.every, kinds, c.Netns), nil
 }
 
 func printChaos(w io.Writer, r *chaos.Report) {

@@ -1,166 +1,60 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
+	"path"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"pupil/storage"
+	"pupil/storage/location"
 )
 
-// bucket is the folder of the runs of a site. For root it is a file system of its own in memory, which can be made read-only
-// or left without room; others can take the right to write away from it.
-type bucket struct {
-	folder  string
-	mounted bool
+// bucket keeps the runs of a site, and can be struck.
+type bucket interface {
+	url(name string) string    // where a run of a name lies, as the site's processes see it
+	behind(name string) string // the same place, out of reach of faults
+	strike(context.Context, Kind) error
+	mend(Kind) error // ends what strike has begun
+	close() error
 }
 
-// mountPrefix begins the names of our mounts; the process follows.
-const mountPrefix = "pupil-chaos-"
-
-// openBucket makes the folder, and a file system in it when faults are to strike it. It must be closed, also after an error.
-func openBucket(folder string, struck bool) (*bucket, error) {
-	b := &bucket{folder: folder}
-	if err := os.MkdirAll(folder, 0o755); err != nil || !struck || os.Geteuid() != 0 {
-		return b, err
-	}
-	sweepMounts()
-	_, err := execute("mount", "-t", "tmpfs", mountPrefix+strconv.Itoa(os.Getpid()), folder)
-	b.mounted = err == nil
-	return b, err
-}
-
-// sweepMounts unmounts what runs have left behind whose process has ended without a goodbye.
-func sweepMounts() {
-	mounts, err := os.ReadFile("/proc/self/mounts")
+// corrupt changes a byte in the middle of the largest part of a run's newest checkpoint, and names the part.
+func corrupt(ctx context.Context, run string) (string, error) {
+	b, err := location.Open(ctx, run)
 	if err != nil {
-		return
+		return "", err
 	}
-	for line := range strings.Lines(string(mounts)) {
-		words := strings.Fields(line)
-		number, ours := strings.CutPrefix(words[0], mountPrefix)
-		if pid, err := strconv.Atoi(number); ours && err == nil && !alive(pid) {
-			_, _ = execute("umount", "-l", words[1]) // it harms nobody
-		}
-	}
-}
-
-func alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
-
-// close lets the file system go, with what is in it.
-func (b *bucket) close() error {
-	if !b.mounted {
-		return nil
-	}
-	b.mounted = false
-	_, err := execute("umount", "-l", b.folder)
-	return err
-}
-
-// strike makes writes fail, until mend.
-func (b *bucket) strike(ctx context.Context, k Kind) error {
-	switch {
-	case k == Full && b.mounted:
-		return again(ctx, b.fill)
-	case k == Full:
-		return errNeedsRoot
-	case b.mounted:
-		return again(ctx, func() error { return b.remount("ro") }) // refused while a file is being written
-	}
-	return b.allow(0o555)
-}
-
-var errNeedsRoot = errors.New("a file system can be filled by root only; leave full out, or run as root")
-
-// mend ends what strike has begun.
-func (b *bucket) mend(k Kind) error {
-	switch {
-	case k == Full:
-		return b.remount("size=50%")
-	case b.mounted:
-		return b.remount("rw")
-	}
-	return b.allow(0o755)
-}
-
-func (b *bucket) remount(options string) error {
-	_, err := execute("mount", "-o", "remount,"+options, b.folder)
-	return err
-}
-
-// fill leaves the file system no more room than what is used.
-func (b *bucket) fill() error {
-	out, err := execute("df", "-Pk", b.folder)
+	objects, err := b.List(ctx, "checkpoints/")
 	if err != nil {
-		return err
+		return "", err
 	}
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	words := strings.Fields(lines[len(lines)-1])
-	if len(words) < 3 {
-		return fmt.Errorf("df answers %q", out)
+	newest := "" // steps have as many digits
+	for _, o := range objects {
+		if path.Base(o.Key) == "manifest.json" {
+			newest = max(newest, path.Dir(o.Key))
+		}
 	}
-	used, err := strconv.Atoi(words[2])
-	if err != nil {
-		return fmt.Errorf("df answers %q: %w", out, err)
+	if newest == "" {
+		return "", errors.New("there is no checkpoint yet")
 	}
-	return b.remount(fmt.Sprintf("size=%dk", max(used, 4)))
-}
-
-// allow gives all folders of the bucket a mode.
-func (b *bucket) allow(mode fs.FileMode) error {
-	return filepath.WalkDir(b.folder, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !d.IsDir() {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := os.Chmod(path, mode); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+	objects = slices.DeleteFunc(objects, func(o storage.Object) bool {
+		return path.Dir(o.Key) != newest || !strings.HasSuffix(o.Key, ".safetensors")
 	})
-}
-
-// again tries something for two seconds.
-func again(ctx context.Context, try func() error) error {
-	for end := time.Now().Add(2 * time.Second); ; {
-		err := try()
-		if err == nil || time.Now().After(end) {
-			return err
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
+	if len(objects) == 0 {
+		return "", errors.New("the newest checkpoint has no parts here")
 	}
-}
-
-// execute runs a program and returns what it has written.
-func execute(argv ...string) (string, error) {
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	part := slices.MaxFunc(objects, func(a, b storage.Object) int { return cmp.Compare(a.Size, b.Size) })
+	data, err := storage.ReadSized(ctx, b, part.Key, part.Size)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(string(out)))
+		return "", err
 	}
-	return string(out), nil
-}
-
-// canStrikeBucket says whether this process may: root needs to mount file systems, since it writes where nobody may, and others
-// can take their own right away, but leave no file system full.
-func canStrikeBucket(k Kind) bool {
-	if os.Geteuid() != 0 {
-		return k == Fail
+	if len(data) == 0 {
+		return "", fmt.Errorf("%s is empty", part.Key)
 	}
-	folder, err := os.MkdirTemp("", mountPrefix)
-	if err != nil {
-		return false
-	}
-	defer os.Remove(folder)
-	b, err := openBucket(folder, true)
-	return err == nil && b.close() == nil
+	data[len(data)/2] ^= 0xff
+	return part.Key, storage.WriteAll(ctx, b, part.Key, data)
 }

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,7 +34,7 @@ type injector struct {
 	site    *site
 	say     func(string)
 	random  *random.Stream
-	folder  string // of the run's storage
+	place   string // URL of the run's storage, out of reach of faults
 	keep    func() // told after each fault; nil: nobody wants to know
 	pending sync.WaitGroup
 
@@ -113,10 +109,10 @@ func (in *injector) inject(ctx context.Context, f Fault) (whom string, err error
 	case f.Do == Join:
 		return in.join(ctx, f)
 	case f.Do == Corrupt:
-		return in.corrupt()
+		return corrupt(ctx, in.place)
 	case f.Do == Part:
 		return in.part(ctx, f)
-	case f.Do.onBucket():
+	case f.Whom == runsBucket:
 		return "", in.strikeBucket(ctx, f)
 	case strings.HasPrefix(f.Whom, "worker"):
 		return in.strikeWorkers(ctx, f)
@@ -407,49 +403,4 @@ func (in *injector) others(ctx context.Context, whom string) []*process {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(chosen), func(p *process) bool { return !p.running() })
-}
-
-// corrupt changes a byte in the middle of the largest part of the newest checkpoint.
-func (in *injector) corrupt() (string, error) {
-	steps, err := filepath.Glob(filepath.Join(in.folder, "checkpoints", "*", "manifest.json"))
-	if err != nil || len(steps) == 0 {
-		return "", errors.New("there is no checkpoint yet")
-	}
-	newest := slices.MaxFunc(steps, func(a, b string) int { return stepOf(a) - stepOf(b) })
-	parts, err := filepath.Glob(filepath.Join(filepath.Dir(newest), "*.safetensors"))
-	if err != nil || len(parts) == 0 {
-		return "", errors.New("the newest checkpoint has no parts here")
-	}
-	part := slices.MaxFunc(parts, func(a, b string) int { return int(sizeOf(a) - sizeOf(b)) })
-	f, err := os.OpenFile(part, os.O_RDWR, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	at := sizeOf(part) / 2
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], at); err != nil {
-		return "", err
-	}
-	b[0] ^= 0xff
-	if _, err := f.WriteAt(b[:], at); err != nil {
-		return "", err
-	}
-	return "checkpoints/" + filepath.Base(filepath.Dir(part)) + "/" + filepath.Base(part), f.Sync()
-}
-
-func stepOf(manifest string) int {
-	n, err := strconv.Atoi(filepath.Base(filepath.Dir(manifest)))
-	if err != nil {
-		return math.MinInt32
-	}
-	return n
-}
-
-func sizeOf(file string) int64 {
-	info, err := os.Stat(file)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }

@@ -2,8 +2,6 @@ package chaos
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +10,8 @@ import (
 	"pupil/coordinator/api"
 	"pupil/coordinator/audit"
 	"pupil/coordinator/cluster"
+	"pupil/storage"
+	"pupil/storage/location"
 )
 
 // at is a time, in milliseconds.
@@ -105,17 +105,20 @@ func TestProgress(t *testing.T) {
 
 // TestTryAgain: a fault that finds nobody to strike waits until there is somebody, but not longer than it may.
 func TestTryAgain(t *testing.T) {
-	in := &injector{site: &site{}, folder: t.TempDir()}
+	in := &injector{site: &site{}, place: "file://" + t.TempDir()}
 	f := Fault{Do: Corrupt, Whom: checkpoints}
 	if i := in.try(t.Context(), f, time.Now()); i.Skipped != "there is no checkpoint yet" {
 		t.Errorf("%+v", i)
 	}
 	made := make(chan error, 1)
 	go func() {
-		folder := filepath.Join(in.folder, "checkpoints", "00000010")
-		err := os.MkdirAll(folder, 0o755)
-		err = errors.Join(err, os.WriteFile(filepath.Join(folder, "student.safetensors"), []byte("weights"), 0o600))
-		made <- errors.Join(err, os.WriteFile(filepath.Join(folder, "manifest.json"), nil, 0o600))
+		b, err := location.Open(t.Context(), in.place)
+		for _, name := range []string{"student.safetensors", "manifest.json"} {
+			if err == nil {
+				err = storage.WriteAll(t.Context(), b, "checkpoints/00000010/"+name, []byte("weights"))
+			}
+		}
+		made <- err
 	}()
 	i := in.try(t.Context(), f, time.Now().Add(time.Hour))
 	if err := <-made; err != nil {
@@ -123,6 +126,13 @@ func TestTryAgain(t *testing.T) {
 	}
 	if i.Skipped != "" || i.Whom != "checkpoints/00000010/student.safetensors" {
 		t.Errorf("%+v", i)
+	}
+	b, err := location.Open(t.Context(), in.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := storage.ReadAll(t.Context(), b, i.Whom, 100); err != nil || string(data) != "wei\x98hts" {
+		t.Errorf("the part is %q now, %v", data, err)
 	}
 }
 

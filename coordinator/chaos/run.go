@@ -17,6 +17,7 @@ import (
 	"pupil/coordinator/job"
 	"pupil/coordinator/wire"
 	"pupil/internal/random"
+	"pupil/storage/location"
 )
 
 // Config says what is run, and what is done to it.
@@ -29,6 +30,7 @@ type Config struct {
 	WorkerTimeout time.Duration // a worker that is silent for so long is lost
 	Netns         bool          // each process is on a host of its own, a network namespace; see CheckNetns
 	Mesh          bool          // the ring's data goes straight between the workers; with Netns
+	Storage       string        // s3:// URL of an empty prefix for the runs; "": they are in Folder
 	Folder        string        // for the processes' state and logs; made anew
 	Binaries      Binaries
 	Say           func(string)  // what happens, a line each; called from several goroutines
@@ -59,11 +61,17 @@ func (c Config) Validate() error {
 	} else if c.Mesh {
 		errs = append(errs, errors.New("a mesh needs network namespaces: on loopback its links are out of reach for faults"))
 	}
+	if c.Storage != "" {
+		errs = append(errs, ParseStore(c.Storage))
+	}
 	for i, f := range c.Schedule.Faults {
 		if f.needsNetns() && !c.Netns {
 			errs = append(errs, fmt.Errorf("faults[%d]: %s needs network namespaces (--netns): on loopback workers alone can be cut off", i, f))
 		}
-		if f.Do == Full && os.Geteuid() != 0 {
+		if f.Do == Slow && f.Whom == runsBucket && c.Storage == "" {
+			errs = append(errs, fmt.Errorf("faults[%d]: %s needs runs on a store (--storage): a folder has no link", i, f))
+		}
+		if f.Do == Full && c.Storage == "" && os.Geteuid() != 0 {
 			errs = append(errs, fmt.Errorf("faults[%d]: %w", i, errNeedsRoot))
 		}
 		name, number, _ := strings.Cut(f.Whom, "-")
@@ -100,6 +108,11 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.Storage != "" {
+		if err := c.checkEmpty(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if c.Refit != nil {
 		if err := c.fit(ctx); err != nil {
 			return nil, fmt.Errorf("fit the steps: %w", err)
@@ -130,6 +143,35 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return r, fmt.Errorf("run with faults: %w", err)
 	}
 	return r, r.judge()
+}
+
+// checkEmpty makes sure that the store answers, and that nothing lies where the runs will.
+func (c Config) checkEmpty(ctx context.Context) error {
+	b, err := location.Open(ctx, c.Storage)
+	if err != nil {
+		return err
+	}
+	found, err := b.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("%s holds %s and perhaps more; give an empty prefix", location.Redact(c.Storage), found[0].Key)
+	}
+	return nil
+}
+
+// RemoveRuns deletes what the runs have left on a store.
+func (c Config) RemoveRuns(ctx context.Context) error {
+	b, err := location.Open(ctx, c.Storage)
+	if err != nil {
+		return err
+	}
+	found, err := b.List(ctx, "")
+	for _, o := range found {
+		err = errors.Join(err, b.Delete(ctx, o.Key))
+	}
+	return err
 }
 
 // span is the time from the first commit to the last.
@@ -205,13 +247,14 @@ func (s *site) train(ctx context.Context, c Config, schedule Schedule, keep func
 		return nil, err
 	}
 	defer t.close()
-	if _, err := s.client.Submit(ctx, api.Submission{Run: runName, Spec: c.Spec, MinWorkers: 1, Workers: c.Workers}); err != nil {
+	sub := api.Submission{Run: runName, Spec: c.Spec, Storage: s.bucket.url(runName), MinWorkers: 1, Workers: c.Workers}
+	if _, err := s.client.Submit(ctx, sub); err != nil {
 		return nil, fmt.Errorf("submit the job: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in := &injector{
-		site: s, say: c.Say, random: random.New(purposeChaos, schedule.Seed, 1), folder: filepath.Join(s.folder, "runs", runName),
+		site: s, say: c.Say, random: random.New(purposeChaos, schedule.Seed, 1), place: s.bucket.behind(runName),
 	}
 	sofar := func() *outcome {
 		o := &outcome{made: in.list()}

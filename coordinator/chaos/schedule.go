@@ -80,7 +80,7 @@ var targets = map[Kind][]string{
 	Join:    {""},
 	Cut:     {anyWorker, "worker-N", leader, follower, "coordinator-N", broker},
 	Part:    {allHosts},
-	Slow:    {anyWorker, "worker-N", leader, follower, "coordinator-N", broker},
+	Slow:    {anyWorker, "worker-N", leader, follower, "coordinator-N", broker, runsBucket},
 	Lose:    {anyWorker, "worker-N", leader, follower, "coordinator-N", broker},
 	Full:    {runsBucket},
 	Fail:    {runsBucket},
@@ -90,13 +90,13 @@ var targets = map[Kind][]string{
 // onLink says whether a kind is one of links.
 func (k Kind) onLink() bool { return k == Cut || k == Slow || k == Lose }
 
-// onBucket says whether a kind is one of the runs' storage.
+// onBucket says whether a kind is one of the runs' storage alone.
 func (k Kind) onBucket() bool { return k == Full || k == Fail }
 
 // needsNetns says whether a fault can be made between network namespaces only: on loopback the workers alone have links that
 // something can be done to.
 func (f Fault) needsNetns() bool {
-	return f.Do == Part || f.Do.onLink() && !strings.HasPrefix(f.Whom, "worker")
+	return f.Do == Part || f.Do.onLink() && f.Whom != runsBucket && !strings.HasPrefix(f.Whom, "worker")
 }
 
 // numbered replaces a number at the end of a name by N.
@@ -259,7 +259,8 @@ func (s Schedule) onBucket() bool {
 	return slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Do.onBucket() })
 }
 
-// Able are the kinds that can be made on this machine by this user, but for what needs network namespaces.
-func Able() []Kind {
-	return slices.DeleteFunc(Kinds(), func(k Kind) bool { return k.onBucket() && !canStrikeBucket(k) })
+// Able are the kinds that can be made on this machine by this user, but for what needs network namespaces. Runs on a store can be
+// struck in any way.
+func Able(onStore bool) []Kind {
+	return slices.DeleteFunc(Kinds(), func(k Kind) bool { return k.onBucket() && !onStore && !canStrikeFolder(k) })
 }

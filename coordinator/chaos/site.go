@@ -30,7 +30,7 @@ type site struct {
 	network      *netns   // nil: all is on loopback
 	dataPlane    string   // of coordinators
 	seed         uint64   // of what lossy links lose
-	bucket       *bucket  // of the runs
+	bucket       bucket   // of the runs
 	record       string   // folder of what was fed
 	credentials  control.Credentials
 	token        string
@@ -59,13 +59,15 @@ func openSite(ctx context.Context, c Config, folder string, coordinators int, sc
 		return s, err
 	}
 	var err error
-	if s.bucket, err = openBucket(s.file("runs"), schedule.onBucket()); err != nil {
-		return s, err
-	}
+	host := "127.0.0.1"
 	if c.Netns {
 		if s.network, err = openNetns(); err != nil {
 			return s, err
 		}
+		host = s.network.own()
+	}
+	if s.bucket, err = openBucket(c, s.file("runs"), host, schedule); err != nil {
+		return s, err
 	}
 	if s.token, err = control.LoadToken(s.file("token"), true); err != nil {
 		return s, err
@@ -88,6 +90,18 @@ func openSite(ctx context.Context, c Config, folder string, coordinators int, sc
 		}
 	}
 	return s, nil
+}
+
+// openBucket opens the place of the runs: path, or on the store. It is nil after an error.
+func openBucket(c Config, path, host string, schedule Schedule) (bucket, error) {
+	if c.Storage != "" {
+		s, err := openStore(c.Storage, filepath.Base(filepath.Dir(path)), host, c.Schedule.Seed)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	return openFolder(path, schedule.onBucket())
 }
 
 // ask is a client of some of the coordinators.

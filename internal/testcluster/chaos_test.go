@@ -14,6 +14,7 @@ import (
 
 	"pupil/coordinator/chaos"
 	"pupil/internal/testcluster"
+	"pupil/internal/teststore"
 )
 
 // TestDemoChaos strikes workers, the leader and the broker of a cluster of three coordinators while it trains, with the
@@ -58,9 +59,29 @@ faults:
 	}
 }
 
+// TestDemoChaosStore strikes a run whose checkpoints lie on an S3-compatible store, and the way to it.
+func TestDemoChaosStore(t *testing.T) {
+	teststore.SetEnvironment(t)
+	server := teststore.Versity(t)
+	r := strike(t, `
+faults:
+  - {at: 0s, do: fail, whom: bucket, for: 2s}
+  - {at: 3s, do: full, whom: bucket, for: 3s}
+  - {at: 4s, do: kill, whom: worker, for: 1s}
+  - {at: 7s, do: slow, whom: bucket, for: 2s}
+  - {at: 9s, do: corrupt, whom: checkpoint}
+  - {at: 10s, do: fail, whom: bucket, for: 4s}
+  - {at: 11s, do: kill, whom: workers, for: 1s}
+  - {at: 12s, do: kill, whom: leader, for: 1s}
+`, "--storage", server.URL(t, "runs"), "--workers", "2", "--set", "steps=120", "--set", "checkpoint.every=5")
+	if r.Faults < 6 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // bucketFaults strike the runs' storage in each way that this process may.
 func bucketFaults(at string) (lines string) {
-	for _, k := range chaos.Able() {
+	for _, k := range chaos.Able(false) {
 		if k == chaos.Fail || k == chaos.Full {
 			lines += fmt.Sprintf("  - {at: %s, do: %s, whom: bucket, for: 3s}\n", at, k)
 		}

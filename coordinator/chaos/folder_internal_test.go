@@ -9,12 +9,12 @@ import (
 	"pupil/storage/dir"
 )
 
-// TestBucket strikes the folder that a real bucket writes to. What was there stays readable, and all is well again when the
+// TestFolder strikes the folder that a real bucket writes to. What was there stays readable, and all is well again when the
 // fault is over.
-func TestBucket(t *testing.T) {
-	folder := filepath.Join(t.TempDir(), "runs")
-	b, err := openBucket(folder, true)
-	if os.Geteuid() == 0 && !canStrikeBucket(Fail) { // a container without the right to mount
+func TestFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runs")
+	b, err := openFolder(path, true)
+	if os.Geteuid() == 0 && !canStrikeFolder(Fail) { // a container without the right to mount
 		if err == nil {
 			t.Error("a bucket that cannot be struck was opened for it")
 		}
@@ -28,7 +28,7 @@ func TestBucket(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	files, err := dir.New(folder)
+	files, err := dir.New(path)
 	if err != nil {
 		t.Fatal(err)
 	}
