@@ -119,6 +119,38 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
+// A vector is its caller's again when the call has ended, with an error too: nothing that comes later is written to it.
+func TestVectorAfterAnError(t *testing.T) {
+	const n = 200_000
+	for range 20 {
+		_, all := links(2)
+		g := linktest.Start(t, all, allreduce.Config{Generation: 1, Deadline: time.Minute, ChunkBytes: 8192})
+		ctx, cancel := context.WithCancel(t.Context())
+		vectors := [][]int32{make([]int32, n), make([]int32, n)}
+		g.Each(func(rank int, r *allreduce.Ring) error {
+			if rank == 1 {
+				cancel() // while the sum is under way, or before
+			}
+			err := r.ReduceInt32(ctx, 0, 0, vectors[rank])
+			for i := range vectors[rank] {
+				vectors[rank][i] = 7
+			}
+			return err
+		})
+		g.Stop()
+		for rank, v := range vectors {
+			for i, x := range v {
+				if x != 7 {
+					t.Fatalf("rank %d: element %d was changed to %d", rank, i, x)
+				}
+			}
+			if s := g.Rings[rank].Stats(); s.Lent != 0 || s.Idle != 0 || s.Held != 0 {
+				t.Errorf("rank %d: %+v", rank, s)
+			}
+		}
+	}
+}
+
 // A rank that is behind by less than the deadline is waited for, at every kind of call.
 func TestLateRank(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

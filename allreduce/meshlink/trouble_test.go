@@ -207,6 +207,18 @@ func TestListenRefused(t *testing.T) {
 	}
 }
 
+// The limits are those of the worker's server, and a ring that exceeds them is refused with the numbers.
+func TestLimits(t *testing.T) {
+	small := meshlink.ServerConfig{Listen: "127.0.0.1:0", MaxPayload: 100_000, MaxPending: 10_000_000}
+	servers := []*meshlink.Server{listenAs(t, small), listenAs(t, small)}
+	l := openOn(t, servers, time.Minute)[0]
+	if want := (allreduce.Limits{Message: 100_000, Pending: 5_000_000}); l.Limits() != want {
+		t.Errorf("limits %+v; want %+v", l.Limits(), want)
+	}
+	_, err := allreduce.New(l, allreduce.Config{Size: 2})
+	contains(t, "a ring", err, "messages of 524352; the link takes 100000", "16779264 bytes at a rank; the link holds 5000000")
+}
+
 // A worker that never comes is named; a cancelled context ends the waiting at once.
 func TestAbsentPeer(t *testing.T) {
 	servers := []*meshlink.Server{listen(t), listen(t)}
