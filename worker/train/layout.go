@@ -11,6 +11,12 @@ const (
 	greatestBucket = 1 << 20
 )
 
+// sizeWithLeft is the size from which a bucket takes no further tensor when so many elements are left: half of them at most,
+// so that buckets become smaller. What leaves last is not hidden behind anything.
+func sizeWithLeft(elements, bytes int) int {
+	return min(bytes, max(4*elements/2, leastBucket))
+}
+
 // bucketBytes is that size for so many gradients of float32.
 func bucketBytes(gradients int) int {
 	return min(max(4*gradients/bucketShare, leastBucket), greatestBucket)
@@ -42,7 +48,8 @@ type layout struct {
 }
 
 // newLayout fills buckets in backward order: from the last parameter to the first; statistics, which are complete
-// before the first gradient is, come first. A bucket takes no further tensor from so many bytes on; 0: bucketBytes.
+// before the first gradient is, come first. A bucket takes no further tensor from so many bytes on (0: bucketBytes), and
+// from half of what is left.
 func newLayout(n *nn.Network, bytes int) *layout {
 	l := &layout{params: len(n.Params())}
 	for _, p := range n.Params() {
@@ -62,7 +69,8 @@ func newLayout(n *nn.Network, bytes int) *layout {
 	}
 	for end := l.params; end > 0; {
 		first, elements := end, 0
-		for first > 0 && elements*4 < bytes {
+		enough := sizeWithLeft(l.tensors[end-1].offset+l.tensors[end-1].length, bytes)
+		for first > 0 && elements*4 < enough {
 			first--
 			elements += l.tensors[first].length
 		}
