@@ -14,6 +14,12 @@ const (
 	StudentFolder = "student"  // the finished student: model.safetensors, config.json, prior.safetensors
 )
 
+// The metadata of the student in a checkpoint.
+const (
+	ConfigMetadata     = "pupil.config"     // its config.json
+	ProvenanceMetadata = "pupil.provenance" // what made it, as config.json has it
+)
+
 // Record is what a run's storage says of itself.
 type Record struct {
 	Job     string    `json:"job"`     // its name

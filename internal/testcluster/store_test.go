@@ -12,11 +12,14 @@ import (
 	"syscall"
 	"testing"
 
+	"pupil/coordinator/wire"
 	"pupil/internal/testcluster"
 	"pupil/internal/teststore"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
 	"pupil/storage/location"
+	"pupil/storage/safetensors"
+	"pupil/worker/nn"
 )
 
 // jobOnStore runs a job of two workers whose images, teacher and run lie on a store: it is killed, and goes on on what could
@@ -69,20 +72,7 @@ func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
 			t.Errorf("the store has no %s", key)
 		}
 	}
-	var config struct {
-		Provenance struct {
-			Job, Dataset, Teacher, Kernel string
-			Step, Seed                    int
-			CodeVersion                   string `json:"code_version"`
-		}
-	}
-	if err := json.Unmarshal(texts["student/config.json"], &config); err != nil {
-		t.Error(err)
-	}
-	if p := config.Provenance; len(p.Job) != 64 || len(p.Dataset) != 64 || len(p.Teacher) != 64 || p.Kernel == "" || p.Step != steps ||
-		p.Seed != 1 || p.CodeVersion == "" {
-		t.Errorf("the student's provenance is %+v", p)
-	}
+	expectProvenance(t, texts["student/config.json"], steps)
 	for _, folder := range []string{here, there} {
 		for name, data := range files(t, folder) {
 			texts[name] = data
@@ -91,6 +81,53 @@ func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
 	for name, data := range texts {
 		if bytes.Contains(data, []byte(teststore.SecretKey)) || bytes.Contains(data, []byte(teststore.AccessKey)) {
 			t.Errorf("%s shows a key", name)
+		}
+	}
+}
+
+// expectProvenance looks at a config.json's.
+func expectProvenance(t *testing.T, data []byte, steps int) {
+	t.Helper()
+	var c nn.ModelConfig
+	if err := json.Unmarshal(data, &c); err != nil || c.Provenance == nil {
+		t.Errorf("a config.json of %q: %v", data, err)
+		return
+	}
+	if p := c.Provenance; len(p.Job) != 64 || len(p.Dataset) != 64 || len(p.Teacher) != 64 || p.Kernel == "" || p.Step != steps ||
+		p.Seed != 1 || p.CodeVersion == "" {
+		t.Errorf("the student's provenance is %+v", p)
+	}
+}
+
+// exported looks at the student of an exported checkpoint: a folder like that of a finished run, whose weights say what made
+// them.
+func exported(t *testing.T, folder string, steps int) {
+	t.Helper()
+	b, err := location.Open(t.Context(), "file://"+filepath.Join(folder, "student"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, c, _, err := nn.LoadFolder(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectProvenance(t, data, steps)
+	for _, name := range []string{"student.safetensors", "student/model.safetensors"} {
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := safetensors.Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(c.Provenance)
+		if err != nil || f.Metadata[wire.ProvenanceMetadata] != string(want) {
+			t.Errorf("%s says of itself %q, want %s", name, f.Metadata, want)
 		}
 	}
 }
@@ -148,6 +185,7 @@ func commands(t *testing.T, place string, steps int) {
 			t.Errorf("%v shows a key: %s", c.args, out)
 		}
 	}
+	exported(t, here, steps)
 	for _, name := range []string{"student.safetensors", "manifest.json", "refused.jsonl", "sheet.png"} {
 		if info, err := os.Stat(filepath.Join(here, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)

@@ -12,9 +12,7 @@ import (
 
 	"pupil/allreduce"
 	"pupil/coordinator/wire"
-	"pupil/internal/kernel"
 	"pupil/internal/metrics"
-	"pupil/internal/version"
 	"pupil/storage"
 	"pupil/storage/diskcache"
 	"pupil/storage/safetensors"
@@ -165,11 +163,7 @@ func insist(ctx context.Context, logger *slog.Logger, write func() error) error 
 
 func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State) error {
 	folder := storage.Prefix(run, wire.StudentFolder)
-	config := j.StudentConfig
-	config.Provenance = &nn.Provenance{
-		Job: j.Spec.Digest(), Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Step: state.Step, Seed: j.Spec.Seed,
-		Average: state.Average != nil, Kernel: kernel.Class(), CodeVersion: version.String(),
-	}
+	config := described(j, state.Step, state.Average != nil)
 	if err := nn.SaveFolder(ctx, folder, j.Student, state.Student(), config); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"pupil/storage"
 	"pupil/storage/checkpoint"
+	"pupil/storage/safetensors"
 	"pupil/worker/train"
 )
 
@@ -33,6 +34,9 @@ type KeeperConfig struct {
 	Identity  checkpoint.Manifest
 	Retention checkpoint.Retention
 	Unsaved   int // steps that may be without a checkpoint while the storage fails
+
+	// Describe gives the metadata of the student's part at a step; nil: none.
+	Describe func(step int) (map[string]string, error)
 
 	Saved  func(step int)    // a checkpoint is whole; called by the rank that has written its manifest
 	Notice func(text string) // for operators: a storage begins to fail, or takes checkpoints again
@@ -274,7 +278,11 @@ func final(err error) bool { return errors.Is(err, checkpoint.ErrConflict) }
 func (k *Keeper) store(e *errand) error {
 	m := k.c.Identity
 	m.Step, m.Meta, m.Metrics = e.snapshot.Step, json.RawMessage(e.snapshot.Meta), e.metrics
-	d, err := checkpoint.NewDraft(m, e.snapshot.Parts)
+	parts, err := k.described(e.snapshot)
+	if err != nil {
+		return err
+	}
+	d, err := checkpoint.NewDraft(m, parts)
 	if err != nil {
 		return err
 	}
@@ -302,6 +310,18 @@ func (k *Keeper) store(e *errand) error {
 		k.c.Logger.Warn("old checkpoints could not be deleted", "step", m.Step, "err", err) // the next save tries again
 	}
 	return nil
+}
+
+// described are a snapshot's parts, with the student's metadata.
+func (k *Keeper) described(s train.Snapshot) (map[string]*safetensors.File, error) {
+	if k.c.Describe == nil {
+		return s.Parts, nil
+	}
+	m, err := k.c.Describe(s.Step)
+	if err != nil {
+		return nil, err
+	}
+	return signed(s.Parts, m), nil
 }
 
 // complete waits until all parts are stored. Parts of ranks that do not come it writes itself.

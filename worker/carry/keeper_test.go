@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -222,4 +223,34 @@ func TestRanksShareTheWriting(t *testing.T) {
 			t.Errorf("without rank 2 the newest is %d", newest(t, b))
 		}
 	})
+}
+
+// TestStudentDescribesItself: the student's part of a checkpoint has metadata, and the same tensors; the snapshot that others
+// may hold stays as it is.
+func TestStudentDescribesItself(t *testing.T) {
+	b := mem.New()
+	k := carry.NewKeeper(carry.KeeperConfig{
+		Bucket: b, Retention: checkpoint.Retention{Last: 1}, Saved: func(int) {}, Notice: func(string) {}, Logger: slog.New(slog.DiscardHandler),
+		Describe: func(step int) (map[string]string, error) { return map[string]string{"step": strconv.Itoa(step)}, nil },
+	})
+	defer k.Close()
+	s := snapshot(7)
+	s.Parts[train.PartStudent] = s.Parts["a"]
+	if err := k.For(0, 1, -1).Save(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Flush(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, parts, err := checkpoint.Load(t.Context(), b, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := parts[train.PartStudent]
+	if got.Metadata["step"] != "7" || len(parts["a"].Metadata) != 0 || len(s.Parts[train.PartStudent].Metadata) != 0 {
+		t.Errorf("metadata %v; of another part %v, of the snapshot %v", got.Metadata, parts["a"].Metadata, s.Parts[train.PartStudent].Metadata)
+	}
+	if got.Metadata = nil; !got.Equal(s.Parts["a"]) {
+		t.Error("the tensors have changed")
+	}
 }

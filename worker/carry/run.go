@@ -126,8 +126,9 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 			t.Metrics.Checkpointed()
 			r.control.now.Load().session.Checkpointed(step)
 		},
-		Notice: func(text string) { r.control.now.Load().session.Notice(text) },
-		Logger: t.Logger,
+		Describe: func(step int) (map[string]string, error) { return metadata(described(j, step, false)) },
+		Notice:   func(text string) { r.control.now.Load().session.Notice(text) },
+		Logger:   t.Logger,
 	})
 	r.control.keeper = r.keeper
 	teacher, err := j.FreezeTeacher()
