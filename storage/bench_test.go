@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -29,10 +31,10 @@ import (
 	"pupil/storage/safetensors"
 )
 
-// plain is minio-go without anything of ours, and ours, on one bucket of a MinIO server.
-func plain(b *testing.B) (*minio.Client, string, *s3.Bucket) {
+// plain is minio-go without anything of ours, and ours, on one bucket of a server.
+func plain(b *testing.B, start func(testing.TB) *teststore.Server) (*minio.Client, string, *s3.Bucket) {
 	b.Helper()
-	server := teststore.MinIO(b)
+	server := start(b)
 	name := server.Bucket(b)
 	u, err := url.Parse(server.Endpoint)
 	if err != nil {
@@ -104,7 +106,7 @@ func BenchmarkImport(b *testing.B) {
 
 // BenchmarkGet reads an object of 64 MB: minio-go alone, and ours.
 func BenchmarkGet(b *testing.B) {
-	client, bucket, ours := plain(b)
+	client, bucket, ours := plain(b, teststore.MinIO)
 	const size = 64 << 20
 	if err := storage.WriteAll(b.Context(), ours, "large", noise(size, 1)); err != nil {
 		b.Fatal(err)
@@ -137,10 +139,38 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
+// asked counts the requests for objects.
+type asked struct {
+	storage.Bucket
+	gets atomic.Int64
+}
+
+// Get implements storage.Bucket.
+func (a *asked) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	a.gets.Add(1)
+	return a.Bucket.Get(ctx, key, offset, length)
+}
+
+// cpuTime is what this process has used, which others on the machine change less than the time that passes.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // BenchmarkStream reads the images of an epoch of one lane, every hash checked, from a cold start; beside it plain GETs of the
 // same bytes by minio-go.
 func BenchmarkStream(b *testing.B) {
-	client, bucket, ours := plain(b)
+	for name, start := range map[string]func(testing.TB) *teststore.Server{"minio": teststore.MinIO, "versitygw": teststore.Versity} {
+		b.Run(name, func(b *testing.B) { stream(b, start) })
+	}
+}
+
+func stream(b *testing.B, start func(testing.TB) *teststore.Server) {
+	client, bucket, ours := plain(b, start)
 	const count, each, chunk = 2000, 20_000, 64
 	w, err := dataset.NewWriter(ours, dataset.WriterOptions{ShardSize: 500})
 	if err != nil {
@@ -159,6 +189,8 @@ func BenchmarkStream(b *testing.B) {
 	order := dataset.Order{Count: count, Batch: 100, Lanes: 1, Chunk: chunk, ShardCounts: m.ShardCounts(), Seed: 1}
 	b.Run("minio-go", func(b *testing.B) {
 		b.SetBytes(m.Bytes())
+		cpu := cpuTime(b)
+		defer func() { b.ReportMetric(float64((cpuTime(b)-cpu).Milliseconds())/float64(b.N), "cpu-ms/op") }()
 		for b.Loop() {
 			for _, s := range m.Shards {
 				o, err := client.GetObject(b.Context(), bucket, s.Name, minio.GetObjectOptions{})
@@ -172,19 +204,29 @@ func BenchmarkStream(b *testing.B) {
 			}
 		}
 	})
-	const workers, fetchers = 4, 8 // as of a feed
+	const workers, fetchers, ahead = 4, 8, 9 // as of a feed
+	counted := &asked{Bucket: ours}
 	read := func(b *testing.B, options ...dataset.Option) {
-		d, err := dataset.Open(b.Context(), ours, append(options, dataset.Block(chunk))...)
+		d, err := dataset.Open(b.Context(), counted, append(options, dataset.Block(chunk))...)
 		if err != nil {
 			b.Fatal(err)
 		}
 		lane := order.Lane(0, 0)
-		var next, ahead atomic.Int64
+		var next atomic.Int64
 		var all sync.WaitGroup
+		wanted := make(chan []int)
+		all.Go(func() {
+			defer close(wanted)
+			for at, n := 0, ahead*order.Batch; at < len(lane); at, n = at+n, order.Batch {
+				for _, group := range d.Plan(lane[at:min(at+n, len(lane))], fetchers) {
+					wanted <- group
+				}
+			}
+		})
 		for range fetchers {
 			all.Go(func() {
-				for i := int(ahead.Add(1)) - 1; i < len(lane); i = int(ahead.Add(1)) - 1 {
-					d.Prefetch(context.Background(), lane[i])
+				for group := range wanted {
+					d.Prefetch(context.Background(), group...)
 				}
 			})
 		}
@@ -203,21 +245,24 @@ func BenchmarkStream(b *testing.B) {
 	for name, options := range map[string]func() []dataset.Option{
 		"memory": func() []dataset.Option { return nil },
 		"disk": func() []dataset.Option {
-			return []dataset.Option{dataset.CacheBytes(1), dataset.Disk(diskcache.New(b.TempDir(), 1<<30, nil))}
+			return []dataset.Option{dataset.CacheBytes(m.Bytes() / 2), dataset.Disk(diskcache.New(b.TempDir(), 1<<30, nil))}
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(m.Bytes())
+			cpu, requests := cpuTime(b), counted.gets.Load()
 			for b.Loop() {
 				read(b, options()...)
 			}
+			b.ReportMetric(float64((cpuTime(b)-cpu).Milliseconds())/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(float64(counted.gets.Load()-requests)/float64(b.N), "requests/op")
 		})
 	}
 }
 
 // BenchmarkCheckpoint saves and restores 96 MB in four parts; beside it a plain copy of the same bytes.
 func BenchmarkCheckpoint(b *testing.B) {
-	_, _, store := plain(b)
+	_, _, store := plain(b, teststore.MinIO)
 	folder, err := dir.New(b.TempDir())
 	if err != nil {
 		b.Fatal(err)

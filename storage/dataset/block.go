@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"pupil/storage"
 )
@@ -22,7 +23,7 @@ const entryBytes = 96
 
 func (l *listing) bytes() int64 { return l.raw + int64(len(l.entries))*entryBytes }
 
-// unit is what is fetched at once: the images block*Block and following of a shard, or the whole shard for -1.
+// unit is what is kept in memory as one: the images block*Dataset.block and following of a shard, or the whole shard for -1.
 type unit struct{ shard, block int }
 
 // content is a unit in memory, checked: the bytes of the tar file from offset.
@@ -64,75 +65,10 @@ func (d *Dataset) load(ctx context.Context, number int) (*content, error) {
 	return &content{number: number, data: data, entries: l.entries}, nil
 }
 
-// unitOf is the unit of image i of a shard.
-func (d *Dataset) unitOf(l *listing, i int) unit {
-	if !l.sums {
-		return unit{l.shard, -1}
-	}
-	return unit{l.shard, i / d.block}
-}
-
-// images are the entries of a block.
-func (d *Dataset) images(l *listing, u unit) []entry {
-	first := u.block * d.block
-	return l.entries[first:min(first+d.block, len(l.entries))]
-}
-
-// span is where a block lies in its shard.
-func (d *Dataset) span(l *listing, u unit) (offset, length int64) {
-	images := d.images(l, u)
-	last := images[len(images)-1]
-	return images[0].Offset, last.Offset + last.Size - images[0].Offset
-}
-
-// loadUnit makes a unit ready in memory.
-func (d *Dataset) loadUnit(ctx context.Context, u unit) (*content, error) {
-	if u.block < 0 {
-		return d.load(ctx, u.shard)
-	}
-	l, err := d.indexes.get(ctx, u.shard)
-	if err != nil {
-		return nil, err
-	}
-	offset, length := d.span(l, u)
-	c := &content{number: u.shard, offset: offset}
-	if d.disk != nil {
-		if data, ok := d.disk.Read(d.pieceName(u), 0, length); ok {
-			if d.checkBlock(l, u, data) == nil {
-				c.data = data
-				return c, nil
-			}
-			d.disk.Drop(d.pieceName(u))
-		}
-	}
-	c.data, err = d.fetchBlock(ctx, l, u, offset, length)
-	return c, err
-}
-
-// pieceName names a block in a cache that datasets share.
-func (d *Dataset) pieceName(u unit) string {
-	const piece = 32 // digits of the shard's hash
-	return fmt.Sprintf("%s-%d-%d", d.manifest.Shards[u.shard].SHA256[:piece], d.block, u.block)
-}
-
-// fetchBlock reads a block from the bucket, checks it, and puts it into the cache on disk.
-func (d *Dataset) fetchBlock(ctx context.Context, l *listing, u unit, offset, length int64) ([]byte, error) {
-	data, err := d.fetch(ctx, u.shard, offset, length)
-	if err == nil {
-		err = d.checkBlock(l, u, data)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if d.disk != nil {
-		d.disk.Add(ctx, d.pieceName(u), data)
-	}
-	return data, nil
-}
-
 // fetch reads a range of a shard.
 func (d *Dataset) fetch(ctx context.Context, shard int, offset, length int64) (_ []byte, err error) {
 	s := d.manifest.Shards[shard]
+	asked := time.Now()
 	r, err := d.bucket.Get(ctx, s.Name, offset, length)
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrSize) {
 		return nil, fmt.Errorf("load shard %d: %w: %w; copy this file again from where it is whole, or pack the dataset again",
@@ -142,6 +78,7 @@ func (d *Dataset) fetch(ctx context.Context, shard int, offset, length int64) (_
 		return nil, fmt.Errorf("load shard %d: %w", shard, err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	answered := time.Now()
 	data := make([]byte, length)
 	n, err := io.ReadFull(r, data)
 	d.fetched.Add(int64(n))
@@ -152,17 +89,8 @@ func (d *Dataset) fetch(ctx context.Context, shard int, offset, length int64) (_
 	if err != nil {
 		return nil, fmt.Errorf("load shard %d: read %s/%s: %w", shard, d.bucket.URL(), s.Name, err)
 	}
+	d.pace.learn(length, answered.Sub(asked), time.Since(answered))
 	return data, nil
-}
-
-func (d *Dataset) checkBlock(l *listing, u unit, data []byte) error {
-	offset, _ := d.span(l, u)
-	for _, e := range d.images(l, u) {
-		if err := d.checkImage(u.shard, e, data[e.Offset-offset:][:e.Size]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (d *Dataset) checkImage(shard int, e entry, data []byte) error {

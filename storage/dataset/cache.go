@@ -65,39 +65,53 @@ func (c *cache[K, V]) get(ctx context.Context, key K) (V, error) {
 			return none, ctx.Err()
 		case <-f.done:
 		}
-		abandoned := errors.Is(f.err, context.Canceled) || errors.Is(f.err, context.DeadlineExceeded)
+		abandoned := errors.Is(f.err, context.Canceled) || errors.Is(f.err, context.DeadlineExceeded) || errors.Is(f.err, errReleased)
 		if !abandoned || ctx.Err() != nil {
 			return f.value, f.err
 		}
 	}
 }
 
-// want loads a value that is neither there nor under way.
-func (c *cache[K, V]) want(ctx context.Context, key K) {
+// errReleased ends a load that was claimed and not made.
+var errReleased = errors.New("the load was not made")
+
+// landing ends a load that was claimed: with a value, or the reason why there is none.
+type landing[V sized] func(v V, err error)
+
+// claim takes over the loads of those keys that are neither there nor under way. Each landing must be called once.
+func (c *cache[K, V]) claim(keys []K) map[K]landing[V] {
 	c.mu.Lock()
-	_, loaded := c.loaded[key]
-	_, waiting := c.flight[key]
-	if loaded || waiting {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	claimed := map[K]landing[V]{}
+	for _, key := range keys {
+		_, loaded := c.loaded[key]
+		_, waiting := c.flight[key]
+		if loaded || waiting {
+			continue
+		}
+		f := &flight[V]{done: make(chan struct{})}
+		c.flight[key] = f
+		claimed[key] = func(v V, err error) { c.land(key, f, v, err) }
 	}
-	f := &flight[V]{done: make(chan struct{})}
-	c.flight[key] = f
-	c.mu.Unlock()
-	_, _ = c.fly(ctx, key, f)
+	return claimed
 }
 
 // fly loads a value and tells those who wait for it.
 func (c *cache[K, V]) fly(ctx context.Context, key K, f *flight[V]) (V, error) {
-	f.value, f.err = c.load(ctx, key)
+	v, err := c.load(ctx, key)
+	c.land(key, f, v, err)
+	return v, err
+}
+
+func (c *cache[K, V]) land(key K, f *flight[V], v V, err error) {
+	f.value, f.err = v, err
 	c.mu.Lock()
 	delete(c.flight, key)
-	if f.err == nil {
-		c.keep(key, f.value)
+	if err == nil {
+		c.keep(key, v)
 	}
 	c.mu.Unlock()
 	close(f.done)
-	return f.value, f.err
 }
 
 // keep puts a value in front and drops those that were not used for longest, while there are too many bytes.

@@ -17,11 +17,11 @@ var ErrDamaged = errors.New("dataset is damaged")
 // DefaultCacheBytes is how much of the images a Dataset keeps in memory.
 const DefaultCacheBytes = 256 << 20
 
-// DefaultBlock is how many consecutive images are fetched at once.
+// DefaultBlock is how many consecutive images are a segment.
 const DefaultBlock = 64
 
-// pieceBytes is about how large a block of a dataset that does not fit into memory is: one image, or some that are smaller.
-const pieceBytes = 32 << 10
+// requestBytes is about how much of a dataset that fits into memory is fetched by one request at most.
+const requestBytes = 8 << 20
 
 // maxIndexBytes is how much of the indexes a Dataset keeps in memory.
 const maxIndexBytes = 128 << 20
@@ -36,16 +36,20 @@ type Sample struct {
 
 // Dataset reads a packed dataset. It is safe for concurrent use.
 //
-// Images are fetched in blocks of consecutive ones, so that who uses a part of the dataset fetches little more than that part.
-// When the dataset fits into memory, blocks stay there. When it does not, blocks are small: an order of images at random asks
-// for nearly every block at the beginning of an epoch, and would then wait until all is there. They go to the cache on disk, if
-// there is one, and those that were used last stay in memory. Every image has its hash checked whenever it is read.
+// Images are fetched in segments of consecutive ones, so that who uses a part of the dataset fetches little more than that part.
+// When the dataset fits into memory, segments stay there. When it does not, an order of images at random asks for nearly every
+// segment at the beginning of an epoch, and would wait until all is there: so an image is fetched with as many neighbours of its
+// segment as cost little more (pace). They go to the cache on disk, a file for each segment, and those that were used last stay
+// in memory; without that cache each image is fetched by itself. What is wanted at the same time and lies side by side is one
+// request. Every image has its hash checked whenever it is read.
 type Dataset struct {
 	bucket   storage.Bucket
 	manifest Manifest
 	digest   string
 	ends     []int // by shard: the number of images in it and all before it
-	block    int
+	block    int   // images of a unit: a segment, or 1
+	segment  int   // images of a file in the cache on disk
+	pace     pace
 	disk     *diskcache.Cache // nil: none
 	indexes  *cache[int, *listing]
 	units    *cache[unit, *content]
@@ -58,7 +62,7 @@ type Option func(*Dataset)
 // CacheBytes sets how many bytes of images stay in memory.
 func CacheBytes(n int64) Option { return func(d *Dataset) { d.units.limit = n } }
 
-// Block sets how many consecutive images are fetched at once, at most: best the Chunk of the Order that they are used in.
+// Block sets how many consecutive images are a segment: best the Chunk of the Order that they are used in.
 func Block(n int) Option { return func(d *Dataset) { d.block = max(n, 1) } }
 
 // Disk sets the cache for what is fetched: for a bucket that is not on this machine.
@@ -88,19 +92,10 @@ func Open(ctx context.Context, b storage.Bucket, options ...Option) (*Dataset, e
 	for _, o := range options {
 		o(d)
 	}
-	if m.Bytes() > d.units.limit {
-		d.block = min(d.block, d.piece())
+	if d.segment = d.block; m.Bytes() > d.units.limit {
+		d.block = 1
 	}
 	return d, nil
-}
-
-// piece is how many images are fetched at once when not all fit into memory. What is not kept on disk is fetched again each
-// time, so it is one image then.
-func (d *Dataset) piece() int {
-	if d.disk == nil {
-		return 1
-	}
-	return max(int(pieceBytes*int64(d.manifest.Count)/d.manifest.Bytes()), 1)
 }
 
 // Manifest returns a copy of the manifest.
@@ -137,19 +132,6 @@ func (d *Dataset) Sample(ctx context.Context, number int) (Sample, []byte, error
 	start := e.Offset - c.offset
 	end := start + e.Size
 	return s, c.data[start:end:end], nil
-}
-
-// Prefetch makes an image ready: it fetches its block, if nobody does so already. Sample tells what is wrong with it.
-func (d *Dataset) Prefetch(ctx context.Context, number int) {
-	if number < 0 || number >= d.manifest.Count {
-		return
-	}
-	shard := sort.SearchInts(d.ends, number+1)
-	l, err := d.indexes.get(ctx, shard)
-	if err != nil {
-		return
-	}
-	d.units.want(ctx, d.unitOf(l, number-(d.ends[shard]-len(l.entries))))
 }
 
 // Describe names a sample for an error message: the image's name and its shard's address.

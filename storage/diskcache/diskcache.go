@@ -1,9 +1,10 @@
 // Package diskcache keeps pieces of remote objects in a folder of this machine, up to a size, for all processes that use the
 // folder.
 //
-// A piece is written beside its place and renamed into it, so that a crash leaves no half of one. The pieces that were not used
-// for longest go first. A cache never fails its user: a folder that cannot be written, or a full disk, only costs the next use
-// another download. It does not know what a piece must hold: its user checks that, and calls Drop for one that is damaged.
+// Add writes a piece beside its place and renames it into it, so that a crash leaves no half of one. Write puts parts into a piece
+// one by one: what nobody has written yet is a hole, which takes no room and reads as zeros. The pieces that were not used for
+// longest go first. A cache never fails its user: a folder that cannot be written, or a full disk, only costs the next use another
+// download. It does not know what a piece must hold: its user checks that, and calls Drop, or writes again, where it is damaged.
 package diskcache
 
 import (
@@ -113,10 +114,36 @@ func (c *Cache) Read(name string, offset, length int64) ([]byte, bool) {
 
 // Add stores a piece, if it can, and makes room.
 func (c *Cache) Add(ctx context.Context, name string, data []byte) {
-	if int64(len(data)) > c.limit || ctx.Err() != nil {
+	c.store(ctx, data, func() error { return c.add(name, data) })
+}
+
+// Write stores data at an offset of a piece, if it can, and makes room. The rest of the piece stays as it is. A crash, or a disk
+// that is full, can leave a part of data.
+func (c *Cache) Write(ctx context.Context, name string, offset int64, data []byte) {
+	c.store(ctx, data, func() error {
+		f, err := os.OpenFile(c.path(name), os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(data, offset)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// store makes room for data and writes it.
+func (c *Cache) store(ctx context.Context, data []byte, write func() error) {
+	n := int64(len(data))
+	if n > c.limit || ctx.Err() != nil {
 		return
 	}
-	if err := c.add(name, data); err != nil {
+	err := os.MkdirAll(c.folder, 0o755)
+	if err == nil && c.grow(n) {
+		c.shrink(c.limit - c.limit/10 - n)
+	}
+	if err == nil {
+		err = write()
+	}
+	if err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			c.shrink(c.limit / 2) // others fill the disk as well: leave it some room
 		}
@@ -125,12 +152,6 @@ func (c *Cache) Add(ctx context.Context, name string, data []byte) {
 }
 
 func (c *Cache) add(name string, data []byte) error {
-	if err := os.MkdirAll(c.folder, 0o755); err != nil {
-		return err
-	}
-	if c.grow(int64(len(data))) {
-		c.shrink(c.limit - c.limit/10 - int64(len(data)))
-	}
 	f, err := os.CreateTemp(c.folder, temporary)
 	if err != nil {
 		return err
@@ -203,7 +224,7 @@ func (c *Cache) shrink(target int64) {
 			_ = os.Remove(filepath.Join(c.folder, e.Name()))
 		case strings.HasSuffix(e.Name(), suffix):
 			pieces = append(pieces, info)
-			total += info.Size()
+			total += taken(info)
 		}
 	}
 	slices.SortFunc(pieces, func(a, b fs.FileInfo) int {
@@ -214,7 +235,16 @@ func (c *Cache) shrink(target int64) {
 			break
 		}
 		if err := os.Remove(filepath.Join(c.folder, p.Name())); err == nil || errors.Is(err, fs.ErrNotExist) {
-			total -= p.Size()
+			total -= taken(p)
 		}
 	}
+}
+
+// taken are the bytes that a piece takes, without its holes.
+func taken(info fs.FileInfo) int64 {
+	const block = 512 // of Stat_t.Blocks, on all systems
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return min(info.Size(), int64(s.Blocks)*block)
+	}
+	return info.Size()
 }

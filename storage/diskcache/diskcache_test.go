@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,4 +165,62 @@ func Example() {
 	data, ok := c.Read("piece", 5, 5)
 	fmt.Printf("%s %t\n", data, ok)
 	// Output: bytes true
+}
+
+// TestWrite puts parts into a piece: what nobody has written is a hole, which does not count.
+func TestWrite(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "made")
+	const far = 1 << 20
+	c := diskcache.New(folder, 200_000, nil)
+	for i := range 8 { // 8 MB with the holes
+		c.Write(t.Context(), fmt.Sprint(i), far, bytes.Repeat([]byte{byte(i + 1)}, 10_000))
+	}
+	for i := range 8 {
+		got, ok := c.Read(fmt.Sprint(i), far-2, 4)
+		if want := []byte{0, 0, byte(i + 1), byte(i + 1)}; !ok || !bytes.Equal(got, want) {
+			t.Errorf("piece %d: %v, %t; want %v", i, got, ok, want)
+		}
+	}
+	c.Write(t.Context(), "0", far-1, []byte{7, 8})
+	if got, ok := c.Read("0", far-2, 4); !ok || !bytes.Equal(got, []byte{0, 7, 8, 1}) {
+		t.Errorf("written again: %v", got)
+	}
+	if _, ok := c.Read("0", far+9_999, 2); ok {
+		t.Error("a part behind the end was read")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.Write(ended, "late", 0, []byte("x"))
+	c.Write(t.Context(), "large", 0, make([]byte, 200_001))
+	if has(c, "late", 1) || has(c, "large", 200_001) {
+		t.Error("what must not be written was")
+	}
+	for i := range 40 { // over the limit: the oldest go
+		c.Write(t.Context(), fmt.Sprint("more", i), 0, make([]byte, 10_000))
+	}
+	if total, names := size(t, folder); len(names) > 25 || !strings.Contains(strings.Join(names, " "), "more39") {
+		t.Errorf("%d bytes in %q; the limit is 200000", total, names)
+	}
+}
+
+// TestFullDisk writes to a device that is always full: room is made, the user hears once, and nothing fails.
+func TestFullDisk(t *testing.T) {
+	folder := t.TempDir()
+	var log bytes.Buffer
+	c := diskcache.New(folder, 1000, slog.New(slog.NewTextHandler(&log, nil)))
+	for i := range 9 {
+		c.Add(t.Context(), fmt.Sprint(i), make([]byte, 100))
+	}
+	if err := os.Symlink("/dev/full", filepath.Join(folder, "full.piece")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c.Write(t.Context(), "full", 0, make([]byte, 100))
+	}
+	if total, names := size(t, folder); total > 500+100 || len(names) == 0 {
+		t.Errorf("%d bytes in %q; half of the limit was to be left", total, names)
+	}
+	if n := strings.Count(log.String(), "cannot be written"); n != 1 {
+		t.Errorf("the user was told %d times: %s", n, log.String())
+	}
 }

@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// fetchers are how many blocks of images a feed fetches at the same time before they are needed.
+// fetchers are how many requests for images a feed makes at the same time before they are needed.
 const fetchers = 8
 
 // ahead has what the lanes will use fetched early, so that a store's answer is there when its images are decoded. It is a
 // help alone: what it did not get to is fetched when it is needed.
 type ahead struct {
 	config Config
-	wanted chan int // numbers of images
+	wanted chan []int // numbers of images that lie side by side
 }
 
 // newAhead has room for all that some lanes want at a time.
 func newAhead(c Config, lanes int) *ahead {
-	return &ahead{config: c, wanted: make(chan int, lanes*(c.Ahead+1)*c.Order.Batch/c.Order.Lanes)}
+	return &ahead{config: c, wanted: make(chan []int, lanes*(c.Ahead+1)*c.Order.Batch/c.Order.Lanes)}
 }
 
 // run fetches until wanted is closed or ctx has ended.
@@ -25,11 +25,11 @@ func (a *ahead) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range fetchers {
 		wg.Go(func() {
-			for number := range a.wanted {
+			for numbers := range a.wanted {
 				if ctx.Err() != nil {
 					return
 				}
-				a.config.Data.Prefetch(ctx, number)
+				a.config.Data.Prefetch(ctx, numbers...)
 			}
 		})
 	}
@@ -38,9 +38,9 @@ func (a *ahead) run(ctx context.Context) {
 
 // want asks for images.
 func (a *ahead) want(numbers []int) {
-	for _, number := range numbers {
+	for _, group := range a.config.Data.Plan(numbers, fetchers) {
 		select {
-		case a.wanted <- number:
+		case a.wanted <- group:
 		default: // the fetchers are behind: who needs it fetches it
 		}
 	}

@@ -45,10 +45,12 @@ func (l *lane) steps(ctx context.Context, f *Feed) error {
 	epoch, order := -1, []int(nil)
 	asked, coming := f.first, f.config.Order.Cursor(l.number) // the steps whose images are asked for, also of the next epoch
 	for step := f.first; step < f.last; step++ {
+		var wanted []int
 		for ; asked < min(step+f.config.Ahead+1, f.last); asked++ {
 			_, numbers := coming.At(asked)
-			f.ahead.want(numbers)
+			wanted = append(wanted, numbers...)
 		}
+		f.ahead.want(wanted)
 		if step/perEpoch != epoch {
 			epoch, order = step/perEpoch, f.config.Order.Lane(step/perEpoch, l.number)
 		}

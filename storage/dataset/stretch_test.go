@@ -1,0 +1,243 @@
+package dataset_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pupil/internal/random"
+	"pupil/storage"
+	"pupil/storage/dataset"
+	"pupil/storage/diskcache"
+	"pupil/storage/mem"
+	"pupil/storage/storagetest"
+)
+
+// late is a bucket whose answers take a while to begin, whatever their size.
+type late struct {
+	counting
+	wait time.Duration
+}
+
+func (l *late) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	time.Sleep(l.wait)
+	return l.counting.Get(ctx, key, offset, length)
+}
+
+// shardGets are the requests for images so far.
+func (c *counting) shardGets() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, gets := range c.gets {
+		if strings.HasSuffix(key, ".tar") {
+			n += gets
+		}
+	}
+	return n
+}
+
+// noisy packs images of 16 KB that are no pictures, in shards of 400.
+func noisy(t *testing.T, b storage.Bucket, count int) dataset.Manifest {
+	t.Helper()
+	w, err := dataset.NewWriter(b, dataset.WriterOptions{ShardSize: 400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range count {
+		if err := w.Add(t.Context(), fmt.Sprintf("%d.pgm", i), -1, noise(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return w.Manifest()
+}
+
+// noise is image i.
+func noise(i int) []byte {
+	return append([]byte("P5 128 128 255 "), bytes.Repeat([]byte{byte(i), byte(i >> 8), byte(i * 7), byte(i * 11)}, 1<<12)...)
+}
+
+// TestNeighboursComeAlong reads an epoch of one worker of two through the cache on disk, from a store whose answers take a while
+// to begin and from one whose bytes take a while. The first gets few large requests, the second asks for each image when it is
+// needed; both send about half of the dataset.
+func TestNeighboursComeAlong(t *testing.T) {
+	const count, lanes, chunk = 800, 2, 64
+	inner := mem.New()
+	m := noisy(t, inner, count)
+	order := dataset.Order{Count: count, Batch: 40, Lanes: lanes, Chunk: chunk, ShardCounts: m.ShardCounts(), Seed: 3}
+	read := func(t *testing.T, b storage.Bucket) *dataset.Dataset {
+		d := openDataset(t, b, dataset.Block(chunk), dataset.CacheBytes(1<<20), dataset.Disk(diskcache.New(t.TempDir(), 1<<30, nil)))
+		for _, i := range order.Lane(0, 1) {
+			if _, data, err := d.Sample(t.Context(), i); err != nil || !bytes.Equal(data, noise(i)) {
+				t.Fatalf("image %d: %d bytes, %v", i, len(data), err)
+			}
+		}
+		return d
+	}
+	for name, most := range map[string]int{"late": count / lanes / 8, "slow": count / lanes} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &late{counting: counting{Bucket: inner}, wait: 10 * time.Millisecond}
+			b := storage.Bucket(l)
+			if name == "slow" {
+				l.wait = 0
+				b = &storagetest.Throttled{Bucket: l, Rate: func(time.Duration) float64 { return 1e6 }}
+			}
+			d := read(t, b)
+			gets, share := l.shardGets(), float64(d.Fetched())/float64(m.Bytes())
+			t.Logf("%s: %d requests for %d images, %.3f of the dataset", name, gets, count/lanes, share)
+			if gets > most || name == "slow" && gets < most/2 {
+				t.Errorf("%s: %d requests for %d images", name, gets, count/lanes)
+			}
+			if share < 0.9/lanes || share > 1.2/lanes {
+				t.Errorf("%s: %.3f of the dataset was fetched, want about a half", name, share)
+			}
+		})
+	}
+}
+
+// TestNothingIsFetchedTwice has many goroutines read and prefetch at the same time, with neighbours that come along: every image
+// is right, and each byte is fetched once.
+func TestNothingIsFetchedTwice(t *testing.T) {
+	const count = 300
+	inner := mem.New()
+	noisy(t, inner, count)
+	images := int64(0)
+	for i := range count {
+		images += int64(len(noise(i)))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := &late{counting: counting{Bucket: inner}, wait: time.Millisecond}
+		d := openDataset(t, b, dataset.Block(32), dataset.CacheBytes(1<<18), dataset.Disk(diskcache.New(t.TempDir(), 1<<30, nil)))
+		var wg sync.WaitGroup
+		for g := range 4 {
+			wg.Go(func() {
+				order := random.New(random.PurposeTest, uint64(g)).Perm(count)
+				for at := 0; at < count; at += 25 {
+					for _, group := range d.Plan(order[at:][:25], 4) {
+						d.Prefetch(t.Context(), group...)
+					}
+					for _, i := range order[at:][:25] {
+						if _, data, err := d.Sample(t.Context(), i); err != nil || !bytes.Equal(data, noise(i)) {
+							t.Errorf("image %d: %d bytes, %v", i, len(data), err)
+							return
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		// Between images lie the headers of the tar file, 512 bytes each, and their padding.
+		if got, most := d.Fetched(), images+count*2048+int64(200*count); got < images || got > most {
+			t.Errorf("%d bytes were fetched of images of %d", got, images)
+		}
+	})
+}
+
+// TestPlan draws wishes: a plan has each unit of them once, in groups of neighbours, the one that is wanted first in front.
+func TestPlan(t *testing.T) {
+	b := mem.New()
+	m := packed(t, b, 300, 90)
+	r := random.New(random.PurposeTest, 31)
+	for _, block := range []int{1, 7, 64} {
+		for _, memory := range []int64{1, 1 << 30} {
+			d := openDataset(t, b, dataset.Block(block), dataset.CacheBytes(memory))
+			if memory == 1 {
+				block = 1
+			}
+			unit := func(i int) [2]int { return [2]int{i / 90, i % 90 / block} }
+			for range 50 {
+				numbers := make([]int, 1+r.IntN(120))
+				want := map[[2]int]bool{}
+				for i := range numbers {
+					numbers[i] = r.IntN(m.Count)
+					want[unit(numbers[i])] = true
+				}
+				parallel := 1 + r.IntN(8)
+				plan := d.Plan(append([]int{-1, m.Count}, numbers...), parallel)
+				if len(plan) < min(parallel, len(want)) && len(plan)*((len(want)+parallel-1)/parallel) < len(want) {
+					t.Fatalf("%d groups of %d units for %d places", len(plan), len(want), parallel)
+				}
+				if !slices.ContainsFunc(plan[0], func(i int) bool { return unit(i) == unit(numbers[0]) }) {
+					t.Fatalf("image %d is wanted first, but %v is the first group", numbers[0], plan[0])
+				}
+				for _, group := range plan {
+					for i, number := range group {
+						u := unit(number)
+						if !want[u] {
+							t.Fatalf("unit %v comes twice, or is not wanted", u)
+						}
+						delete(want, u)
+						if before := unit(group[max(i-1, 0)]); i > 0 && (before[0] != u[0] || before[1]+1 != u[1]) {
+							t.Fatalf("units %v and %v make one request", before, u)
+						}
+					}
+				}
+				if len(want) > 0 {
+					t.Fatalf("the plan lacks %v", want)
+				}
+			}
+		}
+	}
+}
+
+// TestDiskIsTorn damages the files of the cache on disk at random between rounds: cut, holes, flipped bits, gone. Every image
+// stays right, and what is whole is not fetched again.
+func TestDiskIsTorn(t *testing.T) {
+	const count = 300
+	inner := mem.New()
+	m := noisy(t, inner, count)
+	folder := t.TempDir()
+	r := random.New(random.PurposeTest, 77)
+	for round := range 12 {
+		d := openDataset(t, inner, dataset.Block(16), dataset.CacheBytes(1<<16), dataset.Disk(diskcache.New(folder, 1<<30, nil)))
+		for _, i := range r.Perm(count)[:count/2] {
+			if _, data, err := d.Sample(t.Context(), i); err != nil || !bytes.Equal(data, noise(i)) {
+				t.Fatalf("round %d, image %d: %d bytes, %v", round, i, len(data), err)
+			}
+		}
+		if round > 6 && d.Fetched() > m.Bytes()/2 {
+			t.Errorf("round %d: %d bytes of %d were fetched again", round, d.Fetched(), m.Bytes())
+		}
+		pieces, err := filepath.Glob(filepath.Join(folder, "*.piece"))
+		if err != nil || len(pieces) == 0 {
+			t.Fatal(pieces, err)
+		}
+		tear(t, r, pieces[r.IntN(len(pieces))], round)
+	}
+}
+
+// tear damages a file in one of four ways.
+func tear(t *testing.T, r *random.Stream, path string, way int) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch way % 4 {
+	case 0:
+		err = os.Truncate(path, int64(r.IntN(len(data))))
+	case 1:
+		from := r.IntN(len(data))
+		clear(data[from:min(from+20_000, len(data))])
+		err = os.WriteFile(path, data, 0o644)
+	case 2:
+		data[r.IntN(len(data))] ^= 4
+		err = os.WriteFile(path, data, 0o644)
+	case 3:
+		err = os.Remove(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
