@@ -108,7 +108,7 @@ bench: ## benchmarks of the kernels, networks, optimisers, ring, feed and loss
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/kernel ./worker/nn ./worker/optim ./allreduce/... ./augment ./worker/feed ./loss
 
 .PHONY: bench-storage
-bench-storage: ## import, streaming and checkpoints on MinIO, beside minio-go alone and plain copies (2 minutes; builds MinIO at first)
+bench-storage: ## import, streaming and checkpoints on MinIO (streaming on versitygw, too), beside minio-go alone and plain copies (2 minutes; builds MinIO at first)
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./storage
 	$(GO) test -run '^$$' -bench CheckpointCopy -benchtime 50x ./worker/train
 
