@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -24,12 +25,12 @@ import (
 )
 
 type serveFlags struct {
-	peers, tokenFile, token    string
-	expect                     int
-	nats, natsListen, natsFile string
-	workerToken                string
-	openBroker                 bool
-	tls                        tlsFlags
+	peers, tokenFile, token string
+	expect                  int
+	nats, natsFile          string
+	embedded                embeddedFlags
+	workerToken             string
+	tls                     tlsFlags
 }
 
 func serveCommand() *cobra.Command {
@@ -38,18 +39,18 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a cluster: take jobs in and give them to the workers that join",
-		Long: "Serve runs one coordinator of a cluster until it is interrupted. Alone it brings its own broker. Three or five\n" +
-			"coordinators survive the death of one or two: give each its --id and all the same --peers, token and --nats, a\n" +
-			"broker that runs by itself (coordinator broker), so that training goes on whatever happens to coordinators.\n\n" +
+		Long: "Serve runs one coordinator of a cluster until it is interrupted, with a broker within it. Three or five\n" +
+			"coordinators survive the death of one or two: give each its --id and all the same --peers and token. Their brokers\n" +
+			"form a cluster, and workers go from one that dies to another. With --nats they use a broker that runs by itself.\n\n" +
 			"At SIGTERM the leader hands over to another coordinator. Jobs, their progress and the members are in --data, and\n" +
 			"are there again after any kill.\n\n" +
 			"Whoever knows the token may do anything here. It is drawn at the first start and kept in --token-file, where the\n" +
 			"commands of the same user find it; other hosts need a copy.",
 		Example: "  coordinator serve\n" +
 			"  coordinator serve --id a --peers a=10.0.0.1:7071,b=10.0.0.2:7071,c=10.0.0.3:7071 --raft 10.0.0.1:7071 \\\n" +
-			"    --listen 10.0.0.1:7070 --nats tls://10.0.0.9:4222 --storage s3://bucket/runs \\\n" +
+			"    --listen 10.0.0.1:7070 --storage s3://bucket/runs \\\n" +
 			"    --tls-cert a.pem --tls-key a.key --tls-ca ca.pem\n" +
-			"  coordinator serve --id d --join --raft 10.0.0.4:7071 ...   # then: coordinator members add d=10.0.0.4:7071",
+			"  coordinator serve --id d --join --raft 10.0.0.4:7071 --nats-peers 10.0.0.1:6222,10.0.0.2:6222 ...   # then: coordinator members add d=10.0.0.4:7071",
 		Args: config.Args(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, c, f) },
 	}
@@ -64,10 +65,10 @@ func serveCommand() *cobra.Command {
 	flags.BoolVar(&c.Join, "join", false, "wait until coordinator members add takes this coordinator into an existing cluster")
 	flags.StringVar(&f.token, "token", "", "the cluster's token; better in PUPIL_TOKEN, since other users can see flags")
 	flags.StringVar(&f.tokenFile, "token-file", defaultSecret("token"), "file of the cluster's token; drawn when there is none")
-	flags.StringVar(&f.nats, "nats", "", "broker that runs by itself, nats://host:port,... or tls:// (default: one within this process)")
-	flags.StringVar(&f.natsListen, "nats-listen", "127.0.0.1:4222", "address of the broker within this process")
+	flags.StringVar(&f.nats, "nats", "", "broker that runs by itself, nats://host:port,... or tls:// (default: one within each coordinator)")
+	f.embedded.add(cmd)
 	flags.StringVar(&f.natsFile, "nats-credentials", "", "file of the broker's credentials (default: "+defaultSecret("broker.json")+
-		" with --nats, else in --data)")
+		" with --nats,\nelse none: they are made of the cluster's token)")
 	flags.StringVar(&c.Storage, "storage", "", "URL or folder below which each run has its folder, unless it says where (default: runs in --data)")
 	flags.DurationVar(&c.Timeout, "worker-timeout", c.Timeout, "a worker that is silent for so long is lost")
 	flags.IntVar(&c.KeepRuns, "keep-runs", c.KeepRuns, "runs that are over stay in list, events and audit: so many, the newest; 0: all")
@@ -85,7 +86,6 @@ func serveCommand() *cobra.Command {
 	flags.StringVar(&f.workerToken, "worker-token-file", "", "file of a token with which workers join and which opens nothing else; drawn when there is none\nand this coordinator is alone, else the same on all (default: only those of coordinator tokens add)")
 	flags.StringArrayVar(&c.Allow, "allow-storage", nil, "URL at or below which jobs may read and write, beside --storage (again for each; default: anywhere that\nthe processes reach)")
 	flags.BoolVar(&c.Public, "anonymous-viewer", false, "let anybody who reaches --listen look, without a token; all else needs one")
-	addOpenBroker(cmd, &f.openBroker)
 	f.tls.add(cmd)
 	return cmd
 }
@@ -118,15 +118,17 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if c.Storage, err = location.FromPath(c.Storage); err != nil {
 		return config.Usagef("--storage: %w", err)
 	}
-	if f.nats == "" && (len(c.Peers) > 1 || c.Join) {
-		return config.Usagef("a cluster of several coordinators needs a broker that does not end with one of them: " +
-			"start it with coordinator broker, and say where it is with --nats")
+	if f.nats != "" {
+		if err := f.embedded.refuse(cmd); err != nil {
+			return err
+		}
 	}
 	if err := c.Check(); err != nil {
 		return config.Usage(err)
 	}
+	var embedded control.BrokerOptions
 	if f.nats == "" {
-		if _, _, err := brokerAddress(f.natsListen, c.TLS != nil, c.Insecure); err != nil {
+		if embedded, err = f.embedded.options(c); err != nil {
 			return config.Usage(err)
 		}
 	}
@@ -139,7 +141,7 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 		return config.Usagef("--worker-token-file: %w", err)
 	}
 	var end func()
-	if c.Broker, end, err = openBroker(ctx, c, f); err != nil {
+	if c.Broker, end, err = openBroker(ctx, c, f, embedded); err != nil {
 		return config.Usage(err)
 	}
 	defer end()
@@ -166,12 +168,9 @@ func workerToken(ctx context.Context, c serve.Config, file string) (string, erro
 }
 
 // openBroker is the way to the broker: that of another process, or one that begins here.
-func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link, func(), error) {
-	file := f.natsFile
+func openBroker(ctx context.Context, c serve.Config, f serveFlags, embedded control.BrokerOptions) (control.Link, func(), error) {
 	if f.nats != "" {
-		if file == "" {
-			file = defaultSecret("broker.json")
-		}
+		file := cmp.Or(f.natsFile, defaultSecret("broker.json"))
 		config.Await(ctx, file, c.Logger)
 		users, err := control.LoadCredentials(file, false)
 		if err != nil {
@@ -180,16 +179,18 @@ func openBroker(ctx context.Context, c serve.Config, f serveFlags) (control.Link
 		r, err := control.NewRemote(f.nats, users, c.TLS)
 		return r, func() {}, err
 	}
-	if file == "" {
-		file = filepath.Join(c.Folder, "broker.json")
+	users := control.DeriveCredentials(c.Token)
+	if f.natsFile != "" {
+		config.Await(ctx, f.natsFile, c.Logger)
+		var err error
+		if users, err = control.LoadCredentials(f.natsFile, false); err != nil {
+			return nil, nil, err
+		}
 	}
-	users, err := control.LoadCredentials(file, true)
+	embedded.Credentials = &users
+	b, err := control.StartBroker(embedded)
 	if err != nil {
-		return nil, nil, err
-	}
-	b, err := startBroker(f.natsListen, users, c.TLS, c.Insecure, control.BrokerOptions{Logger: c.Logger, Open: f.openBroker})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w; --nats-listen gives it another address, --nats uses a broker that runs already", err)
+		return nil, nil, fmt.Errorf("%w; --nats-listen and --nats-routes give it other addresses, --nats uses a broker that runs already", err)
 	}
 	return b, b.Close, nil
 }

@@ -46,7 +46,10 @@ func (t *tlsFlags) expiring() map[string]string {
 	return all
 }
 
+// openBrokerFlag is the name of a flag.
+const openBrokerFlag = "nats-clients-without-certificates"
+
 func addOpenBroker(cmd *cobra.Command, open *bool) {
-	cmd.Flags().BoolVar(open, "nats-clients-without-certificates", false,
+	cmd.Flags().BoolVar(open, openBrokerFlag, false,
 		"with TLS: let workers and coordinators connect to this broker by their password alone, without a certificate of their own")
 }

@@ -1,10 +1,7 @@
 package control
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
@@ -50,11 +47,7 @@ func (c Credentials) access(until time.Time, parts ...string) wire.Access {
 	return wire.Access{User: user, Password: c.code(user)}
 }
 
-func (c Credentials) code(user string) string {
-	h := hmac.New(sha256.New, []byte(c.Worker))
-	h.Write([]byte(user))
-	return hex.EncodeToString(h.Sum(nil))
-}
+func (c Credentials) code(user string) string { return keyed(c.Worker, user) }
 
 // guard lets the broker's users in, each to its subjects.
 type guard struct {
@@ -77,13 +70,16 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 		name, want = systemAccount, g.users.Monitor
 	case userWorker: // who has the workers' secret could give himself any of their users
 		want, u.Permissions = g.users.Worker, &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{wire.WorkerSubjects, wire.RingSubjects}},
-			Subscribe: &server.SubjectPermission{Allow: []string{wire.PushSubjects, wire.InboxSubjects, wire.RingSubjects}},
+			Publish:   &server.SubjectPermission{Allow: []string{wire.WorkerSubjects}},
+			Subscribe: &server.SubjectPermission{Allow: []string{wire.PushSubjects, wire.InboxSubjects}},
 		}
 	default:
 		var ok bool
 		if u.Permissions, u.ConnectionDeadline, ok = permissions(o.Username, time.Now()); !ok {
 			return false
+		}
+		if strings.HasPrefix(o.Username, kindRing) {
+			name = ringAccount
 		}
 		want = g.users.code(o.Username)
 	}

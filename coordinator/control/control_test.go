@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,19 +122,26 @@ func child(url string) int {
 	return 1
 }
 
+// child starts a worker process.
+func (s *site) child() *exec.Cmd {
+	s.t.Helper()
+	password := s.broker.Users().WorkerAccess("child", "*", time.Time{}).Password
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+cmp.Or(s.url, s.broker.URL()), childVariable+"_PASSWORD="+password)
+	cmd.Stderr = s.t.Output()
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	return cmd
+}
+
 // TestKilledWorker kills a worker process in the middle of a run, of which its connection's end tells. The others go on
 // from where they stand.
 func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil)
 	s.submit("a", 3)
-	password := s.broker.Users().WorkerAccess("child", "*", time.Time{}).Password
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+s.broker.URL(), childVariable+"_PASSWORD="+password)
-	cmd.Stderr = t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd := s.child()
 	s.works(2, &trainer{steps: 1 << 30})
 	s.until("some steps", func(st control.Status) bool { return st.Step > 20 })
 	if err := cmd.Process.Kill(); err != nil {

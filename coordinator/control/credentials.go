@@ -1,7 +1,9 @@
 package control
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,11 +27,30 @@ const (
 	userCoordinator = "coordinator"
 	userWorker      = "worker"
 	userMonitor     = "monitor"
+	userRoute       = "broker" // other brokers of a cluster
 )
 
 // NewCredentials draws passwords.
 func NewCredentials() Credentials {
 	return Credentials{Coordinator: NewSecret(), Worker: NewSecret(), Monitor: NewSecret()}
+}
+
+// DeriveCredentials makes passwords of the cluster's token: those who share it have the same ones. They do not tell the token.
+func DeriveCredentials(token string) Credentials {
+	return Credentials{
+		Coordinator: keyed(token, "broker "+userCoordinator), Worker: keyed(token, "broker "+userWorker),
+		Monitor: keyed(token, "broker "+userMonitor),
+	}
+}
+
+// routes is the password of the brokers of a cluster for each other.
+func (c Credentials) routes() string { return keyed(c.Coordinator, "broker "+userRoute) }
+
+// keyed is HMAC-SHA256 of a text, in hex.
+func keyed(key, text string) string {
+	h := hmac.New(sha256.New, []byte(key))
+	h.Write([]byte(text))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Validate lists all that is wrong.

@@ -209,8 +209,11 @@ func (s *Service) connectionClosed(msg *nats.Msg) {
 	}
 	worker, session := workerOf(e.Client.User, e.Client.Name)
 	l := s.leases[worker]
-	if l == nil || l.session != session {
+	if l == nil || l.session != session || e.Reason == server.ServerShutdown.String() { // then it is the broker that has gone
 		return
+	}
+	if by := l.beat.Connection; by != "" && by != wire.ConnectionName(e.Server.ID, e.Client.ID) {
+		return // the worker has left it for another, before its broker has noticed
 	}
 	l.closed = e.Reason
 	if soon := time.Now().Add(min(s.config.interval(), comeback)); soon.Before(l.deadline) {

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ func (s *site) connect(name string) (*nats.Conn, chan error) {
 func (s *site) dial(user, password, name, inbox string) (nc *nats.Conn, denied chan error) {
 	s.t.Helper()
 	denied = make(chan error, 100)
-	nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(user, password), nats.CustomInboxPrefix(inbox),
+	nc, err := nats.Connect(cmp.Or(s.url, s.broker.URL()), nats.UserInfo(user, password), nats.CustomInboxPrefix(inbox),
 		nats.Name(name), nats.NoReconnect(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
 	if err != nil {
@@ -106,7 +107,14 @@ func (w *raw) askData(subject string, data []byte) wire.Message {
 // beat sends a heartbeat and returns the answer.
 func (w *raw) beat(generation uint64, a wire.Activity) wire.Message {
 	w.s.t.Helper()
-	m := wire.Heartbeat{Worker: w.id, Session: w.session, Generation: generation, Activity: a}
+	client, err := w.nc.GetClientID()
+	if err != nil {
+		w.s.t.Fatal(err)
+	}
+	m := wire.Heartbeat{
+		Worker: w.id, Session: w.session, Generation: generation, Activity: a,
+		Connection: wire.ConnectionName(w.nc.ConnectedServerId(), client),
+	}
 	return w.ask(wire.WorkerSubject(w.id, w.session), m)
 }
 
@@ -405,7 +413,7 @@ func TestNoAccess(t *testing.T) {
 		"wildcard ring":   users.RingAccess("*", 1, 0, time.Time{}),
 		"words":           users.WorkerAccess("w0 s", "0", time.Time{}),
 	} {
-		nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(as.User, as.Password), nats.NoReconnect())
+		nc, err := nats.Connect(cmp.Or(s.url, s.broker.URL()), nats.UserInfo(as.User, as.Password), nats.NoReconnect())
 		if !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("%s: error %v", name, err)
 		}

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -58,6 +59,7 @@ func leaks() string {
 type site struct {
 	t       *testing.T
 	broker  *control.Broker
+	url     string // where workers look for it; "": its own
 	log     *raftlog.Log
 	service *control.Service
 	end     context.CancelFunc
@@ -163,7 +165,7 @@ type worker struct {
 func (s *site) config(id string) agent.Config {
 	as := s.broker.Users().WorkerAccess(id, "*", time.Time{})
 	return agent.Config{
-		URL: s.broker.URL(), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: version, Kernel: "generic",
+		URL: cmp.Or(s.url, s.broker.URL()), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: version, Kernel: "generic",
 		Patience: time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
 	}
 }

@@ -23,6 +23,9 @@ func (s *server) describe(w http.ResponseWriter, _ *http.Request) {
 			"election_timeout": c.Election.String(), "data_plane": c.DataPlane, "metrics_listen": c.Metrics.Listen,
 		},
 	}
+	if b, ok := c.Broker.(*control.Broker); ok {
+		d.Settings["brokers_reached"] = b.Peers()
+	}
 	if err := s.isReady(); err != nil {
 		d.Trouble = err.Error()
 	}

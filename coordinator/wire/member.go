@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"pupil/coordinator/job"
@@ -117,6 +118,14 @@ type Heartbeat struct {
 	Times      Times    `json:"times"` // of its last step
 	Timed      int      `json:"timed"` // steps that it has timed
 	Total      Times    `json:"total"` // of these together
+
+	// Connection is that by which the heartbeat goes, see ConnectionName. "": of a worker that does not tell.
+	Connection string `json:"connection,omitempty"`
+}
+
+// ConnectionName names a connection to a broker, by the broker's id and the number that this has given it.
+func ConnectionName(broker string, client uint64) string {
+	return broker + "/" + strconv.FormatUint(client, 10)
 }
 
 func (Heartbeat) kind() string { return "heartbeat" }
@@ -128,7 +137,8 @@ func (m Heartbeat) validate() error {
 	default:
 		err = fmt.Errorf("unknown activity %.20q", m.Activity)
 	}
-	return errors.Join(err, checkWorker(m.Worker, m.Session), checkStep("step", m.Step), m.Times.validate(), m.Total.validate(), checkStep("timed", m.Timed))
+	return errors.Join(err, checkWorker(m.Worker, m.Session), checkStep("step", m.Step), m.Times.validate(), m.Total.validate(), checkStep("timed", m.Timed),
+		checkText("connection", m.Connection, 128))
 }
 
 // Times says where a worker's time in steps went, in seconds. The parts overlap: sums go on while lanes compute.

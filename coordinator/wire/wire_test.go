@@ -57,6 +57,7 @@ func messages() []wire.Message {
 			Worker: "w0", Session: "s", Generation: 3, Activity: wire.Training, Step: 9,
 			Times: wire.Times{Compute: 0.1, Wait: 0.2, Send: 0.3},
 			Timed: 7, Total: wire.Times{Exchange: 3, Exposed: 1, Left: 2, Behind: 1, Add: 0.5},
+			Connection: wire.ConnectionName("NABC", 7),
 		},
 		wire.Ack{},
 		wire.Leave{Worker: "w0", Session: "s"},

@@ -180,6 +180,50 @@ func (s *Source) Client() *tls.Config {
 	return c
 }
 
+// Routes is for a program that keeps one configuration for both sides of its connections, for as long as it lives: each
+// side shows its certificate, and that of who listens is for one of the hosts, or for the name that was dialled.
+func (s *Source) Routes(hosts ...string) *tls.Config {
+	if s == nil {
+		return nil
+	}
+	c := s.Server(tls.RequireAndVerifyClientCert)
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := s.Certificate()
+		return &pair, err
+	}
+	// The roots of a configuration are those of its making; VerifyConnection asks for today's. A listener does not come
+	// here: GetConfigForClient gives it another configuration.
+	c.InsecureSkipVerify = true
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return errors.New("the other side shows no certificate")
+		}
+		roots, _ := s.Roots() // it never fails
+		o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+		for _, between := range state.PeerCertificates[1:] {
+			o.Intermediates.AddCert(between)
+		}
+		leaf := state.PeerCertificates[0]
+		if _, err := leaf.Verify(o); err != nil { // by default for servers
+			return err
+		}
+		var err error
+		for _, host := range append([]string{state.ServerName}, hosts...) {
+			if host == "" { // an address was dialled
+				continue
+			}
+			if err = leaf.VerifyHostname(host); err == nil {
+				return nil
+			}
+		}
+		if err == nil {
+			err = errors.New("the certificate is for no host that is known here")
+		}
+		return err
+	}
+	return c
+}
+
 // DialTLS connects and makes the handshake, as http.Transport.DialTLSContext does.
 func (s *Source) DialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	d := &tls.Dialer{Config: s.Client()}

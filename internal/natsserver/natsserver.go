@@ -26,16 +26,21 @@ func Start(o *server.Options, log *slog.Logger) (*server.Server, error) {
 	l := &serverLog{to: log}
 	s.SetLogger(l, false, false)
 	s.Start()
-	if fatal := l.fatal.Load(); fatal != nil {
-		Stop(s)
-		return nil, errors.New(*fatal)
+	for until := time.Now().Add(startTimeout); ; {
+		ready := s.ReadyForConnections(startTimeout / 100)
+		if fatal := l.fatal.Load(); fatal != nil {
+			Stop(s)
+			return nil, errors.New(*fatal)
+		}
+		if ready {
+			l.started.Store(true)
+			return s, nil
+		}
+		if time.Now().After(until) {
+			Stop(s)
+			return nil, fmt.Errorf("it takes no connections after %s", startTimeout)
+		}
 	}
-	if !s.ReadyForConnections(startTimeout) {
-		Stop(s)
-		return nil, fmt.Errorf("it takes no connections after %s", startTimeout)
-	}
-	l.started.Store(true)
-	return s, nil
 }
 
 // Stop ends a server and all its connections, and waits for that.

@@ -31,6 +31,16 @@ func TestPortInUse(t *testing.T) {
 	if !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("error %v", err)
 	}
+	routes := options(server.RANDOM_PORT) // which are opened after the port for clients
+	routes.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port}
+	third, err := natsserver.Start(routes, nil)
+	if err == nil {
+		natsserver.Stop(third)
+		t.Fatal("a server's routes have the port of another")
+	}
+	if !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("routes: error %v", err)
+	}
 }
 
 func Example() {

@@ -14,15 +14,17 @@ import (
 	"time"
 )
 
-// Cluster is a broker, coordinators and workers, each a process of its own, in a folder of the test. All end with it.
+// Cluster is coordinators and workers, each a process of its own, in a folder of the test. All end with it.
 type Cluster struct {
 	t       testing.TB
 	b       Binaries
 	Folder  string
-	Broker  *Process
+	Broker  *Process   // nil: each coordinator has one within it
 	Nodes   []*Process // coordinators
 	APIs    []string   // their addresses
-	natsURL string
+	natsURL string     // of Broker
+	Brokers []string   // without Broker: where those within coordinators listen
+	routes  []string   // and for each other
 	peers   string
 	raft    []string
 	serve   []string // more arguments of coordinators
@@ -37,25 +39,47 @@ type Process struct {
 	done chan struct{}
 }
 
-// StartCluster starts a broker and n coordinators, these with more arguments.
+// StartCluster starts a broker by itself and n coordinators, these with more arguments.
 func StartCluster(t testing.TB, n int, serve ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, b: Build(t), Folder: t.TempDir(), serve: serve}
+	c := newCluster(t, n, serve)
+	c.natsURL = "nats://" + freeAddress(t)
+	c.StartBroker()
+	c.startNodes()
+	return c
+}
+
+// StartCoordinators starts n coordinators with brokers within them, with more arguments.
+func StartCoordinators(t testing.TB, n int, serve ...string) *Cluster {
+	t.Helper()
+	c := newCluster(t, n, serve)
+	for range n {
+		c.Brokers, c.routes = append(c.Brokers, freeAddress(t)), append(c.routes, freeAddress(t))
+	}
+	c.startNodes()
+	return c
+}
+
+func newCluster(t testing.TB, n int, serve []string) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, b: Build(t), Folder: t.TempDir(), serve: serve, Nodes: make([]*Process, n)}
 	var peers []string
 	for i := range n {
 		c.raft, c.APIs = append(c.raft, freeAddress(t)), append(c.APIs, "http://"+freeAddress(t))
 		peers = append(peers, fmt.Sprintf("c%d=%s", i, c.raft[i]))
 	}
-	c.peers, c.natsURL = strings.Join(peers, ","), "nats://"+freeAddress(t)
+	c.peers = strings.Join(peers, ",")
 	if err := os.WriteFile(c.file("token"), []byte("a token for all the processes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.StartBroker()
-	c.Nodes = make([]*Process, n)
-	for i := range n {
+	return c
+}
+
+func (c *Cluster) startNodes() {
+	c.t.Helper()
+	for i := range c.Nodes {
 		c.StartNode(i)
 	}
-	return c
 }
 
 // freeAddress is one that was free a moment ago.
@@ -95,11 +119,16 @@ func (c *Cluster) StartBroker() {
 func (c *Cluster) StartNode(i int) {
 	c.t.Helper()
 	id := fmt.Sprintf("c%d", i)
-	c.Nodes[i] = c.start(id, c.b.Coordinator, append([]string{
-		"serve", "--id", id, "--peers", c.peers, "--raft", c.raft[i],
-		"--listen", strings.TrimPrefix(c.APIs[i], "http://"), "--nats", c.natsURL, "--nats-credentials", c.file("broker.json"),
+	args := []string{
+		"serve", "--id", id, "--peers", c.peers, "--raft", c.raft[i], "--listen", strings.TrimPrefix(c.APIs[i], "http://"),
 		"--token-file", c.file("token"), "--data", c.file(id), "--storage", c.file("runs"),
-	}, c.serve...)...)
+	}
+	if len(c.Brokers) > 0 {
+		args = append(args, "--nats-listen", c.Brokers[i], "--nats-routes", c.routes[i], "--nats-peers", strings.Join(c.routes, ","))
+	} else {
+		args = append(args, "--nats", c.natsURL, "--nats-credentials", c.file("broker.json"))
+	}
+	c.Nodes[i] = c.start(id, c.b.Coordinator, append(args, c.serve...)...)
 }
 
 // StartWorker starts a worker. It asks the coordinators where the broker is.

@@ -20,37 +20,51 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"pupil/coordinator/control"
 	"pupil/internal/testcluster"
 )
 
 // TestPorts finds every TCP port on which a process of a running cluster listens, and asks each, as a stranger does, what there
-// is: in HTTP, as a NATS client and as a coordinator. None answers more than that it does not know him.
+// is: in HTTP, as a NATS client and as a coordinator. None answers more than that it does not know him. So it is with a broker
+// by itself, and with one in each coordinator.
 func TestPorts(t *testing.T) {
-	c := testcluster.StartCluster(t, 1, "--data-plane", "mesh", "--log-level", "debug")
-	w := []*testcluster.Process{
-		c.StartWorker("w0", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
-		c.StartWorker("w1", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
+	for _, x := range []struct {
+		name  string
+		start func(testing.TB, int, ...string) *testcluster.Cluster
+		nodes int
+		ports map[string]int
+	}{
+		{"broker", testcluster.StartCluster, 1, map[string]int{"broker": 1, "c0": 2, "w0": 1, "w1": 1}},
+		{"coordinators", testcluster.StartCoordinators, 3, map[string]int{"c0": 4, "c1": 4, "c2": 4, "w0": 1, "w1": 1}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := x.start(t, x.nodes, "--data-plane", "mesh", "--log-level", "debug")
+			all := append([]*testcluster.Process{
+				c.StartWorker("w0", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
+				c.StartWorker("w1", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
+			}, c.Nodes...)
+			if c.Broker != nil {
+				all = append(all, c.Broker)
+			}
+			var run struct{ Phase string }
+			c.JSON(&run, "submit", demo, "--run", "one", "--workers", "2", "--set", "steps=100000", "--set", "batch=64",
+				"--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=50")
+			until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Step >= 2 }) // the ring is open
+			if len(all) != len(x.ports) {
+				t.Errorf("%d processes", len(all))
+			}
+			for _, p := range all {
+				ports := listening(t, p.Cmd.Process.Pid)
+				if want := x.ports[p.Name]; len(ports) != want {
+					t.Errorf("%s listens on the ports %v; want %d", p.Name, ports, want)
+				}
+				for _, port := range ports {
+					t.Run(p.Name+"/"+strconv.Itoa(port), func(t *testing.T) { strange(t, "127.0.0.1:"+strconv.Itoa(port)) })
+				}
+			}
+			noSecrets(t, c)
+		})
 	}
-	var run struct{ Phase string }
-	c.JSON(&run, "submit", demo, "--run", "one", "--workers", "2", "--set", "steps=100000", "--set", "batch=64",
-		"--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=50")
-	until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Step >= 2 }) // the ring is open
-	found := 0
-	for _, p := range append([]*testcluster.Process{c.Broker, c.Nodes[0]}, w...) {
-		ports := listening(t, p.Cmd.Process.Pid)
-		want := map[string]int{"broker": 1, "c0": 2, "w0": 1, "w1": 1}[p.Name]
-		if len(ports) != want {
-			t.Errorf("%s listens on the ports %v; want %d", p.Name, ports, want)
-		}
-		for _, port := range ports {
-			found++
-			t.Run(p.Name+"/"+strconv.Itoa(port), func(t *testing.T) { strange(t, "127.0.0.1:"+strconv.Itoa(port)) })
-		}
-	}
-	if found != 5 {
-		t.Errorf("%d ports", found)
-	}
-	noSecrets(t, c)
 }
 
 // strange talks to an address without knowing a secret.
@@ -116,8 +130,22 @@ func tell(t *testing.T, address, words string) string {
 	return string(said)
 }
 
-// listening are the TCP ports on which a process listens, from the kernel's tables.
+// listening are the TCP ports on which a process listens.
 func listening(t *testing.T, pid int) []int {
+	t.Helper()
+	const local, listens = 1, "0A"
+	return slices.Compact(sockets(t, pid, listens, local))
+}
+
+// uses are the TCP ports to which a process has connections, once for each connection.
+func uses(t *testing.T, pid int) []int {
+	t.Helper()
+	const remote, established = 2, "01"
+	return sockets(t, pid, established, remote)
+}
+
+// sockets are the ports in a column of the kernel's tables, of a process' TCP sockets that are in a state.
+func sockets(t *testing.T, pid int, state string, column int) (ports []int) {
 	t.Helper()
 	mine := map[string]bool{}
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
@@ -129,7 +157,6 @@ func listening(t *testing.T, pid int) []int {
 			mine[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
 		}
 	}
-	var ports []int
 	for _, table := range []string{"tcp", "tcp6"} {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
 		if errors.Is(err, os.ErrNotExist) {
@@ -140,12 +167,12 @@ func listening(t *testing.T, pid int) []int {
 		}
 		lines := bufio.NewScanner(bytes.NewReader(data))
 		for lines.Scan() {
-			const listens, state, inode = "0A", 3, 9
+			const stateColumn, inode = 3, 9
 			f := strings.Fields(lines.Text())
-			if len(f) <= inode || f[state] != listens || !mine[f[inode]] {
+			if len(f) <= inode || f[stateColumn] != state || !mine[f[inode]] {
 				continue
 			}
-			port, err := strconv.ParseInt(f[1][strings.LastIndex(f[1], ":")+1:], 16, 32)
+			port, err := strconv.ParseInt(f[column][strings.LastIndex(f[column], ":")+1:], 16, 32)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,14 +180,19 @@ func listening(t *testing.T, pid int) []int {
 		}
 	}
 	slices.Sort(ports)
-	return slices.Compact(ports)
+	return ports
 }
 
 // noSecrets looks for the cluster's secrets in all that its processes have written, and in what the API says.
 func noSecrets(t *testing.T, c *testcluster.Cluster) {
 	t.Helper()
-	secrets := []string{}
-	for _, file := range []string{"token", "broker.json"} {
+	files := []string{"token"}
+	derived := control.DeriveCredentials("a token for all the processes")
+	secrets := []string{derived.Coordinator, derived.Worker, derived.Monitor}
+	if c.Broker != nil {
+		files, secrets = append(files, "broker.json"), nil
+	}
+	for _, file := range files {
 		data, err := os.ReadFile(filepath.Join(c.Folder, file))
 		if err != nil {
 			t.Fatal(err)
@@ -181,7 +213,7 @@ func noSecrets(t *testing.T, c *testcluster.Cluster) {
 			}
 		}
 	}
-	files := 0
+	found := 0
 	err := filepath.WalkDir(c.Folder, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || d.Name() == "token" || d.Name() == "broker.json" {
 			return err
@@ -190,12 +222,12 @@ func noSecrets(t *testing.T, c *testcluster.Cluster) {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil // a checkpoint that was replaced meanwhile
 		}
-		files++
+		found++
 		look(path, data)
 		return err
 	})
-	if err != nil || files < 5 {
-		t.Errorf("%d files, error %v", files, err)
+	if err != nil || found < 5 {
+		t.Errorf("%d files, error %v", found, err)
 	}
 	for _, args := range [][]string{{"status"}, {"status", "one"}, {"events"}, {"members", "list"}, {"list"}} {
 		out, messages, code := c.Do(append(args, "--json")...)

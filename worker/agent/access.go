@@ -55,12 +55,13 @@ func (a *agent) user() (user, password string) {
 	return c.user, c.password
 }
 
-// ringConnection opens a connection for a ring, as a user that has its subjects alone.
-func (a *agent) ringConnection(ctx context.Context, as wire.Access) (*nats.Conn, error) {
+// ringConnection opens a connection for a ring, as a user that has its subjects alone. What it returns beside it closes it.
+func (a *agent) ringConnection(ctx context.Context, as wire.Access) (*nats.Conn, func(), error) {
 	const wait = reconnectWait
 	for {
+		l := newLine()
 		nc, err := nats.Connect(a.config.URL,
-			secure(a.config.TLS), nats.UserInfo(as.User, as.Password), nats.Name("ring of "+a.config.ID),
+			l.options(), secure(a.config.TLS), nats.UserInfo(as.User, as.Password), nats.Name("ring of "+a.config.ID),
 			nats.FlusherTimeout(a.config.JoinTimeout), nats.ReconnectBufSize(-1),
 			nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(max(1, int(a.config.Patience/wait))),
 			nats.NoCallbacksAfterClientClose(),
@@ -73,16 +74,35 @@ func (a *agent) ringConnection(ctx context.Context, as wire.Access) (*nats.Conn,
 			}),
 		)
 		if err == nil {
-			return nc, nil
+			l.count(nc)
+			return nc, a.watchRing(nc, l), nil
 		}
 		err = fmt.Errorf("connect the ring to the broker at %s: %w", a.config.URL, err)
 		if !away(err) {
-			return nil, err
+			return nil, nil, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+			return nil, nil, fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 		}
 	}
 }
+
+// watchRing watches the line of a ring's connection, on which bulk data may hold an answer up for a while.
+func (a *agent) watchRing(nc *nats.Conn, l *line) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	quiet := func() time.Duration { return max(a.timeout, ringQuiet) }
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		l.watch(ctx, quiet, func(time.Time) bool { return false }, func(why string) { a.logger.Warn("ring: " + why) })
+	})
+	return func() {
+		nc.Close()
+		cancel()
+		wg.Wait()
+	}
+}
+
+// ringQuiet is the shortest time without a word from the broker after which a ring goes by another one.
+const ringQuiet = 2 * time.Second

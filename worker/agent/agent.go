@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -84,6 +85,9 @@ type agent struct {
 	gone    context.CancelCauseFunc // ends the session
 	beatNow chan struct{}           // asks for a heartbeat at once
 	access  access                  // to the broker
+	line    *line                   // under nc
+	quiet   atomic.Int64            // a broker that is silent for so long is left for another, nanoseconds
+	heard   atomic.Int64            // when a coordinator answered, Unix nanoseconds
 
 	interval, timeout time.Duration // of heartbeats, once registered
 
@@ -150,6 +154,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 		return err
 	}
 	defer a.nc.Close()
+	defer a.watchLine(ctx)()
 	orders, answers := make(chan *nats.Msg, 256), make(chan *nats.Msg, 256)
 	_, err1 := a.nc.ChanSubscribe(wire.PushSubject(c.ID, a.session), orders)
 	_, err2 := a.nc.ChanSubscribe(a.answers(), answers)
@@ -223,7 +228,9 @@ const reconnectWait = 100 * time.Millisecond
 
 func (a *agent) dial() (*nats.Conn, error) {
 	const wait = reconnectWait
-	return nats.Connect(a.config.URL,
+	a.line = newLine()
+	nc, err := nats.Connect(a.config.URL,
+		a.line.options(),
 		secure(a.config.TLS),
 		nats.UserInfoHandler(a.user),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
@@ -252,7 +259,41 @@ func (a *agent) dial() (*nats.Conn, error) {
 			a.logger.Error("connection to the coordinator", "subject", subject, "err", err)
 		}),
 	)
+	if err == nil {
+		a.line.count(nc)
+	}
+	return nc, err
 }
+
+// watchLine leaves a broker that is silent, or over which no coordinator answers, while there are others. The coordinator gives
+// a worker up after a.timeout, so there is time to come by another way.
+func (a *agent) watchLine(ctx context.Context) (end func()) {
+	a.answered()
+	a.quiet.Store(int64(joinQuiet))
+	quiet := func() time.Duration { return time.Duration(a.quiet.Load()) }
+	var cut time.Time
+	inVain := func(now time.Time) bool {
+		since := time.Unix(0, a.heard.Load())
+		if cut.After(since) {
+			since = cut
+		}
+		if now.Sub(since) < max(4*quiet(), leastWait) {
+			return false
+		}
+		cut = now
+		return true
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { a.line.watch(ctx, quiet, inVain, func(why string) { a.logger.Warn(why) }) })
+	return func() { cancel(); wg.Wait() }
+}
+
+// leastWait is how long the coordinators may be without a leader, before the reason is looked for in the broker.
+const leastWait = 5 * time.Second
+
+// answered notes that a coordinator has said something.
+func (a *agent) answered() { a.heard.Store(time.Now().UnixNano()) }
 
 // secure says with which certificates, at each connection anew. A tls:// URL demands that they are used.
 func secure(s *certificate.Source) nats.Option {
@@ -284,6 +325,8 @@ func (a *agent) register(ctx context.Context) error {
 		return err
 	}
 	a.interval, a.timeout = r.Interval, r.Timeout
+	a.answered()
+	a.quiet.Store(int64(max(a.timeout/2, leastQuiet)))
 	return nil
 }
 

@@ -75,6 +75,7 @@ func (a *agent) heartbeats(ctx context.Context, answers <-chan *nats.Msg) {
 			}
 			if err == nil {
 				heard = time.Now()
+				a.answered()
 				if silent {
 					silent = false
 					a.logger.Info("the coordinator answers again")
@@ -98,6 +99,9 @@ func (a *agent) sendHeartbeat() error {
 	a.mu.Lock()
 	m := a.beat
 	a.mu.Unlock()
+	if client, err := a.nc.GetClientID(); err == nil { // else there is no connection
+		m.Connection = wire.ConnectionName(a.nc.ConnectedServerId(), client)
+	}
 	data, err := wire.Encode(m)
 	if err != nil {
 		return err

@@ -99,10 +99,9 @@ func (a *agent) brokerLink(ctx context.Context, m wire.Plan) (allreduce.Link, fu
 	nc, end := a.nc, func() {}
 	if m.Ring != nil {
 		var err error
-		if nc, err = a.ringConnection(ctx, *m.Ring); err != nil {
+		if nc, end, err = a.ringConnection(ctx, *m.Ring); err != nil {
 			return nil, nil, err
 		}
-		end = nc.Close
 	}
 	l, err := natslink.New(ctx, nc, natslink.Config{
 		Prefix: m.RingPrefix, Generation: m.Generation, Rank: m.Rank, Size: len(m.Members),
