@@ -126,6 +126,9 @@ func (d *Dataset) Sample(ctx context.Context, number int) (Sample, []byte, error
 	e := l.entries[i]
 	s := Sample{Name: e.Name, Label: e.Label, Shard: shard, Index: number}
 	c, err := d.units.get(ctx, d.unitOf(l, i))
+	if errors.Is(err, ErrDamaged) { // on its way perhaps, or an image that was fetched with this one
+		c, err = d.units.get(ctx, d.unitOf(l, i))
+	}
 	if err != nil {
 		return Sample{}, nil, err
 	}

@@ -3,6 +3,7 @@ package dataset_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,6 +143,46 @@ func TestNothingIsFetchedTwice(t *testing.T) {
 			t.Errorf("%d bytes were fetched of images of %d", got, images)
 		}
 	})
+}
+
+// TestStoreThatLies reads through a store of which every third answer has a flipped bit, and others are cut off: what comes out
+// is right, or an error.
+func TestStoreThatLies(t *testing.T) {
+	const count = 200
+	inner := mem.New()
+	noisy(t, inner, count)
+	for name, options := range map[string][]dataset.Option{
+		"memory": {dataset.Block(8)},
+		"disk":   {dataset.Block(8), dataset.CacheBytes(1 << 16), dataset.Disk(diskcache.New(t.TempDir(), 1<<30, nil))},
+	} {
+		r, gets := random.New(random.PurposeTest, 5), 0
+		b := &storagetest.Flaky{Bucket: inner, Next: func(_, key string) storagetest.Trouble {
+			if !strings.HasSuffix(key, ".tar") {
+				return storagetest.None
+			}
+			if gets++; gets%3 == 1 {
+				return storagetest.Corrupts
+			}
+			if r.IntN(10) == 0 {
+				return storagetest.CutOff
+			}
+			return storagetest.None
+		}}
+		d, failed := openDataset(t, b, options...), 0
+		for _, i := range r.Perm(count) {
+			d.Prefetch(t.Context(), i, (i+1)%count)
+			_, data, err := d.Sample(t.Context(), i)
+			switch {
+			case errors.Is(err, storagetest.ErrInjected):
+				failed++
+			case err != nil || !bytes.Equal(data, noise(i)):
+				t.Fatalf("%s: image %d: %d bytes, %v", name, i, len(data), err)
+			}
+		}
+		if failed > count/10 || gets < count/8 {
+			t.Errorf("%s: %d of %d images failed, %d answers", name, failed, count, gets)
+		}
+	}
 }
 
 // TestPlan draws wishes: a plan has each unit of them once, in groups of neighbours, the one that is wanted first in front.
