@@ -48,6 +48,9 @@ func TestHealth(t *testing.T) {
 				}
 				within(t, "I, H(S), H(S|T), used", values(got), values(want), 1e-9, 1e-9)
 				within(t, "log C, bias", []float64{got.LogClasses, got.Bias}, []float64{math.Log(4), 9. / 16}, 1e-12, 0)
+				if joint == loss.JointProduct { // the natural prior is at the student's marginal
+					within(t, "entropy of the prior", []float64{got.PriorEntropy}, []float64{want.StudentEntropy}, 0, 1e-4) // but for the floor of its logarithm
+				}
 				if got.TeacherUsedClasses != 4 {
 					t.Errorf("the teacher uses %d classes, want 4", got.TeacherUsedClasses)
 				}
@@ -81,6 +84,20 @@ func TestStart(t *testing.T) {
 		if start.Name != "start_kl" || math.Abs(start.Weight-0.5*test.want) > 1e-15 || start.Value != r.Terms[2].Value {
 			t.Errorf("%+v at %v: %+v, want weight %v and the KL term's value %v",
 				test.start, test.progress, start, 0.5*test.want, r.Terms[2].Value)
+		}
+	}
+}
+
+// TestRamp: a term's weight is its own until begin, changes linearly, and stays from end on.
+func TestRamp(t *testing.T) {
+	c := loss.DefaultConfig(loss.KL)
+	c.Weight, c.Ramp = 2, loss.Ramp{From: 3, To: 1, Begin: 0.25, End: 0.75}
+	lane := must(single([]loss.Config{c}, 3, 5)).Lane(0, 5)
+	b := randomBatch(9, 5, 3)
+	for progress, want := range map[float64]float64{0: 6, 0.25: 6, 0.5: 4, 0.625: 3, 0.75: 2, 1: 2} {
+		r := must(lane.Evaluate(b, with(nil), progress, alone))
+		if term := r.Terms[0]; math.Abs(term.Weight-want) > 1e-15 || math.Abs(r.Loss-want*term.Value) > 1e-12 {
+			t.Errorf("at %v: weight %v and loss %v of a term of %v, want weight %v", progress, term.Weight, r.Loss, term.Value, want)
 		}
 	}
 }
