@@ -120,19 +120,25 @@ func multiplyAdds(rounds int) {
 		multiplyAddsGeneric(rounds)
 		return
 	}
+	if chosen == avx512 {
+		multiplyAddsAVX512(rounds)
+		return
+	}
 	multiplyAddsAVX2(rounds)
 }
 
-func winogradInput(c int, x []float32, row int, v []float32, step int, scratch []float32) {
+func winogradInput(
+	c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32,
+) {
 	if chosen == generic {
-		winogradInputGeneric(c, x, row, v, step, scratch)
+		winogradInputGeneric(c, x, row, zero, pixels, v, step, scratch)
 		return
 	}
 	if chosen == avx512 {
-		winogradInputAVX512(c, x, row, v, step, scratch)
+		winogradInputAVX512(c, x, row, zero, pixels, v, step, scratch)
 		return
 	}
-	winogradInputAVX2(c, x, row, v, step, scratch)
+	winogradInputAVX2(c, x, row, zero, pixels, v, step, scratch)
 }
 
 func winogradOutput(
@@ -149,16 +155,18 @@ func winogradOutput(
 	winogradOutputAVX2(k, m, step, shift, old, y, row, uint8(act), scratch)
 }
 
-func winogradInput2(c int, x []float32, row int, v []float32, step int, scratch []float32) {
+func winogradInput2(
+	c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32,
+) {
 	if chosen == generic {
-		winogradInput2Generic(c, x, row, v, step, scratch)
+		winogradInput2Generic(c, x, row, zero, pixels, v, step, scratch)
 		return
 	}
 	if chosen == avx512 {
-		winogradInput2AVX512(c, x, row, v, step, scratch)
+		winogradInput2AVX512(c, x, row, zero, pixels, v, step, scratch)
 		return
 	}
-	winogradInput2AVX2(c, x, row, v, step, scratch)
+	winogradInput2AVX2(c, x, row, zero, pixels, v, step, scratch)
 }
 
 func winogradOutput2(

@@ -31,8 +31,10 @@ func transpose(depth int, x []float32, ld int, y []float32) {
 	transposeGeneric(depth, x, ld, y)
 }
 
-func winogradInput(c int, x []float32, row int, v []float32, step int, scratch []float32) {
-	winogradInputGeneric(c, x, row, v, step, scratch)
+func winogradInput(
+	c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32,
+) {
+	winogradInputGeneric(c, x, row, zero, pixels, v, step, scratch)
 }
 
 func winogradOutput(
@@ -41,8 +43,10 @@ func winogradOutput(
 	winogradOutputGeneric(k, m, step, shift, old, y, row, act, scratch)
 }
 
-func winogradInput2(c int, x []float32, row int, v []float32, step int, scratch []float32) {
-	winogradInput2Generic(c, x, row, v, step, scratch)
+func winogradInput2(
+	c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32,
+) {
+	winogradInput2Generic(c, x, row, zero, pixels, v, step, scratch)
 }
 
 func winogradOutput2(

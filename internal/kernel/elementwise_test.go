@@ -185,7 +185,7 @@ func checkMaxPool(t *testing.T, g kernel.Conv, seed uint64) {
 
 func TestMultiplyAdds(t *testing.T) {
 	each(t, func(t *testing.T) {
-		if n := kernel.MultiplyAdds(5); n != 2*5*96 {
+		if n := kernel.MultiplyAdds(5); n != 2*5*192 {
 			t.Errorf("%v operations", n)
 		}
 		defer func() {

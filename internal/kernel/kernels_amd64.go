@@ -14,10 +14,15 @@ func multiplyRowsAVX2(tiles int, taps int, depth int, x []float32, zero []float3
 //go:noescape
 func multiplyColumnsAVX2(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, cols int, old []float32, y []float32, waste []float32, outputs []int, ahead []float32)
 
+// multiplyAddsAVX2 is multiplyAddsGeneric.
+//
+//go:noescape
+func multiplyAddsAVX2(rounds int)
+
 // winogradInputAVX2 is winogradInputGeneric.
 //
 //go:noescape
-func winogradInputAVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
+func winogradInputAVX2(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
 
 // winogradOutputAVX2 is winogradOutputGeneric.
 //
@@ -27,7 +32,7 @@ func winogradOutputAVX2(k int, m []float32, step int, shift []float32, old []flo
 // winogradInput2AVX2 is winogradInput2Generic.
 //
 //go:noescape
-func winogradInput2AVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
+func winogradInput2AVX2(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
 
 // winogradOutput2AVX2 is winogradOutput2Generic.
 //
@@ -44,10 +49,15 @@ func multiplyRowsAVX512(tiles int, taps int, depth int, x []float32, zero []floa
 //go:noescape
 func multiplyColumnsAVX512(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, beside int, cols int, old []float32, y []float32, waste []float32, outputs []int, ahead []float32)
 
+// multiplyAddsAVX512 is multiplyAddsGeneric.
+//
+//go:noescape
+func multiplyAddsAVX512(rounds int)
+
 // winogradInputAVX512 is winogradInputGeneric.
 //
 //go:noescape
-func winogradInputAVX512(c int, x []float32, row int, v []float32, step int, scratch []float32)
+func winogradInputAVX512(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
 
 // winogradOutputAVX512 is winogradOutputGeneric.
 //
@@ -57,7 +67,7 @@ func winogradOutputAVX512(k int, m []float32, step int, shift []float32, old []f
 // winogradInput2AVX512 is winogradInput2Generic.
 //
 //go:noescape
-func winogradInput2AVX512(c int, x []float32, row int, v []float32, step int, scratch []float32)
+func winogradInput2AVX512(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
 
 // winogradOutput2AVX512 is winogradOutput2Generic.
 //
@@ -68,11 +78,6 @@ func winogradOutput2AVX512(k int, m []float32, step int, shift []float32, old []
 //
 //go:noescape
 func transposeAVX2(depth int, x []float32, ld int, y []float32)
-
-// multiplyAddsAVX2 is multiplyAddsGeneric.
-//
-//go:noescape
-func multiplyAddsAVX2(rounds int)
 
 // depthwiseRunAVX2 is depthwiseRunGeneric.
 //

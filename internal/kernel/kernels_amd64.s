@@ -30,10 +30,10 @@ TEXT ·multiplyRowsAVX2(SB), NOSPLIT, $24-280
 	MOVQ ahead_len+264(FP), CX
 	LEAQ (AX)(CX*4), AX
 	MOVQ AX, ahead_len+264(FP)
-	CMPQ tiles+0(FP), $0x00000000
-	JLE  none
 	CMPQ cols+240(FP), $0x00000008
-	JLE  half_tile
+	JLE  half_pair_begin
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  whole_end
 
 whole_tile:
 	MOVQ    shift_base+120(FP), AX
@@ -727,10 +727,882 @@ whole_store_few:
 
 whole_store_end:
 	ADDQ $0x00000030, outputs_base+216(FP)
-	DECQ tiles+0(FP)
-	JNZ  whole_tile
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  whole_tile
+
+whole_end:
+	ADDQ $0x00000001, tiles+0(FP)
 	VZEROUPPER
 	RET
+
+half_pair_begin:
+	SUBQ $0x00000002, tiles+0(FP)
+	JLT  half_pair_end
+
+half_pair_tile:
+	MOVQ    shift_base+120(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	MOVQ    panel_base+96(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    taps+8(FP), AX
+	TESTQ   AX, AX
+	JLE     half_pair_summed
+	MOVQ    AX, 8(SP)
+
+half_pair_tap:
+	MOVQ    x_base+24(FP), AX
+	MOVQ    offsets_base+72(FP), CX
+	MOVQ    taps+8(FP), DX
+	IMUL3Q  $0x00000030, DX, DX
+	MOVQ    (CX), BX
+	TESTQ   BX, BX
+	LEAQ    (AX)(BX*4), BX
+	CMOVQLT zero_base+48(FP), BX
+	MOVQ    8(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (AX)(SI*4), SI
+	CMOVQLT zero_base+48(FP), SI
+	MOVQ    16(CX), DI
+	TESTQ   DI, DI
+	LEAQ    (AX)(DI*4), DI
+	CMOVQLT zero_base+48(FP), DI
+	MOVQ    24(CX), R8
+	TESTQ   R8, R8
+	LEAQ    (AX)(R8*4), R8
+	CMOVQLT zero_base+48(FP), R8
+	MOVQ    32(CX), R9
+	TESTQ   R9, R9
+	LEAQ    (AX)(R9*4), R9
+	CMOVQLT zero_base+48(FP), R9
+	MOVQ    40(CX), R10
+	TESTQ   R10, R10
+	LEAQ    (AX)(R10*4), R10
+	CMOVQLT zero_base+48(FP), R10
+	MOVQ    (CX)(DX*1), R11
+	TESTQ   R11, R11
+	LEAQ    (AX)(R11*4), R11
+	CMOVQLT zero_base+48(FP), R11
+	MOVQ    8(CX)(DX*1), R12
+	TESTQ   R12, R12
+	LEAQ    (AX)(R12*4), R12
+	CMOVQLT zero_base+48(FP), R12
+	MOVQ    16(CX)(DX*1), R13
+	TESTQ   R13, R13
+	LEAQ    (AX)(R13*4), R13
+	CMOVQLT zero_base+48(FP), R13
+	MOVQ    24(CX)(DX*1), R14
+	TESTQ   R14, R14
+	LEAQ    (AX)(R14*4), R14
+	CMOVQLT zero_base+48(FP), R14
+	MOVQ    32(CX)(DX*1), R15
+	TESTQ   R15, R15
+	LEAQ    (AX)(R15*4), R15
+	CMOVQLT zero_base+48(FP), R15
+	MOVQ    40(CX)(DX*1), CX
+	TESTQ   CX, CX
+	LEAQ    (AX)(CX*4), CX
+	CMOVQLT zero_base+48(FP), CX
+	ADDQ    $0x00000030, offsets_base+72(FP)
+	MOVQ    depth+16(FP), AX
+	MOVQ    AX, 16(SP)
+	MOVQ    (SP), AX
+	SUBQ    $0x00000004, 16(SP)
+	JLT     half_pair_rest
+
+half_pair_depth:
+	MOVQ         ahead_base+256(FP), DX
+	PREFETCHT1   (DX)
+	PREFETCHT1   64(DX)
+	PREFETCHT1   128(DX)
+	PREFETCHT1   192(DX)
+	ADDQ         $0x00000100, DX
+	CMPQ         DX, ahead_len+264(FP)
+	CMOVQGT      ahead_len+264(FP), DX
+	MOVQ         DX, ahead_base+256(FP)
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (BX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS (SI), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R11), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R12), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS (R13), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R14), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R15), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (CX), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      64(AX), Y12
+	VBROADCASTSS 4(BX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 4(SI), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 4(R8), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(R9), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 4(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS 4(R11), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 4(R12), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 4(R13), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 4(R14), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 4(R15), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 4(CX), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      128(AX), Y12
+	VBROADCASTSS 8(BX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 8(SI), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 8(R8), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(R9), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 8(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS 8(R11), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 8(R12), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 8(R13), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 8(R14), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 8(R15), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 8(CX), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      192(AX), Y12
+	VBROADCASTSS 12(BX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 12(SI), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 12(DI), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 12(R8), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(R9), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 12(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS 12(R11), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 12(R12), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 12(R13), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 12(R14), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 12(R15), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 12(CX), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, SI
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, R9
+	ADDQ         $0x00000010, R10
+	ADDQ         $0x00000010, R11
+	ADDQ         $0x00000010, R12
+	ADDQ         $0x00000010, R13
+	ADDQ         $0x00000010, R14
+	ADDQ         $0x00000010, R15
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000100, AX
+	SUBQ         $0x00000004, 16(SP)
+	JGE          half_pair_depth
+
+half_pair_rest:
+	ADDQ $0x00000004, 16(SP)
+	JZ   half_pair_next
+
+half_pair_single:
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (BX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS (SI), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R11), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R12), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS (R13), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R14), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R15), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (CX), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000004, R8
+	ADDQ         $0x00000004, R9
+	ADDQ         $0x00000004, R10
+	ADDQ         $0x00000004, R11
+	ADDQ         $0x00000004, R12
+	ADDQ         $0x00000004, R13
+	ADDQ         $0x00000004, R14
+	ADDQ         $0x00000004, R15
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000040, AX
+	DECQ         16(SP)
+	JNZ          half_pair_single
+
+half_pair_next:
+	MOVQ AX, (SP)
+	DECQ 8(SP)
+	JNZ  half_pair_tap
+
+	// Past the table of the second tile.
+	MOVQ   taps+8(FP), AX
+	IMUL3Q $0x00000030, AX, AX
+	ADDQ   AX, offsets_base+72(FP)
+
+half_pair_summed:
+	// How many columns the last part has.
+	MOVQ    cols+240(FP), AX
+	MOVQ    outputs_base+216(FP), CX
+	MOVQ    old_base+144(FP), DX
+	MOVQ    waste_base+192(FP), BX
+	TESTQ   DX, DX
+	JZ      half_pair_added
+	CMPQ    AX, $0x00000008
+	JNE     half_pair_add_few
+	MOVQ    (CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y0, Y0
+	MOVQ    8(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y1, Y1
+	MOVQ    16(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y2, Y2
+	MOVQ    24(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y3, Y3
+	MOVQ    32(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y4, Y4
+	MOVQ    40(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y5, Y5
+	MOVQ    48(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y6, Y6
+	MOVQ    56(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y7, Y7
+	MOVQ    64(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y8, Y8
+	MOVQ    72(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y9, Y9
+	MOVQ    80(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y10, Y10
+	MOVQ    88(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y11, Y11
+	JMP     half_pair_add_end
+
+half_pair_add_few:
+	MOVQ       $0x00000008, SI
+	SUBQ       AX, SI
+	LEAQ       masks<>+0(SB), DI
+	VMOVUPS    (DI)(SI*4), Y12
+	MOVQ       (CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y0, Y0
+	MOVQ       8(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y1, Y1
+	MOVQ       16(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y2, Y2
+	MOVQ       24(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y3, Y3
+	MOVQ       32(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y4, Y4
+	MOVQ       40(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y5, Y5
+	MOVQ       48(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y6, Y6
+	MOVQ       56(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y7, Y7
+	MOVQ       64(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y8, Y8
+	MOVQ       72(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y9, Y9
+	MOVQ       80(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y10, Y10
+	MOVQ       88(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y12
+	VADDPS     Y12, Y11, Y11
+
+half_pair_add_end:
+half_pair_added:
+	MOVB    act+248(FP), DL
+	MOVBLZX DL, DX
+	TESTL   DX, DX
+	JZ      half_pair_activated
+	CMPL    DX, $0x00000001
+	JNE     half_pair_act2
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y0, Y12, Y0
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y1, Y12, Y1
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y2, Y12, Y2
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y3, Y12, Y3
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y4, Y12, Y4
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y5, Y12, Y5
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y6, Y12, Y6
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y7, Y12, Y7
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y8, Y12, Y8
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y9, Y12, Y9
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y10, Y12, Y10
+	VXORPS  Y12, Y12, Y12
+	VMAXPS  Y11, Y12, Y11
+	JMP     half_pair_activated
+
+half_pair_act2:
+	CMPL         DX, $0x00000002
+	JNE          half_pair_act3
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y0, Y12, Y0
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y0, Y12, Y0
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y1, Y12, Y1
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y1, Y12, Y1
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y2, Y12, Y2
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y2, Y12, Y2
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y3, Y12, Y3
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y3, Y12, Y3
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y4, Y12, Y4
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y4, Y12, Y4
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y5, Y12, Y5
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y5, Y12, Y5
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y6, Y12, Y6
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y6, Y12, Y6
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y7, Y12, Y7
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y7, Y12, Y7
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y8, Y12, Y8
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y8, Y12, Y8
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y9, Y12, Y9
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y10, Y12, Y10
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y11, Y12, Y11
+	JMP          half_pair_activated
+
+half_pair_act3:
+	CMPL         DX, $0x00000003
+	JNE          half_pair_act4
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y0, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y0, Y12
+	VBROADCASTSS constant2<>+0(SB), Y0
+	VMULPS       Y0, Y12, Y0
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y1, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y1, Y12
+	VBROADCASTSS constant2<>+0(SB), Y1
+	VMULPS       Y1, Y12, Y1
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y2, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y2, Y12
+	VBROADCASTSS constant2<>+0(SB), Y2
+	VMULPS       Y2, Y12, Y2
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y3, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y3, Y12
+	VBROADCASTSS constant2<>+0(SB), Y3
+	VMULPS       Y3, Y12, Y3
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y4, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y4, Y12
+	VBROADCASTSS constant2<>+0(SB), Y4
+	VMULPS       Y4, Y12, Y4
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y5, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y5, Y12
+	VBROADCASTSS constant2<>+0(SB), Y5
+	VMULPS       Y5, Y12, Y5
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y6, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y6, Y12
+	VBROADCASTSS constant2<>+0(SB), Y6
+	VMULPS       Y6, Y12, Y6
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y7, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y7, Y12
+	VBROADCASTSS constant2<>+0(SB), Y7
+	VMULPS       Y7, Y12, Y7
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y8, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y8, Y12
+	VBROADCASTSS constant2<>+0(SB), Y8
+	VMULPS       Y8, Y12, Y8
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y9, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y9, Y12
+	VBROADCASTSS constant2<>+0(SB), Y9
+	VMULPS       Y9, Y12, Y9
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y10, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y10, Y12
+	VBROADCASTSS constant2<>+0(SB), Y10
+	VMULPS       Y10, Y12, Y10
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y12
+	VXORPS       Y13, Y13, Y13
+	VMAXPS       Y12, Y13, Y12
+	VBROADCASTSS constant0<>+0(SB), Y13
+	VMINPS       Y12, Y13, Y12
+	VMULPS       Y12, Y11, Y12
+	VBROADCASTSS constant2<>+0(SB), Y11
+	VMULPS       Y11, Y12, Y11
+	JMP          half_pair_activated
+
+half_pair_act4:
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y0, Y0
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y0, Y12, Y0
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y0, Y12, Y0
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y0, Y0
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y1, Y1
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y1, Y12, Y1
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y1, Y12, Y1
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y1, Y1
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y2, Y2
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y2, Y12, Y2
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y2, Y12, Y2
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y2, Y2
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y3, Y3
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y3, Y12, Y3
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y3, Y12, Y3
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y3, Y3
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y4, Y4
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y4, Y12, Y4
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y4, Y12, Y4
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y4, Y4
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y5, Y5
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y5, Y12, Y5
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y5, Y12, Y5
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y5, Y5
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y6, Y6
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y6, Y12, Y6
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y6, Y12, Y6
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y6, Y6
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y7, Y7
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y7, Y12, Y7
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y7, Y12, Y7
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y7, Y7
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y8, Y8
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y8, Y12, Y8
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y8, Y12, Y8
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y8, Y8
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y9, Y9
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y9, Y12, Y9
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y9, Y9
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y10, Y10
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y10, Y12, Y10
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y10, Y10
+	VBROADCASTSS constant1<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS constant0<>+0(SB), Y12
+	VMINPS       Y11, Y12, Y11
+	VBROADCASTSS constant2<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y11
+
+half_pair_activated:
+	MOVQ    y_base+168(FP), DX
+	CMPQ    AX, $0x00000008
+	JNE     half_pair_store_few
+	MOVQ    (CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y0, (AX)
+	MOVQ    8(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y1, (AX)
+	MOVQ    16(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y2, (AX)
+	MOVQ    24(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y3, (AX)
+	MOVQ    32(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y4, (AX)
+	MOVQ    40(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y5, (AX)
+	MOVQ    48(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y6, (AX)
+	MOVQ    56(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y7, (AX)
+	MOVQ    64(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y8, (AX)
+	MOVQ    72(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y9, (AX)
+	MOVQ    80(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y10, (AX)
+	MOVQ    88(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y11, (AX)
+	JMP     half_pair_store_end
+
+half_pair_store_few:
+	MOVQ       $0x00000008, SI
+	SUBQ       AX, SI
+	LEAQ       masks<>+0(SB), AX
+	VMOVUPS    (AX)(SI*4), Y12
+	MOVQ       (CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y0, Y12, (AX)
+	MOVQ       8(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y1, Y12, (AX)
+	MOVQ       16(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y2, Y12, (AX)
+	MOVQ       24(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y3, Y12, (AX)
+	MOVQ       32(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y4, Y12, (AX)
+	MOVQ       40(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y5, Y12, (AX)
+	MOVQ       48(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y6, Y12, (AX)
+	MOVQ       56(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y7, Y12, (AX)
+	MOVQ       64(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y8, Y12, (AX)
+	MOVQ       72(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y9, Y12, (AX)
+	MOVQ       80(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y10, Y12, (AX)
+	MOVQ       88(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y11, Y12, (AX)
+
+half_pair_store_end:
+	ADDQ $0x00000060, outputs_base+216(FP)
+	SUBQ $0x00000002, tiles+0(FP)
+	JGE  half_pair_tile
+
+half_pair_end:
+	ADDQ $0x00000002, tiles+0(FP)
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  half_end
 
 half_tile:
 	MOVQ    shift_base+120(FP), AX
@@ -1208,12 +2080,12 @@ half_store_few:
 
 half_store_end:
 	ADDQ $0x00000030, outputs_base+216(FP)
-	DECQ tiles+0(FP)
-	JNZ  half_tile
-	VZEROUPPER
-	RET
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  half_tile
 
-none:
+half_end:
+	ADDQ $0x00000001, tiles+0(FP)
+	VZEROUPPER
 	RET
 
 DATA constant0<>+0(SB)/4, $(6.0)
@@ -1233,10 +2105,10 @@ TEXT ·multiplyColumnsAVX2(SB), NOSPLIT, $0-264
 	MOVQ ahead_len+248(FP), CX
 	LEAQ (AX)(CX*4), AX
 	MOVQ AX, ahead_len+248(FP)
-	CMPQ tiles+0(FP), $0x00000000
-	JLE  none
 	CMPQ cols+136(FP), $0x00000008
-	JLE  half_tile
+	JLE  half_pair_begin
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  whole_end
 
 whole_tile:
 	VXORPS  Y0, Y0, Y0
@@ -1612,10 +2484,533 @@ whole_store_few:
 
 whole_store_end:
 	ADDQ $0x00000030, outputs_base+216(FP)
-	DECQ tiles+0(FP)
-	JNZ  whole_tile
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  whole_tile
+
+whole_end:
+	ADDQ $0x00000001, tiles+0(FP)
 	VZEROUPPER
 	RET
+
+half_pair_begin:
+	SUBQ $0x00000002, tiles+0(FP)
+	JLT  half_pair_end
+
+half_pair_tile:
+	VXORPS  Y0, Y0, Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	MOVQ    x_base+8(FP), AX
+	MOVQ    starts_base+80(FP), CX
+	MOVQ    (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	MOVQ    8(CX), CX
+	LEAQ    (AX)(CX*4), CX
+	ADDQ    $0x00000010, starts_base+80(FP)
+	MOVQ    panel_base+104(FP), AX
+	MOVQ    offsets_base+56(FP), BX
+	MOVQ    offsets_len+64(FP), SI
+	MOVQ    ld+128(FP), DI
+	SHLQ    $0x02, DI
+	SUBQ    $0x00000004, SI
+	JLT     half_pair_rest
+	MOVQ    ahead_base+240(FP), R8
+
+half_pair_depth:
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
+	PREFETCHT1   128(R8)
+	PREFETCHT1   192(R8)
+	ADDQ         $0x00000100, R8
+	CMPQ         R8, ahead_len+248(FP)
+	CMOVQGT      ahead_len+248(FP), R8
+	MOVQ         (BX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R10
+	CMOVQLT      zero_base+32(FP), R10
+	LEAQ         (CX)(R9*4), R9
+	CMOVQLT      zero_base+32(FP), R9
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 4(R10), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 8(R10), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 12(R10), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 16(R10), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 20(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 4(R9), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 8(R9), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 12(R9), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 16(R9), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 20(R9), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         DI, AX
+	MOVQ         8(BX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R10
+	CMOVQLT      zero_base+32(FP), R10
+	LEAQ         (CX)(R9*4), R9
+	CMOVQLT      zero_base+32(FP), R9
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 4(R10), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 8(R10), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 12(R10), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 16(R10), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 20(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 4(R9), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 8(R9), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 12(R9), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 16(R9), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 20(R9), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         DI, AX
+	MOVQ         16(BX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R10
+	CMOVQLT      zero_base+32(FP), R10
+	LEAQ         (CX)(R9*4), R9
+	CMOVQLT      zero_base+32(FP), R9
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 4(R10), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 8(R10), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 12(R10), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 16(R10), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 20(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 4(R9), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 8(R9), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 12(R9), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 16(R9), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 20(R9), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         DI, AX
+	MOVQ         24(BX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R10
+	CMOVQLT      zero_base+32(FP), R10
+	LEAQ         (CX)(R9*4), R9
+	CMOVQLT      zero_base+32(FP), R9
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 4(R10), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 8(R10), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 12(R10), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 16(R10), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 20(R10), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 4(R9), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 8(R9), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 12(R9), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 16(R9), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 20(R9), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         DI, AX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000004, SI
+	JGE          half_pair_depth
+	MOVQ         R8, ahead_base+240(FP)
+
+half_pair_rest:
+	ADDQ $0x00000004, SI
+	JZ   half_pair_summed
+
+half_pair_single:
+	MOVQ         (BX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R9
+	CMOVQLT      zero_base+32(FP), R9
+	LEAQ         (CX)(R8*4), R8
+	CMOVQLT      zero_base+32(FP), R8
+	VMOVUPS      (AX), Y12
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 4(R9), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 8(R9), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 12(R9), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 16(R9), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 20(R9), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 4(R8), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 8(R8), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS 12(R8), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS 16(R8), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS 20(R8), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         DI, AX
+	ADDQ         $0x00000008, BX
+	DECQ         SI
+	JNZ          half_pair_single
+
+half_pair_summed:
+	// How many columns the last part has.
+	MOVQ    cols+136(FP), AX
+	MOVQ    outputs_base+216(FP), CX
+	MOVQ    old_base+144(FP), DX
+	MOVQ    waste_base+192(FP), BX
+	TESTQ   DX, DX
+	JZ      half_pair_added
+	CMPQ    AX, $0x00000008
+	JNE     half_pair_add_few
+	MOVQ    (CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y0, Y0
+	MOVQ    8(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y1, Y1
+	MOVQ    16(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y2, Y2
+	MOVQ    24(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y3, Y3
+	MOVQ    32(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y4, Y4
+	MOVQ    40(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y5, Y5
+	MOVQ    48(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y6, Y6
+	MOVQ    56(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y7, Y7
+	MOVQ    64(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y8, Y8
+	MOVQ    72(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y9, Y9
+	MOVQ    80(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y10, Y10
+	MOVQ    88(CX), SI
+	TESTQ   SI, SI
+	LEAQ    (DX)(SI*4), SI
+	CMOVQLT BX, SI
+	VMOVUPS (SI), Y12
+	VADDPS  Y12, Y11, Y11
+	JMP     half_pair_add_end
+
+half_pair_add_few:
+	MOVQ       $0x00000008, SI
+	SUBQ       AX, SI
+	LEAQ       masks<>+0(SB), DI
+	VMOVUPS    (DI)(SI*4), Y12
+	MOVQ       (CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y0, Y0
+	MOVQ       8(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y1, Y1
+	MOVQ       16(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y2, Y2
+	MOVQ       24(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y3, Y3
+	MOVQ       32(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y4, Y4
+	MOVQ       40(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y5, Y5
+	MOVQ       48(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y6, Y6
+	MOVQ       56(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y7, Y7
+	MOVQ       64(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y8, Y8
+	MOVQ       72(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y9, Y9
+	MOVQ       80(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y13
+	VADDPS     Y13, Y10, Y10
+	MOVQ       88(CX), SI
+	TESTQ      SI, SI
+	LEAQ       (DX)(SI*4), SI
+	CMOVQLT    BX, SI
+	VMASKMOVPS (SI), Y12, Y12
+	VADDPS     Y12, Y11, Y11
+
+half_pair_add_end:
+half_pair_added:
+	MOVQ    y_base+168(FP), DX
+	CMPQ    AX, $0x00000008
+	JNE     half_pair_store_few
+	MOVQ    (CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y0, (AX)
+	MOVQ    8(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y1, (AX)
+	MOVQ    16(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y2, (AX)
+	MOVQ    24(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y3, (AX)
+	MOVQ    32(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y4, (AX)
+	MOVQ    40(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y5, (AX)
+	MOVQ    48(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y6, (AX)
+	MOVQ    56(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y7, (AX)
+	MOVQ    64(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y8, (AX)
+	MOVQ    72(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y9, (AX)
+	MOVQ    80(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y10, (AX)
+	MOVQ    88(CX), AX
+	TESTQ   AX, AX
+	LEAQ    (DX)(AX*4), AX
+	CMOVQLT BX, AX
+	VMOVUPS Y11, (AX)
+	JMP     half_pair_store_end
+
+half_pair_store_few:
+	MOVQ       $0x00000008, SI
+	SUBQ       AX, SI
+	LEAQ       masks<>+0(SB), AX
+	VMOVUPS    (AX)(SI*4), Y12
+	MOVQ       (CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y0, Y12, (AX)
+	MOVQ       8(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y1, Y12, (AX)
+	MOVQ       16(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y2, Y12, (AX)
+	MOVQ       24(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y3, Y12, (AX)
+	MOVQ       32(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y4, Y12, (AX)
+	MOVQ       40(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y5, Y12, (AX)
+	MOVQ       48(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y6, Y12, (AX)
+	MOVQ       56(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y7, Y12, (AX)
+	MOVQ       64(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y8, Y12, (AX)
+	MOVQ       72(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y9, Y12, (AX)
+	MOVQ       80(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y10, Y12, (AX)
+	MOVQ       88(CX), AX
+	TESTQ      AX, AX
+	LEAQ       (DX)(AX*4), AX
+	CMOVQLT    BX, AX
+	VMASKMOVPS Y11, Y12, (AX)
+
+half_pair_store_end:
+	ADDQ $0x00000060, outputs_base+216(FP)
+	SUBQ $0x00000002, tiles+0(FP)
+	JGE  half_pair_tile
+
+half_pair_end:
+	ADDQ $0x00000002, tiles+0(FP)
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  half_end
 
 half_tile:
 	VXORPS  Y0, Y0, Y0
@@ -1913,48 +3308,98 @@ half_store_few:
 
 half_store_end:
 	ADDQ $0x00000030, outputs_base+216(FP)
-	DECQ tiles+0(FP)
-	JNZ  half_tile
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  half_tile
+
+half_end:
+	ADDQ $0x00000001, tiles+0(FP)
 	VZEROUPPER
 	RET
 
-none:
+// func multiplyAddsAVX2(rounds int)
+// Requires: AVX, FMA3
+TEXT ·multiplyAddsAVX2(SB), NOSPLIT, $0-8
+	MOVQ   rounds+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+
+round:
+	VFMADD231PS Y0, Y0, Y1
+	VFMADD231PS Y0, Y0, Y2
+	VFMADD231PS Y0, Y0, Y3
+	VFMADD231PS Y0, Y0, Y4
+	VFMADD231PS Y0, Y0, Y5
+	VFMADD231PS Y0, Y0, Y6
+	VFMADD231PS Y0, Y0, Y7
+	VFMADD231PS Y0, Y0, Y8
+	VFMADD231PS Y0, Y0, Y9
+	VFMADD231PS Y0, Y0, Y10
+	VFMADD231PS Y0, Y0, Y11
+	VFMADD231PS Y0, Y0, Y12
+	VFMADD231PS Y0, Y0, Y1
+	VFMADD231PS Y0, Y0, Y2
+	VFMADD231PS Y0, Y0, Y3
+	VFMADD231PS Y0, Y0, Y4
+	VFMADD231PS Y0, Y0, Y5
+	VFMADD231PS Y0, Y0, Y6
+	VFMADD231PS Y0, Y0, Y7
+	VFMADD231PS Y0, Y0, Y8
+	VFMADD231PS Y0, Y0, Y9
+	VFMADD231PS Y0, Y0, Y10
+	VFMADD231PS Y0, Y0, Y11
+	VFMADD231PS Y0, Y0, Y12
+	DECQ        AX
+	JNZ         round
+	VZEROUPPER
 	RET
 
-// func winogradInputAVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
-// Requires: AVX, FMA3
-TEXT ·winogradInputAVX2(SB), NOSPLIT, $0-96
-	MOVQ         x_base+8(FP), AX
-	MOVQ         v_base+40(FP), CX
-	MOVQ         scratch_base+72(FP), DX
-	MOVQ         row+32(FP), BX
-	SHLQ         $0x02, BX
-	MOVQ         c+0(FP), SI
+// func winogradInputAVX2(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·winogradInputAVX2(SB), NOSPLIT, $0-144
+	MOVQ         pixels_base+64(FP), AX
+	TESTQ        AX, AX
+	JNZ          edge
+	MOVQ         row+32(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         c+0(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         step+64(FP), DI
-	SHLQ         $0x02, DI
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
 	VBROADCASTSS constant5<>+0(SB), Y2
-	MOVQ         c+0(FP), R8
-	SUBQ         $0x00000008, R8
-	JLT          channels_tail
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000008, DI
+	JLT          inside_tail
 
-channels_channels:
-	MOVQ         AX, R9
-	MOVQ         R9, R10
+inside_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         DX, R9
+	MOVQ         DX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -1970,26 +3415,25 @@ channels_channels:
 	VMOVAPS      Y11, Y5
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
-	VMOVUPS      Y7, (DX)
-	VMOVUPS      Y3, 192(DX)
-	VMOVUPS      Y4, 384(DX)
-	VMOVUPS      Y5, 576(DX)
-	VMOVUPS      Y11, 768(DX)
-	VMOVUPS      Y8, 960(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y7, (R8)
+	VMOVUPS      Y3, 192(R8)
+	VMOVUPS      Y4, 384(R8)
+	VMOVUPS      Y5, 576(R8)
+	VMOVUPS      Y11, 768(R8)
+	VMOVUPS      Y8, 960(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2005,26 +3449,25 @@ channels_channels:
 	VMOVAPS      Y11, Y5
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
-	VMOVUPS      Y7, 32(DX)
-	VMOVUPS      Y3, 224(DX)
-	VMOVUPS      Y4, 416(DX)
-	VMOVUPS      Y5, 608(DX)
-	VMOVUPS      Y11, 800(DX)
-	VMOVUPS      Y8, 992(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y3, 224(R8)
+	VMOVUPS      Y4, 416(R8)
+	VMOVUPS      Y5, 608(R8)
+	VMOVUPS      Y11, 800(R8)
+	VMOVUPS      Y8, 992(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2040,26 +3483,25 @@ channels_channels:
 	VMOVAPS      Y11, Y5
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
-	VMOVUPS      Y7, 64(DX)
-	VMOVUPS      Y3, 256(DX)
-	VMOVUPS      Y4, 448(DX)
-	VMOVUPS      Y5, 640(DX)
-	VMOVUPS      Y11, 832(DX)
-	VMOVUPS      Y8, 1024(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y7, 64(R8)
+	VMOVUPS      Y3, 256(R8)
+	VMOVUPS      Y4, 448(R8)
+	VMOVUPS      Y5, 640(R8)
+	VMOVUPS      Y11, 832(R8)
+	VMOVUPS      Y8, 1024(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2075,26 +3517,25 @@ channels_channels:
 	VMOVAPS      Y11, Y5
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
-	VMOVUPS      Y7, 96(DX)
-	VMOVUPS      Y3, 288(DX)
-	VMOVUPS      Y4, 480(DX)
-	VMOVUPS      Y5, 672(DX)
-	VMOVUPS      Y11, 864(DX)
-	VMOVUPS      Y8, 1056(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y3, 288(R8)
+	VMOVUPS      Y4, 480(R8)
+	VMOVUPS      Y5, 672(R8)
+	VMOVUPS      Y11, 864(R8)
+	VMOVUPS      Y8, 1056(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2110,26 +3551,25 @@ channels_channels:
 	VMOVAPS      Y11, Y5
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
-	VMOVUPS      Y7, 128(DX)
-	VMOVUPS      Y3, 320(DX)
-	VMOVUPS      Y4, 512(DX)
-	VMOVUPS      Y5, 704(DX)
-	VMOVUPS      Y11, 896(DX)
-	VMOVUPS      Y8, 1088(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y7, 128(R8)
+	VMOVUPS      Y3, 320(R8)
+	VMOVUPS      Y4, 512(R8)
+	VMOVUPS      Y5, 704(R8)
+	VMOVUPS      Y11, 896(R8)
+	VMOVUPS      Y8, 1088(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2145,20 +3585,19 @@ channels_channels:
 	VMOVAPS      Y11, Y5
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
-	VMOVUPS      Y7, 160(DX)
-	VMOVUPS      Y3, 352(DX)
-	VMOVUPS      Y4, 544(DX)
-	VMOVUPS      Y5, 736(DX)
-	VMOVUPS      Y11, 928(DX)
-	VMOVUPS      Y8, 1120(DX)
-	ADDQ         SI, R9
-	MOVQ         CX, R9
-	VMOVUPS      (DX), Y3
-	VMOVUPS      32(DX), Y4
-	VMOVUPS      64(DX), Y5
-	VMOVUPS      96(DX), Y6
-	VMOVUPS      128(DX), Y7
-	VMOVUPS      160(DX), Y8
+	VMOVUPS      Y7, 160(R8)
+	VMOVUPS      Y3, 352(R8)
+	VMOVUPS      Y4, 544(R8)
+	VMOVUPS      Y5, 736(R8)
+	VMOVUPS      Y11, 928(R8)
+	VMOVUPS      Y8, 1120(R8)
+	MOVQ         BX, R9
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2175,23 +3614,23 @@ channels_channels:
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      192(DX), Y3
-	VMOVUPS      224(DX), Y4
-	VMOVUPS      256(DX), Y5
-	VMOVUPS      288(DX), Y6
-	VMOVUPS      320(DX), Y7
-	VMOVUPS      352(DX), Y8
+	ADDQ         SI, R9
+	VMOVUPS      192(R8), Y3
+	VMOVUPS      224(R8), Y4
+	VMOVUPS      256(R8), Y5
+	VMOVUPS      288(R8), Y6
+	VMOVUPS      320(R8), Y7
+	VMOVUPS      352(R8), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2208,23 +3647,23 @@ channels_channels:
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      384(DX), Y3
-	VMOVUPS      416(DX), Y4
-	VMOVUPS      448(DX), Y5
-	VMOVUPS      480(DX), Y6
-	VMOVUPS      512(DX), Y7
-	VMOVUPS      544(DX), Y8
+	ADDQ         SI, R9
+	VMOVUPS      384(R8), Y3
+	VMOVUPS      416(R8), Y4
+	VMOVUPS      448(R8), Y5
+	VMOVUPS      480(R8), Y6
+	VMOVUPS      512(R8), Y7
+	VMOVUPS      544(R8), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2241,23 +3680,23 @@ channels_channels:
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      576(DX), Y3
-	VMOVUPS      608(DX), Y4
-	VMOVUPS      640(DX), Y5
-	VMOVUPS      672(DX), Y6
-	VMOVUPS      704(DX), Y7
-	VMOVUPS      736(DX), Y8
+	ADDQ         SI, R9
+	VMOVUPS      576(R8), Y3
+	VMOVUPS      608(R8), Y4
+	VMOVUPS      640(R8), Y5
+	VMOVUPS      672(R8), Y6
+	VMOVUPS      704(R8), Y7
+	VMOVUPS      736(R8), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2274,23 +3713,23 @@ channels_channels:
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      768(DX), Y3
-	VMOVUPS      800(DX), Y4
-	VMOVUPS      832(DX), Y5
-	VMOVUPS      864(DX), Y6
-	VMOVUPS      896(DX), Y7
-	VMOVUPS      928(DX), Y8
+	ADDQ         SI, R9
+	VMOVUPS      768(R8), Y3
+	VMOVUPS      800(R8), Y4
+	VMOVUPS      832(R8), Y5
+	VMOVUPS      864(R8), Y6
+	VMOVUPS      896(R8), Y7
+	VMOVUPS      928(R8), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2307,23 +3746,23 @@ channels_channels:
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      960(DX), Y3
-	VMOVUPS      992(DX), Y4
-	VMOVUPS      1024(DX), Y5
-	VMOVUPS      1056(DX), Y6
-	VMOVUPS      1088(DX), Y7
-	VMOVUPS      1120(DX), Y8
+	ADDQ         SI, R9
+	VMOVUPS      960(R8), Y3
+	VMOVUPS      992(R8), Y4
+	VMOVUPS      1024(R8), Y5
+	VMOVUPS      1056(R8), Y6
+	VMOVUPS      1088(R8), Y7
+	VMOVUPS      1120(R8), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2340,43 +3779,77 @@ channels_channels:
 	VFMADD231PS  Y12, Y0, Y5
 	VFNMADD231PS Y12, Y0, Y11
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	SUBQ         $0x00000008, R8
-	JGE          channels_channels
+	ADDQ         SI, R9
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000008, DI
+	JGE          inside_channels
 
-channels_tail:
-	ADDQ         $0x00000008, R8
-	JZ           channels_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y3
-	MOVQ         AX, R8
+inside_tail:
+	ADDQ         $0x00000008, DI
+	JZ           inside_end
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y3
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         DX, R8
+	MOVQ         DX, R9
+	VMASKMOVPS   (R9), Y3, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y3, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y3, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y3, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y3, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y3, Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, (DI)
+	VMOVUPS      Y4, 192(DI)
+	VMOVUPS      Y5, 384(DI)
+	VMOVUPS      Y6, 576(DI)
+	VMOVUPS      Y12, 768(DI)
+	VMOVUPS      Y9, 960(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
 	VMASKMOVPS   (R9), Y3, Y4
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y6
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y8
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y9
-	ADDQ         BX, R9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2392,26 +3865,25 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y4, 192(DX)
-	VMOVUPS      Y5, 384(DX)
-	VMOVUPS      Y6, 576(DX)
-	VMOVUPS      Y12, 768(DX)
-	VMOVUPS      Y9, 960(DX)
-	ADDQ         SI, R8
+	VMOVUPS      Y8, 32(DI)
+	VMOVUPS      Y4, 224(DI)
+	VMOVUPS      Y5, 416(DI)
+	VMOVUPS      Y6, 608(DI)
+	VMOVUPS      Y12, 800(DI)
+	VMOVUPS      Y9, 992(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
 	VMASKMOVPS   (R9), Y3, Y4
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y6
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y8
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y9
-	ADDQ         BX, R9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2427,26 +3899,25 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMOVUPS      Y8, 32(DX)
-	VMOVUPS      Y4, 224(DX)
-	VMOVUPS      Y5, 416(DX)
-	VMOVUPS      Y6, 608(DX)
-	VMOVUPS      Y12, 800(DX)
-	VMOVUPS      Y9, 992(DX)
-	ADDQ         SI, R8
+	VMOVUPS      Y8, 64(DI)
+	VMOVUPS      Y4, 256(DI)
+	VMOVUPS      Y5, 448(DI)
+	VMOVUPS      Y6, 640(DI)
+	VMOVUPS      Y12, 832(DI)
+	VMOVUPS      Y9, 1024(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
 	VMASKMOVPS   (R9), Y3, Y4
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y6
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y8
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y9
-	ADDQ         BX, R9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2462,26 +3933,25 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMOVUPS      Y8, 64(DX)
-	VMOVUPS      Y4, 256(DX)
-	VMOVUPS      Y5, 448(DX)
-	VMOVUPS      Y6, 640(DX)
-	VMOVUPS      Y12, 832(DX)
-	VMOVUPS      Y9, 1024(DX)
-	ADDQ         SI, R8
+	VMOVUPS      Y8, 96(DI)
+	VMOVUPS      Y4, 288(DI)
+	VMOVUPS      Y5, 480(DI)
+	VMOVUPS      Y6, 672(DI)
+	VMOVUPS      Y12, 864(DI)
+	VMOVUPS      Y9, 1056(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
 	VMASKMOVPS   (R9), Y3, Y4
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y6
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y8
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y9
-	ADDQ         BX, R9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2497,26 +3967,25 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMOVUPS      Y8, 96(DX)
-	VMOVUPS      Y4, 288(DX)
-	VMOVUPS      Y5, 480(DX)
-	VMOVUPS      Y6, 672(DX)
-	VMOVUPS      Y12, 864(DX)
-	VMOVUPS      Y9, 1056(DX)
-	ADDQ         SI, R8
+	VMOVUPS      Y8, 128(DI)
+	VMOVUPS      Y4, 320(DI)
+	VMOVUPS      Y5, 512(DI)
+	VMOVUPS      Y6, 704(DI)
+	VMOVUPS      Y12, 896(DI)
+	VMOVUPS      Y9, 1088(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
 	VMASKMOVPS   (R9), Y3, Y4
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y6
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y8
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMASKMOVPS   (R9), Y3, Y9
-	ADDQ         BX, R9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2532,26 +4001,19 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMOVUPS      Y8, 128(DX)
-	VMOVUPS      Y4, 320(DX)
-	VMOVUPS      Y5, 512(DX)
-	VMOVUPS      Y6, 704(DX)
-	VMOVUPS      Y12, 896(DX)
-	VMOVUPS      Y9, 1088(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y3, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y3, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y3, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y3, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y3, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y3, Y9
-	ADDQ         BX, R9
+	VMOVUPS      Y8, 160(DI)
+	VMOVUPS      Y4, 352(DI)
+	VMOVUPS      Y5, 544(DI)
+	VMOVUPS      Y6, 736(DI)
+	VMOVUPS      Y12, 928(DI)
+	VMOVUPS      Y9, 1120(DI)
+	MOVQ         BX, AX
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2567,20 +4029,24 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMOVUPS      Y8, 160(DX)
-	VMOVUPS      Y4, 352(DX)
-	VMOVUPS      Y5, 544(DX)
-	VMOVUPS      Y6, 736(DX)
-	VMOVUPS      Y12, 928(DX)
-	VMOVUPS      Y9, 1120(DX)
-	ADDQ         SI, R8
-	MOVQ         CX, BX
-	VMOVUPS      (DX), Y4
-	VMOVUPS      32(DX), Y5
-	VMOVUPS      64(DX), Y6
-	VMOVUPS      96(DX), Y7
-	VMOVUPS      128(DX), Y8
-	VMOVUPS      160(DX), Y9
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      192(DI), Y4
+	VMOVUPS      224(DI), Y5
+	VMOVUPS      256(DI), Y6
+	VMOVUPS      288(DI), Y7
+	VMOVUPS      320(DI), Y8
+	VMOVUPS      352(DI), Y9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2596,24 +4062,24 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMASKMOVPS   Y8, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y5, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y12, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y3, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      192(DX), Y4
-	VMOVUPS      224(DX), Y5
-	VMOVUPS      256(DX), Y6
-	VMOVUPS      288(DX), Y7
-	VMOVUPS      320(DX), Y8
-	VMOVUPS      352(DX), Y9
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      384(DI), Y4
+	VMOVUPS      416(DI), Y5
+	VMOVUPS      448(DI), Y6
+	VMOVUPS      480(DI), Y7
+	VMOVUPS      512(DI), Y8
+	VMOVUPS      544(DI), Y9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2629,24 +4095,24 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMASKMOVPS   Y8, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y5, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y12, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y3, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      384(DX), Y4
-	VMOVUPS      416(DX), Y5
-	VMOVUPS      448(DX), Y6
-	VMOVUPS      480(DX), Y7
-	VMOVUPS      512(DX), Y8
-	VMOVUPS      544(DX), Y9
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      576(DI), Y4
+	VMOVUPS      608(DI), Y5
+	VMOVUPS      640(DI), Y6
+	VMOVUPS      672(DI), Y7
+	VMOVUPS      704(DI), Y8
+	VMOVUPS      736(DI), Y9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2662,24 +4128,24 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMASKMOVPS   Y8, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y5, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y12, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y3, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      576(DX), Y4
-	VMOVUPS      608(DX), Y5
-	VMOVUPS      640(DX), Y6
-	VMOVUPS      672(DX), Y7
-	VMOVUPS      704(DX), Y8
-	VMOVUPS      736(DX), Y9
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      768(DI), Y4
+	VMOVUPS      800(DI), Y5
+	VMOVUPS      832(DI), Y6
+	VMOVUPS      864(DI), Y7
+	VMOVUPS      896(DI), Y8
+	VMOVUPS      928(DI), Y9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2695,57 +4161,24 @@ channels_tail:
 	VMOVAPS      Y12, Y6
 	VFMADD231PS  Y13, Y0, Y6
 	VFNMADD231PS Y13, Y0, Y12
-	VMASKMOVPS   Y8, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y5, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y12, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y3, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      768(DX), Y4
-	VMOVUPS      800(DX), Y5
-	VMOVUPS      832(DX), Y6
-	VMOVUPS      864(DX), Y7
-	VMOVUPS      896(DX), Y8
-	VMOVUPS      928(DX), Y9
-	VMOVAPS      Y8, Y10
-	VFNMADD231PS Y6, Y1, Y10
-	VMOVAPS      Y7, Y11
-	VFNMADD231PS Y5, Y1, Y11
-	VSUBPS       Y6, Y8, Y12
-	VSUBPS       Y5, Y7, Y13
-	VFNMADD231PS Y6, Y2, Y8
-	VFMADD231PS  Y4, Y1, Y8
-	VFNMADD231PS Y7, Y2, Y9
-	VFMADD231PS  Y5, Y1, Y9
-	VADDPS       Y11, Y10, Y4
-	VSUBPS       Y11, Y10, Y5
-	VMOVAPS      Y12, Y6
-	VFMADD231PS  Y13, Y0, Y6
-	VFNMADD231PS Y13, Y0, Y12
-	VMASKMOVPS   Y8, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y5, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y12, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y3, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      960(DX), Y4
-	VMOVUPS      992(DX), Y5
-	VMOVUPS      1024(DX), Y6
-	VMOVUPS      1056(DX), Y7
-	VMOVUPS      1088(DX), Y8
-	VMOVUPS      1120(DX), Y9
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      960(DI), Y4
+	VMOVUPS      992(DI), Y5
+	VMOVUPS      1024(DI), Y6
+	VMOVUPS      1056(DI), Y7
+	VMOVUPS      1088(DI), Y8
+	VMOVUPS      1120(DI), Y9
 	VMOVAPS      Y8, Y10
 	VFNMADD231PS Y6, Y1, Y10
 	VMOVAPS      Y7, Y11
@@ -2761,22 +4194,1069 @@ channels_tail:
 	VMOVAPS      Y12, Y4
 	VFMADD231PS  Y13, Y0, Y4
 	VFNMADD231PS Y13, Y0, Y12
-	VMASKMOVPS   Y8, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y1, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y2, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y12, Y3, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y3, (BX)
-	ADDQ         DI, BX
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y1, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y2, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
 
-channels_end:
+inside_end:
+	VZEROUPPER
+	RET
+
+edge:
+	MOVQ         zero_base+40(FP), CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
+	SHLQ         $0x02, SI
+	VBROADCASTSS constant3<>+0(SB), Y0
+	VBROADCASTSS constant4<>+0(SB), Y1
+	VBROADCASTSS constant5<>+0(SB), Y2
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000008, DI
+	JLT          edge_tail
+
+edge_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         (AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         48(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         96(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         144(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         192(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         240(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R8)
+	VMOVUPS      Y3, 192(R8)
+	VMOVUPS      Y4, 384(R8)
+	VMOVUPS      Y5, 576(R8)
+	VMOVUPS      Y11, 768(R8)
+	VMOVUPS      Y8, 960(R8)
+	MOVQ         8(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         56(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         104(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         152(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         200(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         248(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y3, 224(R8)
+	VMOVUPS      Y4, 416(R8)
+	VMOVUPS      Y5, 608(R8)
+	VMOVUPS      Y11, 800(R8)
+	VMOVUPS      Y8, 992(R8)
+	MOVQ         16(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         64(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         112(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         160(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         208(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         256(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 64(R8)
+	VMOVUPS      Y3, 256(R8)
+	VMOVUPS      Y4, 448(R8)
+	VMOVUPS      Y5, 640(R8)
+	VMOVUPS      Y11, 832(R8)
+	VMOVUPS      Y8, 1024(R8)
+	MOVQ         24(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         72(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         120(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         168(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         216(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         264(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y3, 288(R8)
+	VMOVUPS      Y4, 480(R8)
+	VMOVUPS      Y5, 672(R8)
+	VMOVUPS      Y11, 864(R8)
+	VMOVUPS      Y8, 1056(R8)
+	MOVQ         32(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         80(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         128(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         176(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         224(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         272(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 128(R8)
+	VMOVUPS      Y3, 320(R8)
+	VMOVUPS      Y4, 512(R8)
+	VMOVUPS      Y5, 704(R8)
+	VMOVUPS      Y11, 896(R8)
+	VMOVUPS      Y8, 1088(R8)
+	MOVQ         40(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         88(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         136(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         184(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         232(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         280(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	ADDQ         $0x00000020, CX
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, 160(R8)
+	VMOVUPS      Y3, 352(R8)
+	VMOVUPS      Y4, 544(R8)
+	VMOVUPS      Y5, 736(R8)
+	VMOVUPS      Y11, 928(R8)
+	VMOVUPS      Y8, 1120(R8)
+	MOVQ         BX, R9
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      192(R8), Y3
+	VMOVUPS      224(R8), Y4
+	VMOVUPS      256(R8), Y5
+	VMOVUPS      288(R8), Y6
+	VMOVUPS      320(R8), Y7
+	VMOVUPS      352(R8), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      384(R8), Y3
+	VMOVUPS      416(R8), Y4
+	VMOVUPS      448(R8), Y5
+	VMOVUPS      480(R8), Y6
+	VMOVUPS      512(R8), Y7
+	VMOVUPS      544(R8), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      576(R8), Y3
+	VMOVUPS      608(R8), Y4
+	VMOVUPS      640(R8), Y5
+	VMOVUPS      672(R8), Y6
+	VMOVUPS      704(R8), Y7
+	VMOVUPS      736(R8), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      768(R8), Y3
+	VMOVUPS      800(R8), Y4
+	VMOVUPS      832(R8), Y5
+	VMOVUPS      864(R8), Y6
+	VMOVUPS      896(R8), Y7
+	VMOVUPS      928(R8), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      960(R8), Y3
+	VMOVUPS      992(R8), Y4
+	VMOVUPS      1024(R8), Y5
+	VMOVUPS      1056(R8), Y6
+	VMOVUPS      1088(R8), Y7
+	VMOVUPS      1120(R8), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VSUBPS       Y5, Y7, Y11
+	VSUBPS       Y4, Y6, Y12
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VADDPS       Y10, Y9, Y3
+	VSUBPS       Y10, Y9, Y4
+	VMOVAPS      Y11, Y5
+	VFMADD231PS  Y12, Y0, Y5
+	VFNMADD231PS Y12, Y0, Y11
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000008, DI
+	JGE          edge_channels
+
+edge_tail:
+	ADDQ         $0x00000008, DI
+	JZ           edge_end
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y3
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         (AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y4
+	MOVQ         48(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y5
+	MOVQ         96(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y6
+	MOVQ         144(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y7
+	MOVQ         192(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y8
+	MOVQ         240(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, (DI)
+	VMOVUPS      Y4, 192(DI)
+	VMOVUPS      Y5, 384(DI)
+	VMOVUPS      Y6, 576(DI)
+	VMOVUPS      Y12, 768(DI)
+	VMOVUPS      Y9, 960(DI)
+	MOVQ         8(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y4
+	MOVQ         56(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y5
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y6
+	MOVQ         152(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y7
+	MOVQ         200(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y8
+	MOVQ         248(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 32(DI)
+	VMOVUPS      Y4, 224(DI)
+	VMOVUPS      Y5, 416(DI)
+	VMOVUPS      Y6, 608(DI)
+	VMOVUPS      Y12, 800(DI)
+	VMOVUPS      Y9, 992(DI)
+	MOVQ         16(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y4
+	MOVQ         64(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y5
+	MOVQ         112(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y6
+	MOVQ         160(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y7
+	MOVQ         208(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y8
+	MOVQ         256(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 64(DI)
+	VMOVUPS      Y4, 256(DI)
+	VMOVUPS      Y5, 448(DI)
+	VMOVUPS      Y6, 640(DI)
+	VMOVUPS      Y12, 832(DI)
+	VMOVUPS      Y9, 1024(DI)
+	MOVQ         24(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y4
+	MOVQ         72(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y5
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y6
+	MOVQ         168(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y7
+	MOVQ         216(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y8
+	MOVQ         264(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 96(DI)
+	VMOVUPS      Y4, 288(DI)
+	VMOVUPS      Y5, 480(DI)
+	VMOVUPS      Y6, 672(DI)
+	VMOVUPS      Y12, 864(DI)
+	VMOVUPS      Y9, 1056(DI)
+	MOVQ         32(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y4
+	MOVQ         80(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y5
+	MOVQ         128(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y6
+	MOVQ         176(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y7
+	MOVQ         224(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y8
+	MOVQ         272(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 128(DI)
+	VMOVUPS      Y4, 320(DI)
+	VMOVUPS      Y5, 512(DI)
+	VMOVUPS      Y6, 704(DI)
+	VMOVUPS      Y12, 896(DI)
+	VMOVUPS      Y9, 1088(DI)
+	MOVQ         40(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y4
+	MOVQ         88(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y5
+	MOVQ         136(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y6
+	MOVQ         184(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y7
+	MOVQ         232(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y8
+	MOVQ         280(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y3, Y9
+	ADDQ         $0x00000020, CX
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMOVUPS      Y8, 160(DI)
+	VMOVUPS      Y4, 352(DI)
+	VMOVUPS      Y5, 544(DI)
+	VMOVUPS      Y6, 736(DI)
+	VMOVUPS      Y12, 928(DI)
+	VMOVUPS      Y9, 1120(DI)
+	MOVQ         BX, AX
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      192(DI), Y4
+	VMOVUPS      224(DI), Y5
+	VMOVUPS      256(DI), Y6
+	VMOVUPS      288(DI), Y7
+	VMOVUPS      320(DI), Y8
+	VMOVUPS      352(DI), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      384(DI), Y4
+	VMOVUPS      416(DI), Y5
+	VMOVUPS      448(DI), Y6
+	VMOVUPS      480(DI), Y7
+	VMOVUPS      512(DI), Y8
+	VMOVUPS      544(DI), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      576(DI), Y4
+	VMOVUPS      608(DI), Y5
+	VMOVUPS      640(DI), Y6
+	VMOVUPS      672(DI), Y7
+	VMOVUPS      704(DI), Y8
+	VMOVUPS      736(DI), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      768(DI), Y4
+	VMOVUPS      800(DI), Y5
+	VMOVUPS      832(DI), Y6
+	VMOVUPS      864(DI), Y7
+	VMOVUPS      896(DI), Y8
+	VMOVUPS      928(DI), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y4
+	VSUBPS       Y11, Y10, Y5
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y13, Y0, Y6
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y5, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      960(DI), Y4
+	VMOVUPS      992(DI), Y5
+	VMOVUPS      1024(DI), Y6
+	VMOVUPS      1056(DI), Y7
+	VMOVUPS      1088(DI), Y8
+	VMOVUPS      1120(DI), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y6, Y1, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y5, Y1, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VFNMADD231PS Y7, Y2, Y9
+	VFMADD231PS  Y5, Y1, Y9
+	VADDPS       Y11, Y10, Y1
+	VSUBPS       Y11, Y10, Y2
+	VMOVAPS      Y12, Y4
+	VFMADD231PS  Y13, Y0, Y4
+	VFNMADD231PS Y13, Y0, Y12
+	VMASKMOVPS   Y8, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y1, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y2, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y12, Y3, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y3, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+
+edge_end:
 	VZEROUPPER
 	RET
 
@@ -2806,14 +5286,14 @@ TEXT ·winogradOutputAVX2(SB), NOSPLIT, $0-152
 	MOVQ    shift_base+40(FP), CX
 	MOVQ    old_base+64(FP), DX
 	MOVQ    y_base+88(FP), BX
-	MOVQ    scratch_base+128(FP), SI
+	MOVQ    k+0(FP), SI
+	SHLQ    $0x02, SI
 	MOVQ    k+0(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    k+0(FP), R8
-	SUBQ    $0x00000008, R8
+	SUBQ    $0x00000008, DI
 	JLT     act0_tail
 
 act0_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -2845,10 +5325,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y5, 192(R8)
+	VMOVUPS      Y9, 384(R8)
+	VMOVUPS      Y8, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -2873,10 +5353,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y5, 224(R8)
+	VMOVUPS      Y9, 416(R8)
+	VMOVUPS      Y8, 608(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -2901,10 +5381,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 640(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y5, 256(R8)
+	VMOVUPS      Y9, 448(R8)
+	VMOVUPS      Y8, 640(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -2929,10 +5409,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 480(SI)
-	VMOVUPS      Y8, 672(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y5, 288(R8)
+	VMOVUPS      Y9, 480(R8)
+	VMOVUPS      Y8, 672(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -2957,10 +5437,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y5, 320(SI)
-	VMOVUPS      Y9, 512(SI)
-	VMOVUPS      Y8, 704(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y5, 320(R8)
+	VMOVUPS      Y9, 512(R8)
+	VMOVUPS      Y8, 704(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -2985,10 +5465,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 160(SI)
-	VMOVUPS      Y5, 352(SI)
-	VMOVUPS      Y9, 544(SI)
-	VMOVUPS      Y8, 736(SI)
+	VMOVUPS      Y3, 160(R8)
+	VMOVUPS      Y5, 352(R8)
+	VMOVUPS      Y9, 544(R8)
+	VMOVUPS      Y8, 736(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -2996,12 +5476,12 @@ act0_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
-	VMOVUPS      160(SI), Y8
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -3022,34 +5502,34 @@ act0_channels:
 	JZ           act0_eight_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act0_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y5, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y9, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     192(SI), Y3
-	VMOVUPS     224(SI), Y4
-	VMOVUPS     256(SI), Y5
-	VMOVUPS     288(SI), Y6
-	VMOVUPS     320(SI), Y7
-	VMOVUPS     352(SI), Y8
+	VMOVUPS     192(R8), Y3
+	VMOVUPS     224(R8), Y4
+	VMOVUPS     256(R8), Y5
+	VMOVUPS     288(R8), Y6
+	VMOVUPS     320(R8), Y7
+	VMOVUPS     352(R8), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y5
 	VADDPS      Y7, Y6, Y4
@@ -3070,34 +5550,34 @@ act0_eight_row0_added:
 	JZ          act0_eight_row1_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y5, Y5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y9, Y9
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act0_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y5, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y9, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     384(SI), Y3
-	VMOVUPS     416(SI), Y4
-	VMOVUPS     448(SI), Y5
-	VMOVUPS     480(SI), Y6
-	VMOVUPS     512(SI), Y7
-	VMOVUPS     544(SI), Y8
+	VMOVUPS     384(R8), Y3
+	VMOVUPS     416(R8), Y4
+	VMOVUPS     448(R8), Y5
+	VMOVUPS     480(R8), Y6
+	VMOVUPS     512(R8), Y7
+	VMOVUPS     544(R8), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y5
 	VADDPS      Y7, Y6, Y4
@@ -3118,34 +5598,34 @@ act0_eight_row1_added:
 	JZ          act0_eight_row2_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y5, Y5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y9, Y9
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act0_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y5, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y9, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     576(SI), Y3
-	VMOVUPS     608(SI), Y4
-	VMOVUPS     640(SI), Y5
-	VMOVUPS     672(SI), Y6
-	VMOVUPS     704(SI), Y7
-	VMOVUPS     736(SI), Y8
+	VMOVUPS     576(R8), Y3
+	VMOVUPS     608(R8), Y4
+	VMOVUPS     640(R8), Y5
+	VMOVUPS     672(R8), Y6
+	VMOVUPS     704(R8), Y7
+	VMOVUPS     736(R8), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y5
 	VADDPS      Y7, Y6, Y4
@@ -3161,49 +5641,50 @@ act0_eight_row2_added:
 	VADDPS      Y0, Y5, Y5
 	VADDPS      Y0, Y9, Y9
 	VADDPS      Y0, Y8, Y8
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act0_eight_row3_added
-	VMOVUPS     (R11), Y0
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y5, Y5
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y9, Y9
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act0_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
-	VMOVUPS Y3, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Y5, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Y9, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Y8, (R11)
-	ADDQ    DI, R11
+	LEAQ    (BX)(R10*1), R8
+	VMOVUPS Y3, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Y5, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Y9, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Y8, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000020, AX
 	ADDQ    $0x00000020, CX
 	ADDQ    $0x00000020, BX
-	LEAQ    32(DX), R9
+	LEAQ    32(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000008, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000008, DI
 	JGE     act0_channels
 
 act0_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act0_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -3235,10 +5716,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y6, 192(SI)
-	VMOVUPS      Y10, 384(SI)
-	VMOVUPS      Y9, 576(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y10, 384(DI)
+	VMOVUPS      Y9, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -3263,10 +5744,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y6, 224(SI)
-	VMOVUPS      Y10, 416(SI)
-	VMOVUPS      Y9, 608(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y6, 224(DI)
+	VMOVUPS      Y10, 416(DI)
+	VMOVUPS      Y9, 608(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -3291,10 +5772,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y6, 256(SI)
-	VMOVUPS      Y10, 448(SI)
-	VMOVUPS      Y9, 640(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y6, 256(DI)
+	VMOVUPS      Y10, 448(DI)
+	VMOVUPS      Y9, 640(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -3319,10 +5800,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y6, 288(SI)
-	VMOVUPS      Y10, 480(SI)
-	VMOVUPS      Y9, 672(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y6, 288(DI)
+	VMOVUPS      Y10, 480(DI)
+	VMOVUPS      Y9, 672(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -3347,10 +5828,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y6, 320(SI)
-	VMOVUPS      Y10, 512(SI)
-	VMOVUPS      Y9, 704(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y6, 320(DI)
+	VMOVUPS      Y10, 512(DI)
+	VMOVUPS      Y9, 704(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -3375,10 +5856,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y6, 352(SI)
-	VMOVUPS      Y10, 544(SI)
-	VMOVUPS      Y9, 736(SI)
+	VMOVUPS      Y4, 160(DI)
+	VMOVUPS      Y6, 352(DI)
+	VMOVUPS      Y10, 544(DI)
+	VMOVUPS      Y9, 736(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -3386,12 +5867,12 @@ act0_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
-	VMOVUPS      160(SI), Y9
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -3412,34 +5893,34 @@ act0_tail:
 	JZ           act0_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act0_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y6, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y10, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     192(SI), Y4
-	VMOVUPS     224(SI), Y5
-	VMOVUPS     256(SI), Y6
-	VMOVUPS     288(SI), Y7
-	VMOVUPS     320(SI), Y8
-	VMOVUPS     352(SI), Y9
+	VMOVUPS     192(DI), Y4
+	VMOVUPS     224(DI), Y5
+	VMOVUPS     256(DI), Y6
+	VMOVUPS     288(DI), Y7
+	VMOVUPS     320(DI), Y8
+	VMOVUPS     352(DI), Y9
 	VADDPS      Y6, Y5, Y10
 	VSUBPS      Y6, Y5, Y6
 	VADDPS      Y8, Y7, Y5
@@ -3460,34 +5941,34 @@ act0_few_row0_added:
 	JZ          act0_few_row1_added
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y6, Y6
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y10, Y10
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act0_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y6, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y10, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     384(SI), Y4
-	VMOVUPS     416(SI), Y5
-	VMOVUPS     448(SI), Y6
-	VMOVUPS     480(SI), Y7
-	VMOVUPS     512(SI), Y8
-	VMOVUPS     544(SI), Y9
+	VMOVUPS     384(DI), Y4
+	VMOVUPS     416(DI), Y5
+	VMOVUPS     448(DI), Y6
+	VMOVUPS     480(DI), Y7
+	VMOVUPS     512(DI), Y8
+	VMOVUPS     544(DI), Y9
 	VADDPS      Y6, Y5, Y10
 	VSUBPS      Y6, Y5, Y6
 	VADDPS      Y8, Y7, Y5
@@ -3508,34 +5989,34 @@ act0_few_row1_added:
 	JZ          act0_few_row2_added
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y6, Y6
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y10, Y10
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act0_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y6, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y10, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     576(SI), Y4
-	VMOVUPS     608(SI), Y5
-	VMOVUPS     640(SI), Y6
-	VMOVUPS     672(SI), Y7
-	VMOVUPS     704(SI), Y8
-	VMOVUPS     736(SI), Y9
+	VMOVUPS     576(DI), Y4
+	VMOVUPS     608(DI), Y5
+	VMOVUPS     640(DI), Y6
+	VMOVUPS     672(DI), Y7
+	VMOVUPS     704(DI), Y8
+	VMOVUPS     736(DI), Y9
 	VADDPS      Y6, Y5, Y10
 	VSUBPS      Y6, Y5, Y6
 	VADDPS      Y8, Y7, Y5
@@ -3551,32 +6032,32 @@ act0_few_row2_added:
 	VADDPS      Y1, Y6, Y6
 	VADDPS      Y1, Y10, Y10
 	VADDPS      Y1, Y9, Y9
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act0_few_row3_added
-	VMASKMOVPS  (SI), Y0, Y1
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y4, Y4
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y6, Y6
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y10, Y10
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y9, Y9
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act0_few_row3_added:
-	LEAQ       (BX)(R9*1), SI
-	VMASKMOVPS Y4, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y6, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y10, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y9, Y0, (SI)
-	ADDQ       DI, SI
+	LEAQ       (BX)(R9*1), DI
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       SI, DI
+	VMASKMOVPS Y6, Y0, (DI)
+	ADDQ       SI, DI
+	VMASKMOVPS Y10, Y0, (DI)
+	ADDQ       SI, DI
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       SI, DI
 	ADDQ       R8, R9
 	ADDQ       $0x00000020, AX
 	ADDQ       $0x00000020, CX
@@ -3594,14 +6075,14 @@ act1_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act1_tail
 
 act1_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -3633,10 +6114,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y5, 192(R8)
+	VMOVUPS      Y9, 384(R8)
+	VMOVUPS      Y8, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -3661,10 +6142,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y5, 224(R8)
+	VMOVUPS      Y9, 416(R8)
+	VMOVUPS      Y8, 608(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -3689,10 +6170,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 640(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y5, 256(R8)
+	VMOVUPS      Y9, 448(R8)
+	VMOVUPS      Y8, 640(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -3717,10 +6198,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 480(SI)
-	VMOVUPS      Y8, 672(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y5, 288(R8)
+	VMOVUPS      Y9, 480(R8)
+	VMOVUPS      Y8, 672(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -3745,10 +6226,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y5, 320(SI)
-	VMOVUPS      Y9, 512(SI)
-	VMOVUPS      Y8, 704(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y5, 320(R8)
+	VMOVUPS      Y9, 512(R8)
+	VMOVUPS      Y8, 704(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -3773,10 +6254,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 160(SI)
-	VMOVUPS      Y5, 352(SI)
-	VMOVUPS      Y9, 544(SI)
-	VMOVUPS      Y8, 736(SI)
+	VMOVUPS      Y3, 160(R8)
+	VMOVUPS      Y5, 352(R8)
+	VMOVUPS      Y9, 544(R8)
+	VMOVUPS      Y8, 736(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -3784,12 +6265,12 @@ act1_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
-	VMOVUPS      160(SI), Y8
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -3810,42 +6291,42 @@ act1_channels:
 	JZ           act1_eight_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act1_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y3, Y4, Y3
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y5, Y3, Y5
 	VMOVUPS     Y5, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y9, Y3, Y9
 	VMOVUPS     Y9, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y8, Y3, Y8
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     192(SI), Y3
-	VMOVUPS     224(SI), Y4
-	VMOVUPS     256(SI), Y5
-	VMOVUPS     288(SI), Y6
-	VMOVUPS     320(SI), Y7
-	VMOVUPS     352(SI), Y8
+	VMOVUPS     192(R8), Y3
+	VMOVUPS     224(R8), Y4
+	VMOVUPS     256(R8), Y5
+	VMOVUPS     288(R8), Y6
+	VMOVUPS     320(R8), Y7
+	VMOVUPS     352(R8), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y5
 	VADDPS      Y7, Y6, Y4
@@ -3866,42 +6347,42 @@ act1_eight_row0_added:
 	JZ          act1_eight_row1_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y5, Y5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y9, Y9
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act1_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y3, Y4, Y3
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y5, Y3, Y5
 	VMOVUPS     Y5, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y9, Y3, Y9
 	VMOVUPS     Y9, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y8, Y3, Y8
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     384(SI), Y3
-	VMOVUPS     416(SI), Y4
-	VMOVUPS     448(SI), Y5
-	VMOVUPS     480(SI), Y6
-	VMOVUPS     512(SI), Y7
-	VMOVUPS     544(SI), Y8
+	VMOVUPS     384(R8), Y3
+	VMOVUPS     416(R8), Y4
+	VMOVUPS     448(R8), Y5
+	VMOVUPS     480(R8), Y6
+	VMOVUPS     512(R8), Y7
+	VMOVUPS     544(R8), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y5
 	VADDPS      Y7, Y6, Y4
@@ -3922,42 +6403,42 @@ act1_eight_row1_added:
 	JZ          act1_eight_row2_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y5, Y5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y9, Y9
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act1_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y3, Y4, Y3
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y5, Y3, Y5
 	VMOVUPS     Y5, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y9, Y3, Y9
 	VMOVUPS     Y9, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y8, Y3, Y8
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     576(SI), Y3
-	VMOVUPS     608(SI), Y4
-	VMOVUPS     640(SI), Y5
-	VMOVUPS     672(SI), Y6
-	VMOVUPS     704(SI), Y7
-	VMOVUPS     736(SI), Y8
+	VMOVUPS     576(R8), Y3
+	VMOVUPS     608(R8), Y4
+	VMOVUPS     640(R8), Y5
+	VMOVUPS     672(R8), Y6
+	VMOVUPS     704(R8), Y7
+	VMOVUPS     736(R8), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y5
 	VADDPS      Y7, Y6, Y4
@@ -3973,57 +6454,58 @@ act1_eight_row2_added:
 	VADDPS      Y0, Y5, Y5
 	VADDPS      Y0, Y9, Y9
 	VADDPS      Y0, Y8, Y8
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act1_eight_row3_added
-	VMOVUPS     (R11), Y0
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y5, Y5
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y9, Y9
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act1_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
+	LEAQ    (BX)(R10*1), R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y3, Y0, Y3
-	VMOVUPS Y3, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y3, (R8)
+	ADDQ    SI, R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y5, Y0, Y5
-	VMOVUPS Y5, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y5, (R8)
+	ADDQ    SI, R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y9, Y0, Y9
-	VMOVUPS Y9, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y9, (R8)
+	ADDQ    SI, R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y8, Y0, Y8
-	VMOVUPS Y8, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y8, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000020, AX
 	ADDQ    $0x00000020, CX
 	ADDQ    $0x00000020, BX
-	LEAQ    32(DX), R9
+	LEAQ    32(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000008, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000008, DI
 	JGE     act1_channels
 
 act1_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act1_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -4055,10 +6537,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y6, 192(SI)
-	VMOVUPS      Y10, 384(SI)
-	VMOVUPS      Y9, 576(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y10, 384(DI)
+	VMOVUPS      Y9, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4083,10 +6565,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y6, 224(SI)
-	VMOVUPS      Y10, 416(SI)
-	VMOVUPS      Y9, 608(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y6, 224(DI)
+	VMOVUPS      Y10, 416(DI)
+	VMOVUPS      Y9, 608(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4111,10 +6593,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y6, 256(SI)
-	VMOVUPS      Y10, 448(SI)
-	VMOVUPS      Y9, 640(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y6, 256(DI)
+	VMOVUPS      Y10, 448(DI)
+	VMOVUPS      Y9, 640(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4139,10 +6621,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y6, 288(SI)
-	VMOVUPS      Y10, 480(SI)
-	VMOVUPS      Y9, 672(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y6, 288(DI)
+	VMOVUPS      Y10, 480(DI)
+	VMOVUPS      Y9, 672(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4167,10 +6649,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y6, 320(SI)
-	VMOVUPS      Y10, 512(SI)
-	VMOVUPS      Y9, 704(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y6, 320(DI)
+	VMOVUPS      Y10, 512(DI)
+	VMOVUPS      Y9, 704(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4195,10 +6677,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y6, 352(SI)
-	VMOVUPS      Y10, 544(SI)
-	VMOVUPS      Y9, 736(SI)
+	VMOVUPS      Y4, 160(DI)
+	VMOVUPS      Y6, 352(DI)
+	VMOVUPS      Y10, 544(DI)
+	VMOVUPS      Y9, 736(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -4206,12 +6688,12 @@ act1_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
-	VMOVUPS      160(SI), Y9
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -4232,42 +6714,42 @@ act1_tail:
 	JZ           act1_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act1_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y4, Y5, Y4
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y6, Y4, Y6
 	VMASKMOVPS  Y6, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y10, Y4, Y10
 	VMASKMOVPS  Y10, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y9, Y4, Y9
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     192(SI), Y4
-	VMOVUPS     224(SI), Y5
-	VMOVUPS     256(SI), Y6
-	VMOVUPS     288(SI), Y7
-	VMOVUPS     320(SI), Y8
-	VMOVUPS     352(SI), Y9
+	VMOVUPS     192(DI), Y4
+	VMOVUPS     224(DI), Y5
+	VMOVUPS     256(DI), Y6
+	VMOVUPS     288(DI), Y7
+	VMOVUPS     320(DI), Y8
+	VMOVUPS     352(DI), Y9
 	VADDPS      Y6, Y5, Y10
 	VSUBPS      Y6, Y5, Y6
 	VADDPS      Y8, Y7, Y5
@@ -4288,42 +6770,42 @@ act1_few_row0_added:
 	JZ          act1_few_row1_added
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y6, Y6
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y10, Y10
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act1_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y4, Y5, Y4
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y6, Y4, Y6
 	VMASKMOVPS  Y6, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y10, Y4, Y10
 	VMASKMOVPS  Y10, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y9, Y4, Y9
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     384(SI), Y4
-	VMOVUPS     416(SI), Y5
-	VMOVUPS     448(SI), Y6
-	VMOVUPS     480(SI), Y7
-	VMOVUPS     512(SI), Y8
-	VMOVUPS     544(SI), Y9
+	VMOVUPS     384(DI), Y4
+	VMOVUPS     416(DI), Y5
+	VMOVUPS     448(DI), Y6
+	VMOVUPS     480(DI), Y7
+	VMOVUPS     512(DI), Y8
+	VMOVUPS     544(DI), Y9
 	VADDPS      Y6, Y5, Y10
 	VSUBPS      Y6, Y5, Y6
 	VADDPS      Y8, Y7, Y5
@@ -4344,42 +6826,42 @@ act1_few_row1_added:
 	JZ          act1_few_row2_added
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y6, Y6
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y10, Y10
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y5
 	VADDPS      Y5, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act1_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y4, Y5, Y4
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y6, Y4, Y6
 	VMASKMOVPS  Y6, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y10, Y4, Y10
 	VMASKMOVPS  Y10, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y9, Y4, Y9
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     576(SI), Y4
-	VMOVUPS     608(SI), Y5
-	VMOVUPS     640(SI), Y6
-	VMOVUPS     672(SI), Y7
-	VMOVUPS     704(SI), Y8
-	VMOVUPS     736(SI), Y9
+	VMOVUPS     576(DI), Y4
+	VMOVUPS     608(DI), Y5
+	VMOVUPS     640(DI), Y6
+	VMOVUPS     672(DI), Y7
+	VMOVUPS     704(DI), Y8
+	VMOVUPS     736(DI), Y9
 	VADDPS      Y6, Y5, Y10
 	VSUBPS      Y6, Y5, Y6
 	VADDPS      Y8, Y7, Y5
@@ -4395,40 +6877,40 @@ act1_few_row2_added:
 	VADDPS      Y1, Y6, Y6
 	VADDPS      Y1, Y10, Y10
 	VADDPS      Y1, Y9, Y9
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act1_few_row3_added
-	VMASKMOVPS  (SI), Y0, Y1
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y4, Y4
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y6, Y6
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y10, Y10
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y9, Y9
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act1_few_row3_added:
-	LEAQ       (BX)(R9*1), SI
+	LEAQ       (BX)(R9*1), DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y4, Y1, Y4
-	VMASKMOVPS Y4, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       SI, DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y6, Y1, Y6
-	VMASKMOVPS Y6, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y6, Y0, (DI)
+	ADDQ       SI, DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y10, Y1, Y10
-	VMASKMOVPS Y10, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y10, Y0, (DI)
+	ADDQ       SI, DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y9, Y1, Y9
-	VMASKMOVPS Y9, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       SI, DI
 	ADDQ       R8, R9
 	ADDQ       $0x00000020, AX
 	ADDQ       $0x00000020, CX
@@ -4446,14 +6928,14 @@ act2_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act2_tail
 
 act2_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -4485,10 +6967,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y5, 192(R8)
+	VMOVUPS      Y9, 384(R8)
+	VMOVUPS      Y8, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -4513,10 +6995,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y5, 224(R8)
+	VMOVUPS      Y9, 416(R8)
+	VMOVUPS      Y8, 608(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -4541,10 +7023,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 640(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y5, 256(R8)
+	VMOVUPS      Y9, 448(R8)
+	VMOVUPS      Y8, 640(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -4569,10 +7051,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 480(SI)
-	VMOVUPS      Y8, 672(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y5, 288(R8)
+	VMOVUPS      Y9, 480(R8)
+	VMOVUPS      Y8, 672(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -4597,10 +7079,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y5, 320(SI)
-	VMOVUPS      Y9, 512(SI)
-	VMOVUPS      Y8, 704(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y5, 320(R8)
+	VMOVUPS      Y9, 512(R8)
+	VMOVUPS      Y8, 704(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -4625,10 +7107,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 160(SI)
-	VMOVUPS      Y5, 352(SI)
-	VMOVUPS      Y9, 544(SI)
-	VMOVUPS      Y8, 736(SI)
+	VMOVUPS      Y3, 160(R8)
+	VMOVUPS      Y5, 352(R8)
+	VMOVUPS      Y9, 544(R8)
+	VMOVUPS      Y8, 736(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -4636,12 +7118,12 @@ act2_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
-	VMOVUPS      160(SI), Y8
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -4662,16 +7144,16 @@ act2_channels:
 	JZ           act2_eight_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act2_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -4680,32 +7162,32 @@ act2_eight_row0_added:
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y5, Y3, Y5
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y5, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y9, Y3, Y9
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y9, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y8, Y3, Y8
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y8, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      192(SI), Y3
-	VMOVUPS      224(SI), Y4
-	VMOVUPS      256(SI), Y5
-	VMOVUPS      288(SI), Y6
-	VMOVUPS      320(SI), Y7
-	VMOVUPS      352(SI), Y8
+	VMOVUPS      192(R8), Y3
+	VMOVUPS      224(R8), Y4
+	VMOVUPS      256(R8), Y5
+	VMOVUPS      288(R8), Y6
+	VMOVUPS      320(R8), Y7
+	VMOVUPS      352(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -4726,16 +7208,16 @@ act2_eight_row0_added:
 	JZ           act2_eight_row1_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act2_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
@@ -4744,32 +7226,32 @@ act2_eight_row1_added:
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y5, Y3, Y5
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y5, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y9, Y3, Y9
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y9, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y8, Y3, Y8
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y8, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      384(SI), Y3
-	VMOVUPS      416(SI), Y4
-	VMOVUPS      448(SI), Y5
-	VMOVUPS      480(SI), Y6
-	VMOVUPS      512(SI), Y7
-	VMOVUPS      544(SI), Y8
+	VMOVUPS      384(R8), Y3
+	VMOVUPS      416(R8), Y4
+	VMOVUPS      448(R8), Y5
+	VMOVUPS      480(R8), Y6
+	VMOVUPS      512(R8), Y7
+	VMOVUPS      544(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -4790,16 +7272,16 @@ act2_eight_row1_added:
 	JZ           act2_eight_row2_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act2_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
@@ -4808,32 +7290,32 @@ act2_eight_row2_added:
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y5, Y3, Y5
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y5, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y9, Y3, Y9
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y9, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y8, Y3, Y8
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y8, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      576(SI), Y3
-	VMOVUPS      608(SI), Y4
-	VMOVUPS      640(SI), Y5
-	VMOVUPS      672(SI), Y6
-	VMOVUPS      704(SI), Y7
-	VMOVUPS      736(SI), Y8
+	VMOVUPS      576(R8), Y3
+	VMOVUPS      608(R8), Y4
+	VMOVUPS      640(R8), Y5
+	VMOVUPS      672(R8), Y6
+	VMOVUPS      704(R8), Y7
+	VMOVUPS      736(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -4849,65 +7331,66 @@ act2_eight_row2_added:
 	VADDPS       Y0, Y5, Y5
 	VADDPS       Y0, Y9, Y9
 	VADDPS       Y0, Y8, Y8
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act2_eight_row3_added
-	VMOVUPS      (R11), Y0
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y5, Y5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y9, Y9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act2_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y3, Y0, Y3
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y3, Y0, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y3, (R8)
+	ADDQ         SI, R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y5, Y0, Y5
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y5, Y0, Y5
-	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y5, (R8)
+	ADDQ         SI, R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y9, Y0, Y9
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y9, Y0, Y9
-	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y9, (R8)
+	ADDQ         SI, R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y8, Y0, Y8
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y8, Y0, Y8
-	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y8, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, BX
-	LEAQ         32(DX), R9
+	LEAQ         32(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000008, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000008, DI
 	JGE          act2_channels
 
 act2_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act2_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -4939,10 +7422,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y6, 192(SI)
-	VMOVUPS      Y10, 384(SI)
-	VMOVUPS      Y9, 576(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y10, 384(DI)
+	VMOVUPS      Y9, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4967,10 +7450,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y6, 224(SI)
-	VMOVUPS      Y10, 416(SI)
-	VMOVUPS      Y9, 608(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y6, 224(DI)
+	VMOVUPS      Y10, 416(DI)
+	VMOVUPS      Y9, 608(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -4995,10 +7478,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y6, 256(SI)
-	VMOVUPS      Y10, 448(SI)
-	VMOVUPS      Y9, 640(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y6, 256(DI)
+	VMOVUPS      Y10, 448(DI)
+	VMOVUPS      Y9, 640(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -5023,10 +7506,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y6, 288(SI)
-	VMOVUPS      Y10, 480(SI)
-	VMOVUPS      Y9, 672(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y6, 288(DI)
+	VMOVUPS      Y10, 480(DI)
+	VMOVUPS      Y9, 672(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -5051,10 +7534,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y6, 320(SI)
-	VMOVUPS      Y10, 512(SI)
-	VMOVUPS      Y9, 704(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y6, 320(DI)
+	VMOVUPS      Y10, 512(DI)
+	VMOVUPS      Y9, 704(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -5079,10 +7562,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y6, 352(SI)
-	VMOVUPS      Y10, 544(SI)
-	VMOVUPS      Y9, 736(SI)
+	VMOVUPS      Y4, 160(DI)
+	VMOVUPS      Y6, 352(DI)
+	VMOVUPS      Y10, 544(DI)
+	VMOVUPS      Y9, 736(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -5090,12 +7573,12 @@ act2_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
-	VMOVUPS      160(SI), Y9
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -5116,16 +7599,16 @@ act2_tail:
 	JZ           act2_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act2_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -5134,32 +7617,32 @@ act2_few_row0_added:
 	VBROADCASTSS constant0<>+0(SB), Y5
 	VMINPS       Y4, Y5, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y6, Y4, Y6
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y6, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y10, Y4, Y10
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y10, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y9, Y4, Y9
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y9, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      192(SI), Y4
-	VMOVUPS      224(SI), Y5
-	VMOVUPS      256(SI), Y6
-	VMOVUPS      288(SI), Y7
-	VMOVUPS      320(SI), Y8
-	VMOVUPS      352(SI), Y9
+	VMOVUPS      192(DI), Y4
+	VMOVUPS      224(DI), Y5
+	VMOVUPS      256(DI), Y6
+	VMOVUPS      288(DI), Y7
+	VMOVUPS      320(DI), Y8
+	VMOVUPS      352(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -5180,16 +7663,16 @@ act2_few_row0_added:
 	JZ           act2_few_row1_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act2_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
@@ -5198,32 +7681,32 @@ act2_few_row1_added:
 	VBROADCASTSS constant0<>+0(SB), Y5
 	VMINPS       Y4, Y5, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y6, Y4, Y6
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y6, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y10, Y4, Y10
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y10, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y9, Y4, Y9
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y9, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      384(SI), Y4
-	VMOVUPS      416(SI), Y5
-	VMOVUPS      448(SI), Y6
-	VMOVUPS      480(SI), Y7
-	VMOVUPS      512(SI), Y8
-	VMOVUPS      544(SI), Y9
+	VMOVUPS      384(DI), Y4
+	VMOVUPS      416(DI), Y5
+	VMOVUPS      448(DI), Y6
+	VMOVUPS      480(DI), Y7
+	VMOVUPS      512(DI), Y8
+	VMOVUPS      544(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -5244,16 +7727,16 @@ act2_few_row1_added:
 	JZ           act2_few_row2_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act2_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
@@ -5262,32 +7745,32 @@ act2_few_row2_added:
 	VBROADCASTSS constant0<>+0(SB), Y5
 	VMINPS       Y4, Y5, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y6, Y4, Y6
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y6, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y10, Y4, Y10
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y10, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y9, Y4, Y9
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y9, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      576(SI), Y4
-	VMOVUPS      608(SI), Y5
-	VMOVUPS      640(SI), Y6
-	VMOVUPS      672(SI), Y7
-	VMOVUPS      704(SI), Y8
-	VMOVUPS      736(SI), Y9
+	VMOVUPS      576(DI), Y4
+	VMOVUPS      608(DI), Y5
+	VMOVUPS      640(DI), Y6
+	VMOVUPS      672(DI), Y7
+	VMOVUPS      704(DI), Y8
+	VMOVUPS      736(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -5303,48 +7786,48 @@ act2_few_row2_added:
 	VADDPS       Y1, Y6, Y6
 	VADDPS       Y1, Y10, Y10
 	VADDPS       Y1, Y9, Y9
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act2_few_row3_added
-	VMASKMOVPS   (SI), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y4, Y4
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y6, Y6
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y10, Y10
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y9, Y9
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act2_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y4, Y1, Y4
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y4, Y1, Y4
-	VMASKMOVPS   Y4, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y4, Y0, (DI)
+	ADDQ         SI, DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y6, Y1, Y6
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y6, Y1, Y6
-	VMASKMOVPS   Y6, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y6, Y0, (DI)
+	ADDQ         SI, DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y10, Y1, Y10
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y10, Y1, Y10
-	VMASKMOVPS   Y10, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y10, Y0, (DI)
+	ADDQ         SI, DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y9, Y1, Y9
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y9, Y1, Y9
-	VMASKMOVPS   Y9, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y9, Y0, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
@@ -5362,14 +7845,14 @@ act3_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act3_tail
 
 act3_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -5401,10 +7884,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y5, 192(R8)
+	VMOVUPS      Y9, 384(R8)
+	VMOVUPS      Y8, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -5429,10 +7912,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y5, 224(R8)
+	VMOVUPS      Y9, 416(R8)
+	VMOVUPS      Y8, 608(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -5457,10 +7940,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 640(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y5, 256(R8)
+	VMOVUPS      Y9, 448(R8)
+	VMOVUPS      Y8, 640(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -5485,10 +7968,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 480(SI)
-	VMOVUPS      Y8, 672(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y5, 288(R8)
+	VMOVUPS      Y9, 480(R8)
+	VMOVUPS      Y8, 672(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -5513,10 +7996,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y5, 320(SI)
-	VMOVUPS      Y9, 512(SI)
-	VMOVUPS      Y8, 704(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y5, 320(R8)
+	VMOVUPS      Y9, 512(R8)
+	VMOVUPS      Y8, 704(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -5541,10 +8024,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 160(SI)
-	VMOVUPS      Y5, 352(SI)
-	VMOVUPS      Y9, 544(SI)
-	VMOVUPS      Y8, 736(SI)
+	VMOVUPS      Y3, 160(R8)
+	VMOVUPS      Y5, 352(R8)
+	VMOVUPS      Y9, 544(R8)
+	VMOVUPS      Y8, 736(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -5552,12 +8035,12 @@ act3_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
-	VMOVUPS      160(SI), Y8
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -5578,16 +8061,16 @@ act3_channels:
 	JZ           act3_eight_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act3_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -5601,7 +8084,7 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y5, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5612,7 +8095,7 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y9, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5623,7 +8106,7 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5634,14 +8117,14 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      192(SI), Y3
-	VMOVUPS      224(SI), Y4
-	VMOVUPS      256(SI), Y5
-	VMOVUPS      288(SI), Y6
-	VMOVUPS      320(SI), Y7
-	VMOVUPS      352(SI), Y8
+	VMOVUPS      192(R8), Y3
+	VMOVUPS      224(R8), Y4
+	VMOVUPS      256(R8), Y5
+	VMOVUPS      288(R8), Y6
+	VMOVUPS      320(R8), Y7
+	VMOVUPS      352(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -5662,16 +8145,16 @@ act3_eight_row0_added:
 	JZ           act3_eight_row1_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act3_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
@@ -5685,7 +8168,7 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y5, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5696,7 +8179,7 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y9, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5707,7 +8190,7 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5718,14 +8201,14 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      384(SI), Y3
-	VMOVUPS      416(SI), Y4
-	VMOVUPS      448(SI), Y5
-	VMOVUPS      480(SI), Y6
-	VMOVUPS      512(SI), Y7
-	VMOVUPS      544(SI), Y8
+	VMOVUPS      384(R8), Y3
+	VMOVUPS      416(R8), Y4
+	VMOVUPS      448(R8), Y5
+	VMOVUPS      480(R8), Y6
+	VMOVUPS      512(R8), Y7
+	VMOVUPS      544(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -5746,16 +8229,16 @@ act3_eight_row1_added:
 	JZ           act3_eight_row2_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act3_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
@@ -5769,7 +8252,7 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y5, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5780,7 +8263,7 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y9, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5791,7 +8274,7 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -5802,14 +8285,14 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      576(SI), Y3
-	VMOVUPS      608(SI), Y4
-	VMOVUPS      640(SI), Y5
-	VMOVUPS      672(SI), Y6
-	VMOVUPS      704(SI), Y7
-	VMOVUPS      736(SI), Y8
+	VMOVUPS      576(R8), Y3
+	VMOVUPS      608(R8), Y4
+	VMOVUPS      640(R8), Y5
+	VMOVUPS      672(R8), Y6
+	VMOVUPS      704(R8), Y7
+	VMOVUPS      736(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -5825,24 +8308,24 @@ act3_eight_row2_added:
 	VADDPS       Y0, Y5, Y5
 	VADDPS       Y0, Y9, Y9
 	VADDPS       Y0, Y8, Y8
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act3_eight_row3_added
-	VMOVUPS      (R11), Y0
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y5, Y5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y9, Y9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act3_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5852,8 +8335,8 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y3, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y5, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5863,8 +8346,8 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y5, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y5
-	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y5, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y9, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5874,8 +8357,8 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y9, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y9
-	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y9, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y8, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5885,25 +8368,26 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y8
-	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y8, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, BX
-	LEAQ         32(DX), R9
+	LEAQ         32(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000008, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000008, DI
 	JGE          act3_channels
 
 act3_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act3_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -5935,10 +8419,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y6, 192(SI)
-	VMOVUPS      Y10, 384(SI)
-	VMOVUPS      Y9, 576(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y10, 384(DI)
+	VMOVUPS      Y9, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -5963,10 +8447,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y6, 224(SI)
-	VMOVUPS      Y10, 416(SI)
-	VMOVUPS      Y9, 608(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y6, 224(DI)
+	VMOVUPS      Y10, 416(DI)
+	VMOVUPS      Y9, 608(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -5991,10 +8475,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y6, 256(SI)
-	VMOVUPS      Y10, 448(SI)
-	VMOVUPS      Y9, 640(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y6, 256(DI)
+	VMOVUPS      Y10, 448(DI)
+	VMOVUPS      Y9, 640(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -6019,10 +8503,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y6, 288(SI)
-	VMOVUPS      Y10, 480(SI)
-	VMOVUPS      Y9, 672(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y6, 288(DI)
+	VMOVUPS      Y10, 480(DI)
+	VMOVUPS      Y9, 672(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -6047,10 +8531,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y6, 320(SI)
-	VMOVUPS      Y10, 512(SI)
-	VMOVUPS      Y9, 704(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y6, 320(DI)
+	VMOVUPS      Y10, 512(DI)
+	VMOVUPS      Y9, 704(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -6075,10 +8559,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y6, 352(SI)
-	VMOVUPS      Y10, 544(SI)
-	VMOVUPS      Y9, 736(SI)
+	VMOVUPS      Y4, 160(DI)
+	VMOVUPS      Y6, 352(DI)
+	VMOVUPS      Y10, 544(DI)
+	VMOVUPS      Y9, 736(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -6086,12 +8570,12 @@ act3_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
-	VMOVUPS      160(SI), Y9
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -6112,16 +8596,16 @@ act3_tail:
 	JZ           act3_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act3_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -6135,7 +8619,7 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y5, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y6, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6146,7 +8630,7 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y10, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6157,7 +8641,7 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6168,14 +8652,14 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      192(SI), Y4
-	VMOVUPS      224(SI), Y5
-	VMOVUPS      256(SI), Y6
-	VMOVUPS      288(SI), Y7
-	VMOVUPS      320(SI), Y8
-	VMOVUPS      352(SI), Y9
+	VMOVUPS      192(DI), Y4
+	VMOVUPS      224(DI), Y5
+	VMOVUPS      256(DI), Y6
+	VMOVUPS      288(DI), Y7
+	VMOVUPS      320(DI), Y8
+	VMOVUPS      352(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -6196,16 +8680,16 @@ act3_few_row0_added:
 	JZ           act3_few_row1_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act3_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
@@ -6219,7 +8703,7 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y5, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y6, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6230,7 +8714,7 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y10, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6241,7 +8725,7 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6252,14 +8736,14 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      384(SI), Y4
-	VMOVUPS      416(SI), Y5
-	VMOVUPS      448(SI), Y6
-	VMOVUPS      480(SI), Y7
-	VMOVUPS      512(SI), Y8
-	VMOVUPS      544(SI), Y9
+	VMOVUPS      384(DI), Y4
+	VMOVUPS      416(DI), Y5
+	VMOVUPS      448(DI), Y6
+	VMOVUPS      480(DI), Y7
+	VMOVUPS      512(DI), Y8
+	VMOVUPS      544(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -6280,16 +8764,16 @@ act3_few_row1_added:
 	JZ           act3_few_row2_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act3_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
@@ -6303,7 +8787,7 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y5, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y6, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6314,7 +8798,7 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y10, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6325,7 +8809,7 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -6336,14 +8820,14 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      576(SI), Y4
-	VMOVUPS      608(SI), Y5
-	VMOVUPS      640(SI), Y6
-	VMOVUPS      672(SI), Y7
-	VMOVUPS      704(SI), Y8
-	VMOVUPS      736(SI), Y9
+	VMOVUPS      576(DI), Y4
+	VMOVUPS      608(DI), Y5
+	VMOVUPS      640(DI), Y6
+	VMOVUPS      672(DI), Y7
+	VMOVUPS      704(DI), Y8
+	VMOVUPS      736(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -6359,24 +8843,24 @@ act3_few_row2_added:
 	VADDPS       Y1, Y6, Y6
 	VADDPS       Y1, Y10, Y10
 	VADDPS       Y1, Y9, Y9
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act3_few_row3_added
-	VMASKMOVPS   (SI), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y4, Y4
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y6, Y6
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y10, Y10
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y9, Y9
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act3_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y4, Y1
 	VXORPS       Y2, Y2, Y2
@@ -6386,8 +8870,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y4, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y4
-	VMASKMOVPS   Y4, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y4, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y6, Y1
 	VXORPS       Y2, Y2, Y2
@@ -6397,8 +8881,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y6, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y6
-	VMASKMOVPS   Y6, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y6, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y10, Y1
 	VXORPS       Y2, Y2, Y2
@@ -6408,8 +8892,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y10, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y10
-	VMASKMOVPS   Y10, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y10, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y9, Y1
 	VXORPS       Y2, Y2, Y2
@@ -6419,8 +8903,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y9, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y9
-	VMASKMOVPS   Y9, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y9, Y0, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
@@ -6438,14 +8922,14 @@ act4_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act4_tail
 
 act4_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -6477,10 +8961,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y5, 192(R8)
+	VMOVUPS      Y9, 384(R8)
+	VMOVUPS      Y8, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -6505,10 +8989,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y5, 224(R8)
+	VMOVUPS      Y9, 416(R8)
+	VMOVUPS      Y8, 608(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -6533,10 +9017,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 640(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y5, 256(R8)
+	VMOVUPS      Y9, 448(R8)
+	VMOVUPS      Y8, 640(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -6561,10 +9045,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 480(SI)
-	VMOVUPS      Y8, 672(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y5, 288(R8)
+	VMOVUPS      Y9, 480(R8)
+	VMOVUPS      Y8, 672(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -6589,10 +9073,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y5, 320(SI)
-	VMOVUPS      Y9, 512(SI)
-	VMOVUPS      Y8, 704(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y5, 320(R8)
+	VMOVUPS      Y9, 512(R8)
+	VMOVUPS      Y8, 704(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -6617,10 +9101,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y9
 	VFMADD231PS  Y6, Y0, Y5
-	VMOVUPS      Y3, 160(SI)
-	VMOVUPS      Y5, 352(SI)
-	VMOVUPS      Y9, 544(SI)
-	VMOVUPS      Y8, 736(SI)
+	VMOVUPS      Y3, 160(R8)
+	VMOVUPS      Y5, 352(R8)
+	VMOVUPS      Y9, 544(R8)
+	VMOVUPS      Y8, 736(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -6628,12 +9112,12 @@ act4_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
-	VMOVUPS      160(SI), Y8
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
+	VMOVUPS      160(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -6654,16 +9138,16 @@ act4_channels:
 	JZ           act4_eight_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act4_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -6676,7 +9160,7 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y5, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6686,7 +9170,7 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y9, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6696,7 +9180,7 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6706,14 +9190,14 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      192(SI), Y3
-	VMOVUPS      224(SI), Y4
-	VMOVUPS      256(SI), Y5
-	VMOVUPS      288(SI), Y6
-	VMOVUPS      320(SI), Y7
-	VMOVUPS      352(SI), Y8
+	VMOVUPS      192(R8), Y3
+	VMOVUPS      224(R8), Y4
+	VMOVUPS      256(R8), Y5
+	VMOVUPS      288(R8), Y6
+	VMOVUPS      320(R8), Y7
+	VMOVUPS      352(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -6734,16 +9218,16 @@ act4_eight_row0_added:
 	JZ           act4_eight_row1_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act4_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
@@ -6756,7 +9240,7 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y5, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6766,7 +9250,7 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y9, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6776,7 +9260,7 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6786,14 +9270,14 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      384(SI), Y3
-	VMOVUPS      416(SI), Y4
-	VMOVUPS      448(SI), Y5
-	VMOVUPS      480(SI), Y6
-	VMOVUPS      512(SI), Y7
-	VMOVUPS      544(SI), Y8
+	VMOVUPS      384(R8), Y3
+	VMOVUPS      416(R8), Y4
+	VMOVUPS      448(R8), Y5
+	VMOVUPS      480(R8), Y6
+	VMOVUPS      512(R8), Y7
+	VMOVUPS      544(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -6814,16 +9298,16 @@ act4_eight_row1_added:
 	JZ           act4_eight_row2_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y5, Y5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y9, Y9
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act4_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
@@ -6836,7 +9320,7 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y5, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6846,7 +9330,7 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y5
 	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y9, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6856,7 +9340,7 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y9
 	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -6866,14 +9350,14 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      576(SI), Y3
-	VMOVUPS      608(SI), Y4
-	VMOVUPS      640(SI), Y5
-	VMOVUPS      672(SI), Y6
-	VMOVUPS      704(SI), Y7
-	VMOVUPS      736(SI), Y8
+	VMOVUPS      576(R8), Y3
+	VMOVUPS      608(R8), Y4
+	VMOVUPS      640(R8), Y5
+	VMOVUPS      672(R8), Y6
+	VMOVUPS      704(R8), Y7
+	VMOVUPS      736(R8), Y8
 	VADDPS       Y5, Y4, Y9
 	VSUBPS       Y5, Y4, Y5
 	VADDPS       Y7, Y6, Y4
@@ -6889,24 +9373,24 @@ act4_eight_row2_added:
 	VADDPS       Y0, Y5, Y5
 	VADDPS       Y0, Y9, Y9
 	VADDPS       Y0, Y8, Y8
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act4_eight_row3_added
-	VMOVUPS      (R11), Y0
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y5, Y5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y9, Y9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act4_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
 	VXORPS       Y1, Y1, Y1
@@ -6915,8 +9399,8 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y5, Y0
 	VXORPS       Y1, Y1, Y1
@@ -6925,8 +9409,8 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y5
-	VMOVUPS      Y5, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y5, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y9, Y0
 	VXORPS       Y1, Y1, Y1
@@ -6935,8 +9419,8 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y9
-	VMOVUPS      Y9, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y9, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y8, Y0
 	VXORPS       Y1, Y1, Y1
@@ -6945,25 +9429,26 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y8
-	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y8, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, BX
-	LEAQ         32(DX), R9
+	LEAQ         32(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000008, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000008, DI
 	JGE          act4_channels
 
 act4_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act4_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -6995,10 +9480,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y6, 192(SI)
-	VMOVUPS      Y10, 384(SI)
-	VMOVUPS      Y9, 576(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y10, 384(DI)
+	VMOVUPS      Y9, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -7023,10 +9508,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y6, 224(SI)
-	VMOVUPS      Y10, 416(SI)
-	VMOVUPS      Y9, 608(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y6, 224(DI)
+	VMOVUPS      Y10, 416(DI)
+	VMOVUPS      Y9, 608(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -7051,10 +9536,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y6, 256(SI)
-	VMOVUPS      Y10, 448(SI)
-	VMOVUPS      Y9, 640(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y6, 256(DI)
+	VMOVUPS      Y10, 448(DI)
+	VMOVUPS      Y9, 640(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -7079,10 +9564,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y6, 288(SI)
-	VMOVUPS      Y10, 480(SI)
-	VMOVUPS      Y9, 672(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y6, 288(DI)
+	VMOVUPS      Y10, 480(DI)
+	VMOVUPS      Y9, 672(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -7107,10 +9592,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y6, 320(SI)
-	VMOVUPS      Y10, 512(SI)
-	VMOVUPS      Y9, 704(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y6, 320(DI)
+	VMOVUPS      Y10, 512(DI)
+	VMOVUPS      Y9, 704(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -7135,10 +9620,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y9
 	VFMADD231PS  Y5, Y2, Y10
 	VFMADD231PS  Y7, Y1, Y6
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y6, 352(SI)
-	VMOVUPS      Y10, 544(SI)
-	VMOVUPS      Y9, 736(SI)
+	VMOVUPS      Y4, 160(DI)
+	VMOVUPS      Y6, 352(DI)
+	VMOVUPS      Y10, 544(DI)
+	VMOVUPS      Y9, 736(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -7146,12 +9631,12 @@ act4_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
-	VMOVUPS      160(SI), Y9
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
+	VMOVUPS      160(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -7172,16 +9657,16 @@ act4_tail:
 	JZ           act4_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act4_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -7194,7 +9679,7 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y6, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7204,7 +9689,7 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y10, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7214,7 +9699,7 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7224,14 +9709,14 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      192(SI), Y4
-	VMOVUPS      224(SI), Y5
-	VMOVUPS      256(SI), Y6
-	VMOVUPS      288(SI), Y7
-	VMOVUPS      320(SI), Y8
-	VMOVUPS      352(SI), Y9
+	VMOVUPS      192(DI), Y4
+	VMOVUPS      224(DI), Y5
+	VMOVUPS      256(DI), Y6
+	VMOVUPS      288(DI), Y7
+	VMOVUPS      320(DI), Y8
+	VMOVUPS      352(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -7252,16 +9737,16 @@ act4_few_row0_added:
 	JZ           act4_few_row1_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act4_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
@@ -7274,7 +9759,7 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y6, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7284,7 +9769,7 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y10, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7294,7 +9779,7 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7304,14 +9789,14 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      384(SI), Y4
-	VMOVUPS      416(SI), Y5
-	VMOVUPS      448(SI), Y6
-	VMOVUPS      480(SI), Y7
-	VMOVUPS      512(SI), Y8
-	VMOVUPS      544(SI), Y9
+	VMOVUPS      384(DI), Y4
+	VMOVUPS      416(DI), Y5
+	VMOVUPS      448(DI), Y6
+	VMOVUPS      480(DI), Y7
+	VMOVUPS      512(DI), Y8
+	VMOVUPS      544(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -7332,16 +9817,16 @@ act4_few_row1_added:
 	JZ           act4_few_row2_added
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y6, Y6
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y10, Y10
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y5
 	VADDPS       Y5, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act4_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
@@ -7354,7 +9839,7 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y6, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7364,7 +9849,7 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y6
 	VMASKMOVPS   Y6, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y10, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7374,7 +9859,7 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y10
 	VMASKMOVPS   Y10, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7384,14 +9869,14 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      576(SI), Y4
-	VMOVUPS      608(SI), Y5
-	VMOVUPS      640(SI), Y6
-	VMOVUPS      672(SI), Y7
-	VMOVUPS      704(SI), Y8
-	VMOVUPS      736(SI), Y9
+	VMOVUPS      576(DI), Y4
+	VMOVUPS      608(DI), Y5
+	VMOVUPS      640(DI), Y6
+	VMOVUPS      672(DI), Y7
+	VMOVUPS      704(DI), Y8
+	VMOVUPS      736(DI), Y9
 	VADDPS       Y6, Y5, Y10
 	VSUBPS       Y6, Y5, Y6
 	VADDPS       Y8, Y7, Y5
@@ -7407,24 +9892,24 @@ act4_few_row2_added:
 	VADDPS       Y1, Y6, Y6
 	VADDPS       Y1, Y10, Y10
 	VADDPS       Y1, Y9, Y9
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act4_few_row3_added
-	VMASKMOVPS   (SI), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y4, Y4
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y6, Y6
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y10, Y10
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y9, Y9
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act4_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y4, Y1
 	VXORPS       Y2, Y2, Y2
@@ -7433,8 +9918,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y4
-	VMASKMOVPS   Y4, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y4, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y6, Y1
 	VXORPS       Y2, Y2, Y2
@@ -7443,8 +9928,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y6
-	VMASKMOVPS   Y6, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y6, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y10, Y1
 	VXORPS       Y2, Y2, Y2
@@ -7453,8 +9938,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y10
-	VMASKMOVPS   Y10, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y10, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y9, Y1
 	VXORPS       Y2, Y2, Y2
@@ -7463,8 +9948,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y9
-	VMASKMOVPS   Y9, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y9, Y0, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
@@ -7480,44 +9965,46 @@ act4_end:
 DATA constant6<>+0(SB)/4, $(8.0)
 GLOBL constant6<>(SB), RODATA|NOPTR, $4
 
-// func winogradInput2AVX2(c int, x []float32, row int, v []float32, step int, scratch []float32)
-// Requires: AVX, FMA3
-TEXT ·winogradInput2AVX2(SB), NOSPLIT, $0-96
-	MOVQ         x_base+8(FP), AX
-	MOVQ         v_base+40(FP), CX
-	MOVQ         scratch_base+72(FP), DX
-	MOVQ         row+32(FP), BX
-	SHLQ         $0x02, BX
-	MOVQ         c+0(FP), SI
+// func winogradInput2AVX2(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·winogradInput2AVX2(SB), NOSPLIT, $0-144
+	MOVQ         pixels_base+64(FP), AX
+	TESTQ        AX, AX
+	JNZ          edge
+	MOVQ         row+32(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         c+0(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         step+64(FP), DI
-	SHLQ         $0x02, DI
 	VBROADCASTSS constant3<>+0(SB), Y0
-	MOVQ         c+0(FP), R8
-	SUBQ         $0x00000008, R8
-	JLT          channels_tail
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000008, DI
+	JLT          inside_tail
 
-channels_channels:
-	MOVQ         AX, R9
-	MOVQ         R9, R10
+inside_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         DX, R9
+	MOVQ         DX, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7534,35 +10021,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, (DX)
-	VMOVUPS      Y2, 288(DX)
-	VMOVUPS      Y7, 576(DX)
-	VMOVUPS      Y8, 864(DX)
-	VMOVUPS      Y5, 1152(DX)
-	VMOVUPS      Y6, 1440(DX)
-	VMOVUPS      Y10, 1728(DX)
-	VMOVUPS      Y3, 2016(DX)
-	VMOVUPS      Y9, 2304(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, 288(R8)
+	VMOVUPS      Y7, 576(R8)
+	VMOVUPS      Y8, 864(R8)
+	VMOVUPS      Y5, 1152(R8)
+	VMOVUPS      Y6, 1440(R8)
+	VMOVUPS      Y10, 1728(R8)
+	VMOVUPS      Y3, 2016(R8)
+	VMOVUPS      Y9, 2304(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7579,35 +10065,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 32(DX)
-	VMOVUPS      Y2, 320(DX)
-	VMOVUPS      Y7, 608(DX)
-	VMOVUPS      Y8, 896(DX)
-	VMOVUPS      Y5, 1184(DX)
-	VMOVUPS      Y6, 1472(DX)
-	VMOVUPS      Y10, 1760(DX)
-	VMOVUPS      Y3, 2048(DX)
-	VMOVUPS      Y9, 2336(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 32(R8)
+	VMOVUPS      Y2, 320(R8)
+	VMOVUPS      Y7, 608(R8)
+	VMOVUPS      Y8, 896(R8)
+	VMOVUPS      Y5, 1184(R8)
+	VMOVUPS      Y6, 1472(R8)
+	VMOVUPS      Y10, 1760(R8)
+	VMOVUPS      Y3, 2048(R8)
+	VMOVUPS      Y9, 2336(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7624,35 +10109,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 64(DX)
-	VMOVUPS      Y2, 352(DX)
-	VMOVUPS      Y7, 640(DX)
-	VMOVUPS      Y8, 928(DX)
-	VMOVUPS      Y5, 1216(DX)
-	VMOVUPS      Y6, 1504(DX)
-	VMOVUPS      Y10, 1792(DX)
-	VMOVUPS      Y3, 2080(DX)
-	VMOVUPS      Y9, 2368(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 64(R8)
+	VMOVUPS      Y2, 352(R8)
+	VMOVUPS      Y7, 640(R8)
+	VMOVUPS      Y8, 928(R8)
+	VMOVUPS      Y5, 1216(R8)
+	VMOVUPS      Y6, 1504(R8)
+	VMOVUPS      Y10, 1792(R8)
+	VMOVUPS      Y3, 2080(R8)
+	VMOVUPS      Y9, 2368(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7669,35 +10153,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 96(DX)
-	VMOVUPS      Y2, 384(DX)
-	VMOVUPS      Y7, 672(DX)
-	VMOVUPS      Y8, 960(DX)
-	VMOVUPS      Y5, 1248(DX)
-	VMOVUPS      Y6, 1536(DX)
-	VMOVUPS      Y10, 1824(DX)
-	VMOVUPS      Y3, 2112(DX)
-	VMOVUPS      Y9, 2400(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 96(R8)
+	VMOVUPS      Y2, 384(R8)
+	VMOVUPS      Y7, 672(R8)
+	VMOVUPS      Y8, 960(R8)
+	VMOVUPS      Y5, 1248(R8)
+	VMOVUPS      Y6, 1536(R8)
+	VMOVUPS      Y10, 1824(R8)
+	VMOVUPS      Y3, 2112(R8)
+	VMOVUPS      Y9, 2400(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7714,35 +10197,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 128(DX)
-	VMOVUPS      Y2, 416(DX)
-	VMOVUPS      Y7, 704(DX)
-	VMOVUPS      Y8, 992(DX)
-	VMOVUPS      Y5, 1280(DX)
-	VMOVUPS      Y6, 1568(DX)
-	VMOVUPS      Y10, 1856(DX)
-	VMOVUPS      Y3, 2144(DX)
-	VMOVUPS      Y9, 2432(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 128(R8)
+	VMOVUPS      Y2, 416(R8)
+	VMOVUPS      Y7, 704(R8)
+	VMOVUPS      Y8, 992(R8)
+	VMOVUPS      Y5, 1280(R8)
+	VMOVUPS      Y6, 1568(R8)
+	VMOVUPS      Y10, 1856(R8)
+	VMOVUPS      Y3, 2144(R8)
+	VMOVUPS      Y9, 2432(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7759,35 +10241,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 160(DX)
-	VMOVUPS      Y2, 448(DX)
-	VMOVUPS      Y7, 736(DX)
-	VMOVUPS      Y8, 1024(DX)
-	VMOVUPS      Y5, 1312(DX)
-	VMOVUPS      Y6, 1600(DX)
-	VMOVUPS      Y10, 1888(DX)
-	VMOVUPS      Y3, 2176(DX)
-	VMOVUPS      Y9, 2464(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 160(R8)
+	VMOVUPS      Y2, 448(R8)
+	VMOVUPS      Y7, 736(R8)
+	VMOVUPS      Y8, 1024(R8)
+	VMOVUPS      Y5, 1312(R8)
+	VMOVUPS      Y6, 1600(R8)
+	VMOVUPS      Y10, 1888(R8)
+	VMOVUPS      Y3, 2176(R8)
+	VMOVUPS      Y9, 2464(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7804,35 +10285,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 192(DX)
-	VMOVUPS      Y2, 480(DX)
-	VMOVUPS      Y7, 768(DX)
-	VMOVUPS      Y8, 1056(DX)
-	VMOVUPS      Y5, 1344(DX)
-	VMOVUPS      Y6, 1632(DX)
-	VMOVUPS      Y10, 1920(DX)
-	VMOVUPS      Y3, 2208(DX)
-	VMOVUPS      Y9, 2496(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 192(R8)
+	VMOVUPS      Y2, 480(R8)
+	VMOVUPS      Y7, 768(R8)
+	VMOVUPS      Y8, 1056(R8)
+	VMOVUPS      Y5, 1344(R8)
+	VMOVUPS      Y6, 1632(R8)
+	VMOVUPS      Y10, 1920(R8)
+	VMOVUPS      Y3, 2208(R8)
+	VMOVUPS      Y9, 2496(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7849,35 +10329,34 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 224(DX)
-	VMOVUPS      Y2, 512(DX)
-	VMOVUPS      Y7, 800(DX)
-	VMOVUPS      Y8, 1088(DX)
-	VMOVUPS      Y5, 1376(DX)
-	VMOVUPS      Y6, 1664(DX)
-	VMOVUPS      Y10, 1952(DX)
-	VMOVUPS      Y3, 2240(DX)
-	VMOVUPS      Y9, 2528(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Y1, 224(R8)
+	VMOVUPS      Y2, 512(R8)
+	VMOVUPS      Y7, 800(R8)
+	VMOVUPS      Y8, 1088(R8)
+	VMOVUPS      Y5, 1376(R8)
+	VMOVUPS      Y6, 1664(R8)
+	VMOVUPS      Y10, 1952(R8)
+	VMOVUPS      Y3, 2240(R8)
+	VMOVUPS      Y9, 2528(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
 	VMOVUPS      (R10), Y1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Y9
-	ADDQ         BX, R10
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7894,26 +10373,25 @@ channels_channels:
 	VSUBPS       Y6, Y4, Y6
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
-	VMOVUPS      Y1, 256(DX)
-	VMOVUPS      Y2, 544(DX)
-	VMOVUPS      Y7, 832(DX)
-	VMOVUPS      Y8, 1120(DX)
-	VMOVUPS      Y5, 1408(DX)
-	VMOVUPS      Y6, 1696(DX)
-	VMOVUPS      Y10, 1984(DX)
-	VMOVUPS      Y3, 2272(DX)
-	VMOVUPS      Y9, 2560(DX)
-	ADDQ         SI, R9
-	MOVQ         CX, R9
-	VMOVUPS      (DX), Y1
-	VMOVUPS      32(DX), Y2
-	VMOVUPS      64(DX), Y3
-	VMOVUPS      96(DX), Y4
-	VMOVUPS      128(DX), Y5
-	VMOVUPS      160(DX), Y6
-	VMOVUPS      192(DX), Y7
-	VMOVUPS      224(DX), Y8
-	VMOVUPS      256(DX), Y9
+	VMOVUPS      Y1, 256(R8)
+	VMOVUPS      Y2, 544(R8)
+	VMOVUPS      Y7, 832(R8)
+	VMOVUPS      Y8, 1120(R8)
+	VMOVUPS      Y5, 1408(R8)
+	VMOVUPS      Y6, 1696(R8)
+	VMOVUPS      Y10, 1984(R8)
+	VMOVUPS      Y3, 2272(R8)
+	VMOVUPS      Y9, 2560(R8)
+	MOVQ         BX, R9
+	VMOVUPS      (R8), Y1
+	VMOVUPS      32(R8), Y2
+	VMOVUPS      64(R8), Y3
+	VMOVUPS      96(R8), Y4
+	VMOVUPS      128(R8), Y5
+	VMOVUPS      160(R8), Y6
+	VMOVUPS      192(R8), Y7
+	VMOVUPS      224(R8), Y8
+	VMOVUPS      256(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7931,32 +10409,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      288(DX), Y1
-	VMOVUPS      320(DX), Y2
-	VMOVUPS      352(DX), Y3
-	VMOVUPS      384(DX), Y4
-	VMOVUPS      416(DX), Y5
-	VMOVUPS      448(DX), Y6
-	VMOVUPS      480(DX), Y7
-	VMOVUPS      512(DX), Y8
-	VMOVUPS      544(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      288(R8), Y1
+	VMOVUPS      320(R8), Y2
+	VMOVUPS      352(R8), Y3
+	VMOVUPS      384(R8), Y4
+	VMOVUPS      416(R8), Y5
+	VMOVUPS      448(R8), Y6
+	VMOVUPS      480(R8), Y7
+	VMOVUPS      512(R8), Y8
+	VMOVUPS      544(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -7974,32 +10452,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      576(DX), Y1
-	VMOVUPS      608(DX), Y2
-	VMOVUPS      640(DX), Y3
-	VMOVUPS      672(DX), Y4
-	VMOVUPS      704(DX), Y5
-	VMOVUPS      736(DX), Y6
-	VMOVUPS      768(DX), Y7
-	VMOVUPS      800(DX), Y8
-	VMOVUPS      832(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      576(R8), Y1
+	VMOVUPS      608(R8), Y2
+	VMOVUPS      640(R8), Y3
+	VMOVUPS      672(R8), Y4
+	VMOVUPS      704(R8), Y5
+	VMOVUPS      736(R8), Y6
+	VMOVUPS      768(R8), Y7
+	VMOVUPS      800(R8), Y8
+	VMOVUPS      832(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8017,32 +10495,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      864(DX), Y1
-	VMOVUPS      896(DX), Y2
-	VMOVUPS      928(DX), Y3
-	VMOVUPS      960(DX), Y4
-	VMOVUPS      992(DX), Y5
-	VMOVUPS      1024(DX), Y6
-	VMOVUPS      1056(DX), Y7
-	VMOVUPS      1088(DX), Y8
-	VMOVUPS      1120(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      864(R8), Y1
+	VMOVUPS      896(R8), Y2
+	VMOVUPS      928(R8), Y3
+	VMOVUPS      960(R8), Y4
+	VMOVUPS      992(R8), Y5
+	VMOVUPS      1024(R8), Y6
+	VMOVUPS      1056(R8), Y7
+	VMOVUPS      1088(R8), Y8
+	VMOVUPS      1120(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8060,32 +10538,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1152(DX), Y1
-	VMOVUPS      1184(DX), Y2
-	VMOVUPS      1216(DX), Y3
-	VMOVUPS      1248(DX), Y4
-	VMOVUPS      1280(DX), Y5
-	VMOVUPS      1312(DX), Y6
-	VMOVUPS      1344(DX), Y7
-	VMOVUPS      1376(DX), Y8
-	VMOVUPS      1408(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      1152(R8), Y1
+	VMOVUPS      1184(R8), Y2
+	VMOVUPS      1216(R8), Y3
+	VMOVUPS      1248(R8), Y4
+	VMOVUPS      1280(R8), Y5
+	VMOVUPS      1312(R8), Y6
+	VMOVUPS      1344(R8), Y7
+	VMOVUPS      1376(R8), Y8
+	VMOVUPS      1408(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8103,32 +10581,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1440(DX), Y1
-	VMOVUPS      1472(DX), Y2
-	VMOVUPS      1504(DX), Y3
-	VMOVUPS      1536(DX), Y4
-	VMOVUPS      1568(DX), Y5
-	VMOVUPS      1600(DX), Y6
-	VMOVUPS      1632(DX), Y7
-	VMOVUPS      1664(DX), Y8
-	VMOVUPS      1696(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      1440(R8), Y1
+	VMOVUPS      1472(R8), Y2
+	VMOVUPS      1504(R8), Y3
+	VMOVUPS      1536(R8), Y4
+	VMOVUPS      1568(R8), Y5
+	VMOVUPS      1600(R8), Y6
+	VMOVUPS      1632(R8), Y7
+	VMOVUPS      1664(R8), Y8
+	VMOVUPS      1696(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8146,32 +10624,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1728(DX), Y1
-	VMOVUPS      1760(DX), Y2
-	VMOVUPS      1792(DX), Y3
-	VMOVUPS      1824(DX), Y4
-	VMOVUPS      1856(DX), Y5
-	VMOVUPS      1888(DX), Y6
-	VMOVUPS      1920(DX), Y7
-	VMOVUPS      1952(DX), Y8
-	VMOVUPS      1984(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      1728(R8), Y1
+	VMOVUPS      1760(R8), Y2
+	VMOVUPS      1792(R8), Y3
+	VMOVUPS      1824(R8), Y4
+	VMOVUPS      1856(R8), Y5
+	VMOVUPS      1888(R8), Y6
+	VMOVUPS      1920(R8), Y7
+	VMOVUPS      1952(R8), Y8
+	VMOVUPS      1984(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8189,32 +10667,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      2016(DX), Y1
-	VMOVUPS      2048(DX), Y2
-	VMOVUPS      2080(DX), Y3
-	VMOVUPS      2112(DX), Y4
-	VMOVUPS      2144(DX), Y5
-	VMOVUPS      2176(DX), Y6
-	VMOVUPS      2208(DX), Y7
-	VMOVUPS      2240(DX), Y8
-	VMOVUPS      2272(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      2016(R8), Y1
+	VMOVUPS      2048(R8), Y2
+	VMOVUPS      2080(R8), Y3
+	VMOVUPS      2112(R8), Y4
+	VMOVUPS      2144(R8), Y5
+	VMOVUPS      2176(R8), Y6
+	VMOVUPS      2208(R8), Y7
+	VMOVUPS      2240(R8), Y8
+	VMOVUPS      2272(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8232,32 +10710,32 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      2304(DX), Y1
-	VMOVUPS      2336(DX), Y2
-	VMOVUPS      2368(DX), Y3
-	VMOVUPS      2400(DX), Y4
-	VMOVUPS      2432(DX), Y5
-	VMOVUPS      2464(DX), Y6
-	VMOVUPS      2496(DX), Y7
-	VMOVUPS      2528(DX), Y8
-	VMOVUPS      2560(DX), Y9
+	ADDQ         SI, R9
+	VMOVUPS      2304(R8), Y1
+	VMOVUPS      2336(R8), Y2
+	VMOVUPS      2368(R8), Y3
+	VMOVUPS      2400(R8), Y4
+	VMOVUPS      2432(R8), Y5
+	VMOVUPS      2464(R8), Y6
+	VMOVUPS      2496(R8), Y7
+	VMOVUPS      2528(R8), Y8
+	VMOVUPS      2560(R8), Y9
 	VSUBPS       Y5, Y9, Y9
 	VSUBPS       Y5, Y1, Y1
 	VSUBPS       Y3, Y7, Y10
@@ -8275,55 +10753,1917 @@ channels_channels:
 	VFMADD213PS  Y8, Y0, Y6
 	VFNMADD231PS Y4, Y0, Y8
 	VMOVUPS      Y1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Y9, (R9)
-	ADDQ         DI, R9
-	ADDQ         $0x00000020, AX
+	ADDQ         SI, R9
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000008, DI
+	JGE          inside_channels
+
+inside_tail:
+	ADDQ         $0x00000008, DI
+	JZ           inside_end
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y1
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         DX, R8
+	MOVQ         DX, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 288(DI)
+	VMOVUPS      Y8, 576(DI)
+	VMOVUPS      Y9, 864(DI)
+	VMOVUPS      Y6, 1152(DI)
+	VMOVUPS      Y7, 1440(DI)
+	VMOVUPS      Y11, 1728(DI)
+	VMOVUPS      Y4, 2016(DI)
+	VMOVUPS      Y10, 2304(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 32(DI)
+	VMOVUPS      Y3, 320(DI)
+	VMOVUPS      Y8, 608(DI)
+	VMOVUPS      Y9, 896(DI)
+	VMOVUPS      Y6, 1184(DI)
+	VMOVUPS      Y7, 1472(DI)
+	VMOVUPS      Y11, 1760(DI)
+	VMOVUPS      Y4, 2048(DI)
+	VMOVUPS      Y10, 2336(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 352(DI)
+	VMOVUPS      Y8, 640(DI)
+	VMOVUPS      Y9, 928(DI)
+	VMOVUPS      Y6, 1216(DI)
+	VMOVUPS      Y7, 1504(DI)
+	VMOVUPS      Y11, 1792(DI)
+	VMOVUPS      Y4, 2080(DI)
+	VMOVUPS      Y10, 2368(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 96(DI)
+	VMOVUPS      Y3, 384(DI)
+	VMOVUPS      Y8, 672(DI)
+	VMOVUPS      Y9, 960(DI)
+	VMOVUPS      Y6, 1248(DI)
+	VMOVUPS      Y7, 1536(DI)
+	VMOVUPS      Y11, 1824(DI)
+	VMOVUPS      Y4, 2112(DI)
+	VMOVUPS      Y10, 2400(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y3, 416(DI)
+	VMOVUPS      Y8, 704(DI)
+	VMOVUPS      Y9, 992(DI)
+	VMOVUPS      Y6, 1280(DI)
+	VMOVUPS      Y7, 1568(DI)
+	VMOVUPS      Y11, 1856(DI)
+	VMOVUPS      Y4, 2144(DI)
+	VMOVUPS      Y10, 2432(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 160(DI)
+	VMOVUPS      Y3, 448(DI)
+	VMOVUPS      Y8, 736(DI)
+	VMOVUPS      Y9, 1024(DI)
+	VMOVUPS      Y6, 1312(DI)
+	VMOVUPS      Y7, 1600(DI)
+	VMOVUPS      Y11, 1888(DI)
+	VMOVUPS      Y4, 2176(DI)
+	VMOVUPS      Y10, 2464(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 192(DI)
+	VMOVUPS      Y3, 480(DI)
+	VMOVUPS      Y8, 768(DI)
+	VMOVUPS      Y9, 1056(DI)
+	VMOVUPS      Y6, 1344(DI)
+	VMOVUPS      Y7, 1632(DI)
+	VMOVUPS      Y11, 1920(DI)
+	VMOVUPS      Y4, 2208(DI)
+	VMOVUPS      Y10, 2496(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 224(DI)
+	VMOVUPS      Y3, 512(DI)
+	VMOVUPS      Y8, 800(DI)
+	VMOVUPS      Y9, 1088(DI)
+	VMOVUPS      Y6, 1376(DI)
+	VMOVUPS      Y7, 1664(DI)
+	VMOVUPS      Y11, 1952(DI)
+	VMOVUPS      Y4, 2240(DI)
+	VMOVUPS      Y10, 2528(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMASKMOVPS   (R9), Y1, Y2
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y3
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y4
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y5
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y6
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y7
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y8
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y9
+	ADDQ         AX, R9
+	VMASKMOVPS   (R9), Y1, Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 256(DI)
+	VMOVUPS      Y3, 544(DI)
+	VMOVUPS      Y8, 832(DI)
+	VMOVUPS      Y9, 1120(DI)
+	VMOVUPS      Y6, 1408(DI)
+	VMOVUPS      Y7, 1696(DI)
+	VMOVUPS      Y11, 1984(DI)
+	VMOVUPS      Y4, 2272(DI)
+	VMOVUPS      Y10, 2560(DI)
+	MOVQ         BX, AX
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	VMOVUPS      64(DI), Y4
+	VMOVUPS      96(DI), Y5
+	VMOVUPS      128(DI), Y6
+	VMOVUPS      160(DI), Y7
+	VMOVUPS      192(DI), Y8
+	VMOVUPS      224(DI), Y9
+	VMOVUPS      256(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      288(DI), Y2
+	VMOVUPS      320(DI), Y3
+	VMOVUPS      352(DI), Y4
+	VMOVUPS      384(DI), Y5
+	VMOVUPS      416(DI), Y6
+	VMOVUPS      448(DI), Y7
+	VMOVUPS      480(DI), Y8
+	VMOVUPS      512(DI), Y9
+	VMOVUPS      544(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      576(DI), Y2
+	VMOVUPS      608(DI), Y3
+	VMOVUPS      640(DI), Y4
+	VMOVUPS      672(DI), Y5
+	VMOVUPS      704(DI), Y6
+	VMOVUPS      736(DI), Y7
+	VMOVUPS      768(DI), Y8
+	VMOVUPS      800(DI), Y9
+	VMOVUPS      832(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      864(DI), Y2
+	VMOVUPS      896(DI), Y3
+	VMOVUPS      928(DI), Y4
+	VMOVUPS      960(DI), Y5
+	VMOVUPS      992(DI), Y6
+	VMOVUPS      1024(DI), Y7
+	VMOVUPS      1056(DI), Y8
+	VMOVUPS      1088(DI), Y9
+	VMOVUPS      1120(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1152(DI), Y2
+	VMOVUPS      1184(DI), Y3
+	VMOVUPS      1216(DI), Y4
+	VMOVUPS      1248(DI), Y5
+	VMOVUPS      1280(DI), Y6
+	VMOVUPS      1312(DI), Y7
+	VMOVUPS      1344(DI), Y8
+	VMOVUPS      1376(DI), Y9
+	VMOVUPS      1408(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1440(DI), Y2
+	VMOVUPS      1472(DI), Y3
+	VMOVUPS      1504(DI), Y4
+	VMOVUPS      1536(DI), Y5
+	VMOVUPS      1568(DI), Y6
+	VMOVUPS      1600(DI), Y7
+	VMOVUPS      1632(DI), Y8
+	VMOVUPS      1664(DI), Y9
+	VMOVUPS      1696(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1728(DI), Y2
+	VMOVUPS      1760(DI), Y3
+	VMOVUPS      1792(DI), Y4
+	VMOVUPS      1824(DI), Y5
+	VMOVUPS      1856(DI), Y6
+	VMOVUPS      1888(DI), Y7
+	VMOVUPS      1920(DI), Y8
+	VMOVUPS      1952(DI), Y9
+	VMOVUPS      1984(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2016(DI), Y2
+	VMOVUPS      2048(DI), Y3
+	VMOVUPS      2080(DI), Y4
+	VMOVUPS      2112(DI), Y5
+	VMOVUPS      2144(DI), Y6
+	VMOVUPS      2176(DI), Y7
+	VMOVUPS      2208(DI), Y8
+	VMOVUPS      2240(DI), Y9
+	VMOVUPS      2272(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2304(DI), Y2
+	VMOVUPS      2336(DI), Y3
+	VMOVUPS      2368(DI), Y4
+	VMOVUPS      2400(DI), Y5
+	VMOVUPS      2432(DI), Y6
+	VMOVUPS      2464(DI), Y7
+	VMOVUPS      2496(DI), Y8
+	VMOVUPS      2528(DI), Y9
+	VMOVUPS      2560(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+
+inside_end:
+	VZEROUPPER
+	RET
+
+edge:
+	MOVQ         zero_base+40(FP), CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
+	SHLQ         $0x02, SI
+	VBROADCASTSS constant3<>+0(SB), Y0
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000008, DI
+	JLT          edge_tail
+
+edge_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         (AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         72(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         144(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         216(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         288(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         360(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         432(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         504(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         576(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, 288(R8)
+	VMOVUPS      Y7, 576(R8)
+	VMOVUPS      Y8, 864(R8)
+	VMOVUPS      Y5, 1152(R8)
+	VMOVUPS      Y6, 1440(R8)
+	VMOVUPS      Y10, 1728(R8)
+	VMOVUPS      Y3, 2016(R8)
+	VMOVUPS      Y9, 2304(R8)
+	MOVQ         8(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         80(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         152(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         224(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         296(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         368(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         440(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         512(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         584(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 32(R8)
+	VMOVUPS      Y2, 320(R8)
+	VMOVUPS      Y7, 608(R8)
+	VMOVUPS      Y8, 896(R8)
+	VMOVUPS      Y5, 1184(R8)
+	VMOVUPS      Y6, 1472(R8)
+	VMOVUPS      Y10, 1760(R8)
+	VMOVUPS      Y3, 2048(R8)
+	VMOVUPS      Y9, 2336(R8)
+	MOVQ         16(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         88(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         160(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         232(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         304(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         376(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         448(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         520(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         592(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 64(R8)
+	VMOVUPS      Y2, 352(R8)
+	VMOVUPS      Y7, 640(R8)
+	VMOVUPS      Y8, 928(R8)
+	VMOVUPS      Y5, 1216(R8)
+	VMOVUPS      Y6, 1504(R8)
+	VMOVUPS      Y10, 1792(R8)
+	VMOVUPS      Y3, 2080(R8)
+	VMOVUPS      Y9, 2368(R8)
+	MOVQ         24(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         96(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         168(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         240(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         312(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         384(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         456(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         528(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         600(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 96(R8)
+	VMOVUPS      Y2, 384(R8)
+	VMOVUPS      Y7, 672(R8)
+	VMOVUPS      Y8, 960(R8)
+	VMOVUPS      Y5, 1248(R8)
+	VMOVUPS      Y6, 1536(R8)
+	VMOVUPS      Y10, 1824(R8)
+	VMOVUPS      Y3, 2112(R8)
+	VMOVUPS      Y9, 2400(R8)
+	MOVQ         32(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         104(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         176(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         248(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         320(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         392(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         464(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         536(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         608(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 128(R8)
+	VMOVUPS      Y2, 416(R8)
+	VMOVUPS      Y7, 704(R8)
+	VMOVUPS      Y8, 992(R8)
+	VMOVUPS      Y5, 1280(R8)
+	VMOVUPS      Y6, 1568(R8)
+	VMOVUPS      Y10, 1856(R8)
+	VMOVUPS      Y3, 2144(R8)
+	VMOVUPS      Y9, 2432(R8)
+	MOVQ         40(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         112(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         184(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         256(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         328(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         400(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         472(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         544(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         616(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 160(R8)
+	VMOVUPS      Y2, 448(R8)
+	VMOVUPS      Y7, 736(R8)
+	VMOVUPS      Y8, 1024(R8)
+	VMOVUPS      Y5, 1312(R8)
+	VMOVUPS      Y6, 1600(R8)
+	VMOVUPS      Y10, 1888(R8)
+	VMOVUPS      Y3, 2176(R8)
+	VMOVUPS      Y9, 2464(R8)
+	MOVQ         48(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         120(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         192(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         264(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         336(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         408(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         480(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         552(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         624(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 192(R8)
+	VMOVUPS      Y2, 480(R8)
+	VMOVUPS      Y7, 768(R8)
+	VMOVUPS      Y8, 1056(R8)
+	VMOVUPS      Y5, 1344(R8)
+	VMOVUPS      Y6, 1632(R8)
+	VMOVUPS      Y10, 1920(R8)
+	VMOVUPS      Y3, 2208(R8)
+	VMOVUPS      Y9, 2496(R8)
+	MOVQ         56(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         128(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         200(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         272(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         344(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         416(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         488(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         560(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         632(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 224(R8)
+	VMOVUPS      Y2, 512(R8)
+	VMOVUPS      Y7, 800(R8)
+	VMOVUPS      Y8, 1088(R8)
+	VMOVUPS      Y5, 1376(R8)
+	VMOVUPS      Y6, 1664(R8)
+	VMOVUPS      Y10, 1952(R8)
+	VMOVUPS      Y3, 2240(R8)
+	VMOVUPS      Y9, 2528(R8)
+	MOVQ         64(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y1
+	MOVQ         136(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y2
+	MOVQ         208(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y3
+	MOVQ         280(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y4
+	MOVQ         352(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y5
+	MOVQ         424(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y6
+	MOVQ         496(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y7
+	MOVQ         568(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y8
+	MOVQ         640(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Y9
 	ADDQ         $0x00000020, CX
-	SUBQ         $0x00000008, R8
-	JGE          channels_channels
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, 256(R8)
+	VMOVUPS      Y2, 544(R8)
+	VMOVUPS      Y7, 832(R8)
+	VMOVUPS      Y8, 1120(R8)
+	VMOVUPS      Y5, 1408(R8)
+	VMOVUPS      Y6, 1696(R8)
+	VMOVUPS      Y10, 1984(R8)
+	VMOVUPS      Y3, 2272(R8)
+	VMOVUPS      Y9, 2560(R8)
+	MOVQ         BX, R9
+	VMOVUPS      (R8), Y1
+	VMOVUPS      32(R8), Y2
+	VMOVUPS      64(R8), Y3
+	VMOVUPS      96(R8), Y4
+	VMOVUPS      128(R8), Y5
+	VMOVUPS      160(R8), Y6
+	VMOVUPS      192(R8), Y7
+	VMOVUPS      224(R8), Y8
+	VMOVUPS      256(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      288(R8), Y1
+	VMOVUPS      320(R8), Y2
+	VMOVUPS      352(R8), Y3
+	VMOVUPS      384(R8), Y4
+	VMOVUPS      416(R8), Y5
+	VMOVUPS      448(R8), Y6
+	VMOVUPS      480(R8), Y7
+	VMOVUPS      512(R8), Y8
+	VMOVUPS      544(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      576(R8), Y1
+	VMOVUPS      608(R8), Y2
+	VMOVUPS      640(R8), Y3
+	VMOVUPS      672(R8), Y4
+	VMOVUPS      704(R8), Y5
+	VMOVUPS      736(R8), Y6
+	VMOVUPS      768(R8), Y7
+	VMOVUPS      800(R8), Y8
+	VMOVUPS      832(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      864(R8), Y1
+	VMOVUPS      896(R8), Y2
+	VMOVUPS      928(R8), Y3
+	VMOVUPS      960(R8), Y4
+	VMOVUPS      992(R8), Y5
+	VMOVUPS      1024(R8), Y6
+	VMOVUPS      1056(R8), Y7
+	VMOVUPS      1088(R8), Y8
+	VMOVUPS      1120(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1152(R8), Y1
+	VMOVUPS      1184(R8), Y2
+	VMOVUPS      1216(R8), Y3
+	VMOVUPS      1248(R8), Y4
+	VMOVUPS      1280(R8), Y5
+	VMOVUPS      1312(R8), Y6
+	VMOVUPS      1344(R8), Y7
+	VMOVUPS      1376(R8), Y8
+	VMOVUPS      1408(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1440(R8), Y1
+	VMOVUPS      1472(R8), Y2
+	VMOVUPS      1504(R8), Y3
+	VMOVUPS      1536(R8), Y4
+	VMOVUPS      1568(R8), Y5
+	VMOVUPS      1600(R8), Y6
+	VMOVUPS      1632(R8), Y7
+	VMOVUPS      1664(R8), Y8
+	VMOVUPS      1696(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1728(R8), Y1
+	VMOVUPS      1760(R8), Y2
+	VMOVUPS      1792(R8), Y3
+	VMOVUPS      1824(R8), Y4
+	VMOVUPS      1856(R8), Y5
+	VMOVUPS      1888(R8), Y6
+	VMOVUPS      1920(R8), Y7
+	VMOVUPS      1952(R8), Y8
+	VMOVUPS      1984(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      2016(R8), Y1
+	VMOVUPS      2048(R8), Y2
+	VMOVUPS      2080(R8), Y3
+	VMOVUPS      2112(R8), Y4
+	VMOVUPS      2144(R8), Y5
+	VMOVUPS      2176(R8), Y6
+	VMOVUPS      2208(R8), Y7
+	VMOVUPS      2240(R8), Y8
+	VMOVUPS      2272(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      2304(R8), Y1
+	VMOVUPS      2336(R8), Y2
+	VMOVUPS      2368(R8), Y3
+	VMOVUPS      2400(R8), Y4
+	VMOVUPS      2432(R8), Y5
+	VMOVUPS      2464(R8), Y6
+	VMOVUPS      2496(R8), Y7
+	VMOVUPS      2528(R8), Y8
+	VMOVUPS      2560(R8), Y9
+	VSUBPS       Y5, Y9, Y9
+	VSUBPS       Y5, Y1, Y1
+	VSUBPS       Y3, Y7, Y10
+	VFMADD213PS  Y10, Y0, Y1
+	VSUBPS       Y5, Y7, Y7
+	VSUBPS       Y5, Y3, Y5
+	VFMADD213PS  Y7, Y0, Y5
+	VFNMADD231PS Y3, Y0, Y7
+	VFNMADD231PS Y10, Y0, Y9
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y3
+	VFMADD213PS  Y3, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VMOVUPS      Y1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Y9, (R9)
+	ADDQ         SI, R9
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000008, DI
+	JGE          edge_channels
 
-channels_tail:
-	ADDQ         $0x00000008, R8
-	JZ           channels_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y1
-	MOVQ         AX, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+edge_tail:
+	ADDQ         $0x00000008, DI
+	JZ           edge_end
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y1
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         (AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         72(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         144(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         216(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         288(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         360(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         432(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         504(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         576(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8340,35 +12680,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, (DX)
-	VMOVUPS      Y3, 288(DX)
-	VMOVUPS      Y8, 576(DX)
-	VMOVUPS      Y9, 864(DX)
-	VMOVUPS      Y6, 1152(DX)
-	VMOVUPS      Y7, 1440(DX)
-	VMOVUPS      Y11, 1728(DX)
-	VMOVUPS      Y4, 2016(DX)
-	VMOVUPS      Y10, 2304(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 288(DI)
+	VMOVUPS      Y8, 576(DI)
+	VMOVUPS      Y9, 864(DI)
+	VMOVUPS      Y6, 1152(DI)
+	VMOVUPS      Y7, 1440(DI)
+	VMOVUPS      Y11, 1728(DI)
+	VMOVUPS      Y4, 2016(DI)
+	VMOVUPS      Y10, 2304(DI)
+	MOVQ         8(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         80(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         152(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         224(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         296(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         368(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         440(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         512(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         584(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8385,35 +12750,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 32(DX)
-	VMOVUPS      Y3, 320(DX)
-	VMOVUPS      Y8, 608(DX)
-	VMOVUPS      Y9, 896(DX)
-	VMOVUPS      Y6, 1184(DX)
-	VMOVUPS      Y7, 1472(DX)
-	VMOVUPS      Y11, 1760(DX)
-	VMOVUPS      Y4, 2048(DX)
-	VMOVUPS      Y10, 2336(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, 32(DI)
+	VMOVUPS      Y3, 320(DI)
+	VMOVUPS      Y8, 608(DI)
+	VMOVUPS      Y9, 896(DI)
+	VMOVUPS      Y6, 1184(DI)
+	VMOVUPS      Y7, 1472(DI)
+	VMOVUPS      Y11, 1760(DI)
+	VMOVUPS      Y4, 2048(DI)
+	VMOVUPS      Y10, 2336(DI)
+	MOVQ         16(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         88(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         160(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         232(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         304(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         376(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         448(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         520(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         592(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8430,35 +12820,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 64(DX)
-	VMOVUPS      Y3, 352(DX)
-	VMOVUPS      Y8, 640(DX)
-	VMOVUPS      Y9, 928(DX)
-	VMOVUPS      Y6, 1216(DX)
-	VMOVUPS      Y7, 1504(DX)
-	VMOVUPS      Y11, 1792(DX)
-	VMOVUPS      Y4, 2080(DX)
-	VMOVUPS      Y10, 2368(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 352(DI)
+	VMOVUPS      Y8, 640(DI)
+	VMOVUPS      Y9, 928(DI)
+	VMOVUPS      Y6, 1216(DI)
+	VMOVUPS      Y7, 1504(DI)
+	VMOVUPS      Y11, 1792(DI)
+	VMOVUPS      Y4, 2080(DI)
+	VMOVUPS      Y10, 2368(DI)
+	MOVQ         24(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         96(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         168(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         240(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         312(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         384(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         456(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         528(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         600(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8475,35 +12890,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 96(DX)
-	VMOVUPS      Y3, 384(DX)
-	VMOVUPS      Y8, 672(DX)
-	VMOVUPS      Y9, 960(DX)
-	VMOVUPS      Y6, 1248(DX)
-	VMOVUPS      Y7, 1536(DX)
-	VMOVUPS      Y11, 1824(DX)
-	VMOVUPS      Y4, 2112(DX)
-	VMOVUPS      Y10, 2400(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, 96(DI)
+	VMOVUPS      Y3, 384(DI)
+	VMOVUPS      Y8, 672(DI)
+	VMOVUPS      Y9, 960(DI)
+	VMOVUPS      Y6, 1248(DI)
+	VMOVUPS      Y7, 1536(DI)
+	VMOVUPS      Y11, 1824(DI)
+	VMOVUPS      Y4, 2112(DI)
+	VMOVUPS      Y10, 2400(DI)
+	MOVQ         32(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         176(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         248(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         320(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         392(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         464(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         536(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         608(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8520,35 +12960,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 128(DX)
-	VMOVUPS      Y3, 416(DX)
-	VMOVUPS      Y8, 704(DX)
-	VMOVUPS      Y9, 992(DX)
-	VMOVUPS      Y6, 1280(DX)
-	VMOVUPS      Y7, 1568(DX)
-	VMOVUPS      Y11, 1856(DX)
-	VMOVUPS      Y4, 2144(DX)
-	VMOVUPS      Y10, 2432(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y3, 416(DI)
+	VMOVUPS      Y8, 704(DI)
+	VMOVUPS      Y9, 992(DI)
+	VMOVUPS      Y6, 1280(DI)
+	VMOVUPS      Y7, 1568(DI)
+	VMOVUPS      Y11, 1856(DI)
+	VMOVUPS      Y4, 2144(DI)
+	VMOVUPS      Y10, 2432(DI)
+	MOVQ         40(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         112(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         184(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         256(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         328(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         400(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         472(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         544(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         616(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8565,35 +13030,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 160(DX)
-	VMOVUPS      Y3, 448(DX)
-	VMOVUPS      Y8, 736(DX)
-	VMOVUPS      Y9, 1024(DX)
-	VMOVUPS      Y6, 1312(DX)
-	VMOVUPS      Y7, 1600(DX)
-	VMOVUPS      Y11, 1888(DX)
-	VMOVUPS      Y4, 2176(DX)
-	VMOVUPS      Y10, 2464(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, 160(DI)
+	VMOVUPS      Y3, 448(DI)
+	VMOVUPS      Y8, 736(DI)
+	VMOVUPS      Y9, 1024(DI)
+	VMOVUPS      Y6, 1312(DI)
+	VMOVUPS      Y7, 1600(DI)
+	VMOVUPS      Y11, 1888(DI)
+	VMOVUPS      Y4, 2176(DI)
+	VMOVUPS      Y10, 2464(DI)
+	MOVQ         48(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         192(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         264(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         336(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         408(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         480(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         552(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         624(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8610,35 +13100,60 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 192(DX)
-	VMOVUPS      Y3, 480(DX)
-	VMOVUPS      Y8, 768(DX)
-	VMOVUPS      Y9, 1056(DX)
-	VMOVUPS      Y6, 1344(DX)
-	VMOVUPS      Y7, 1632(DX)
-	VMOVUPS      Y11, 1920(DX)
-	VMOVUPS      Y4, 2208(DX)
-	VMOVUPS      Y10, 2496(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
+	VMOVUPS      Y2, 192(DI)
+	VMOVUPS      Y3, 480(DI)
+	VMOVUPS      Y8, 768(DI)
+	VMOVUPS      Y9, 1056(DI)
+	VMOVUPS      Y6, 1344(DI)
+	VMOVUPS      Y7, 1632(DI)
+	VMOVUPS      Y11, 1920(DI)
+	VMOVUPS      Y4, 2208(DI)
+	VMOVUPS      Y10, 2496(DI)
+	MOVQ         56(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         128(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         200(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         272(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         344(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         416(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         488(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         560(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         632(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	VSUBPS       Y6, Y10, Y10
 	VSUBPS       Y6, Y2, Y2
 	VSUBPS       Y4, Y8, Y11
@@ -8655,453 +13170,478 @@ channels_tail:
 	VSUBPS       Y7, Y5, Y7
 	VFMADD213PS  Y9, Y0, Y7
 	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 224(DX)
-	VMOVUPS      Y3, 512(DX)
-	VMOVUPS      Y8, 800(DX)
-	VMOVUPS      Y9, 1088(DX)
-	VMOVUPS      Y6, 1376(DX)
-	VMOVUPS      Y7, 1664(DX)
-	VMOVUPS      Y11, 1952(DX)
-	VMOVUPS      Y4, 2240(DX)
-	VMOVUPS      Y10, 2528(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y1, Y2
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y3
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y4
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y5
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y6
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y7
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y8
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y9
-	ADDQ         BX, R9
-	VMASKMOVPS   (R9), Y1, Y10
-	ADDQ         BX, R9
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMOVUPS      Y2, 256(DX)
-	VMOVUPS      Y3, 544(DX)
-	VMOVUPS      Y8, 832(DX)
-	VMOVUPS      Y9, 1120(DX)
-	VMOVUPS      Y6, 1408(DX)
-	VMOVUPS      Y7, 1696(DX)
-	VMOVUPS      Y11, 1984(DX)
-	VMOVUPS      Y4, 2272(DX)
-	VMOVUPS      Y10, 2560(DX)
-	ADDQ         SI, R8
-	MOVQ         CX, BX
-	VMOVUPS      (DX), Y2
-	VMOVUPS      32(DX), Y3
-	VMOVUPS      64(DX), Y4
-	VMOVUPS      96(DX), Y5
-	VMOVUPS      128(DX), Y6
-	VMOVUPS      160(DX), Y7
-	VMOVUPS      192(DX), Y8
-	VMOVUPS      224(DX), Y9
-	VMOVUPS      256(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      288(DX), Y2
-	VMOVUPS      320(DX), Y3
-	VMOVUPS      352(DX), Y4
-	VMOVUPS      384(DX), Y5
-	VMOVUPS      416(DX), Y6
-	VMOVUPS      448(DX), Y7
-	VMOVUPS      480(DX), Y8
-	VMOVUPS      512(DX), Y9
-	VMOVUPS      544(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      576(DX), Y2
-	VMOVUPS      608(DX), Y3
-	VMOVUPS      640(DX), Y4
-	VMOVUPS      672(DX), Y5
-	VMOVUPS      704(DX), Y6
-	VMOVUPS      736(DX), Y7
-	VMOVUPS      768(DX), Y8
-	VMOVUPS      800(DX), Y9
-	VMOVUPS      832(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      864(DX), Y2
-	VMOVUPS      896(DX), Y3
-	VMOVUPS      928(DX), Y4
-	VMOVUPS      960(DX), Y5
-	VMOVUPS      992(DX), Y6
-	VMOVUPS      1024(DX), Y7
-	VMOVUPS      1056(DX), Y8
-	VMOVUPS      1088(DX), Y9
-	VMOVUPS      1120(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1152(DX), Y2
-	VMOVUPS      1184(DX), Y3
-	VMOVUPS      1216(DX), Y4
-	VMOVUPS      1248(DX), Y5
-	VMOVUPS      1280(DX), Y6
-	VMOVUPS      1312(DX), Y7
-	VMOVUPS      1344(DX), Y8
-	VMOVUPS      1376(DX), Y9
-	VMOVUPS      1408(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1440(DX), Y2
-	VMOVUPS      1472(DX), Y3
-	VMOVUPS      1504(DX), Y4
-	VMOVUPS      1536(DX), Y5
-	VMOVUPS      1568(DX), Y6
-	VMOVUPS      1600(DX), Y7
-	VMOVUPS      1632(DX), Y8
-	VMOVUPS      1664(DX), Y9
-	VMOVUPS      1696(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1728(DX), Y2
-	VMOVUPS      1760(DX), Y3
-	VMOVUPS      1792(DX), Y4
-	VMOVUPS      1824(DX), Y5
-	VMOVUPS      1856(DX), Y6
-	VMOVUPS      1888(DX), Y7
-	VMOVUPS      1920(DX), Y8
-	VMOVUPS      1952(DX), Y9
-	VMOVUPS      1984(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      2016(DX), Y2
-	VMOVUPS      2048(DX), Y3
-	VMOVUPS      2080(DX), Y4
-	VMOVUPS      2112(DX), Y5
-	VMOVUPS      2144(DX), Y6
-	VMOVUPS      2176(DX), Y7
-	VMOVUPS      2208(DX), Y8
-	VMOVUPS      2240(DX), Y9
-	VMOVUPS      2272(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      2304(DX), Y2
-	VMOVUPS      2336(DX), Y3
-	VMOVUPS      2368(DX), Y4
-	VMOVUPS      2400(DX), Y5
-	VMOVUPS      2432(DX), Y6
-	VMOVUPS      2464(DX), Y7
-	VMOVUPS      2496(DX), Y8
-	VMOVUPS      2528(DX), Y9
-	VMOVUPS      2560(DX), Y10
-	VSUBPS       Y6, Y10, Y10
-	VSUBPS       Y6, Y2, Y2
-	VSUBPS       Y4, Y8, Y11
-	VFMADD213PS  Y11, Y0, Y2
-	VSUBPS       Y6, Y8, Y8
-	VSUBPS       Y6, Y4, Y6
-	VFMADD213PS  Y8, Y0, Y6
-	VFNMADD231PS Y4, Y0, Y8
-	VFNMADD231PS Y11, Y0, Y10
-	VSUBPS       Y7, Y3, Y3
-	VSUBPS       Y5, Y9, Y4
-	VFMADD213PS  Y4, Y0, Y3
-	VSUBPS       Y7, Y9, Y9
-	VSUBPS       Y7, Y5, Y7
-	VFMADD213PS  Y9, Y0, Y7
-	VFNMADD231PS Y5, Y0, Y9
-	VMASKMOVPS   Y2, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y3, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y8, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y9, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y6, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y7, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y11, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y4, Y1, (BX)
-	ADDQ         DI, BX
-	VMASKMOVPS   Y10, Y1, (BX)
-	ADDQ         DI, BX
-	ADDQ         $0x00000020, AX
+	VMOVUPS      Y2, 224(DI)
+	VMOVUPS      Y3, 512(DI)
+	VMOVUPS      Y8, 800(DI)
+	VMOVUPS      Y9, 1088(DI)
+	VMOVUPS      Y6, 1376(DI)
+	VMOVUPS      Y7, 1664(DI)
+	VMOVUPS      Y11, 1952(DI)
+	VMOVUPS      Y4, 2240(DI)
+	VMOVUPS      Y10, 2528(DI)
+	MOVQ         64(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y2
+	MOVQ         136(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y3
+	MOVQ         208(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y4
+	MOVQ         280(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y5
+	MOVQ         352(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y6
+	MOVQ         424(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y7
+	MOVQ         496(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y8
+	MOVQ         568(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y9
+	MOVQ         640(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMASKMOVPS   (R8), Y1, Y10
 	ADDQ         $0x00000020, CX
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMOVUPS      Y2, 256(DI)
+	VMOVUPS      Y3, 544(DI)
+	VMOVUPS      Y8, 832(DI)
+	VMOVUPS      Y9, 1120(DI)
+	VMOVUPS      Y6, 1408(DI)
+	VMOVUPS      Y7, 1696(DI)
+	VMOVUPS      Y11, 1984(DI)
+	VMOVUPS      Y4, 2272(DI)
+	VMOVUPS      Y10, 2560(DI)
+	MOVQ         BX, AX
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	VMOVUPS      64(DI), Y4
+	VMOVUPS      96(DI), Y5
+	VMOVUPS      128(DI), Y6
+	VMOVUPS      160(DI), Y7
+	VMOVUPS      192(DI), Y8
+	VMOVUPS      224(DI), Y9
+	VMOVUPS      256(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      288(DI), Y2
+	VMOVUPS      320(DI), Y3
+	VMOVUPS      352(DI), Y4
+	VMOVUPS      384(DI), Y5
+	VMOVUPS      416(DI), Y6
+	VMOVUPS      448(DI), Y7
+	VMOVUPS      480(DI), Y8
+	VMOVUPS      512(DI), Y9
+	VMOVUPS      544(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      576(DI), Y2
+	VMOVUPS      608(DI), Y3
+	VMOVUPS      640(DI), Y4
+	VMOVUPS      672(DI), Y5
+	VMOVUPS      704(DI), Y6
+	VMOVUPS      736(DI), Y7
+	VMOVUPS      768(DI), Y8
+	VMOVUPS      800(DI), Y9
+	VMOVUPS      832(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      864(DI), Y2
+	VMOVUPS      896(DI), Y3
+	VMOVUPS      928(DI), Y4
+	VMOVUPS      960(DI), Y5
+	VMOVUPS      992(DI), Y6
+	VMOVUPS      1024(DI), Y7
+	VMOVUPS      1056(DI), Y8
+	VMOVUPS      1088(DI), Y9
+	VMOVUPS      1120(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1152(DI), Y2
+	VMOVUPS      1184(DI), Y3
+	VMOVUPS      1216(DI), Y4
+	VMOVUPS      1248(DI), Y5
+	VMOVUPS      1280(DI), Y6
+	VMOVUPS      1312(DI), Y7
+	VMOVUPS      1344(DI), Y8
+	VMOVUPS      1376(DI), Y9
+	VMOVUPS      1408(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1440(DI), Y2
+	VMOVUPS      1472(DI), Y3
+	VMOVUPS      1504(DI), Y4
+	VMOVUPS      1536(DI), Y5
+	VMOVUPS      1568(DI), Y6
+	VMOVUPS      1600(DI), Y7
+	VMOVUPS      1632(DI), Y8
+	VMOVUPS      1664(DI), Y9
+	VMOVUPS      1696(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1728(DI), Y2
+	VMOVUPS      1760(DI), Y3
+	VMOVUPS      1792(DI), Y4
+	VMOVUPS      1824(DI), Y5
+	VMOVUPS      1856(DI), Y6
+	VMOVUPS      1888(DI), Y7
+	VMOVUPS      1920(DI), Y8
+	VMOVUPS      1952(DI), Y9
+	VMOVUPS      1984(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2016(DI), Y2
+	VMOVUPS      2048(DI), Y3
+	VMOVUPS      2080(DI), Y4
+	VMOVUPS      2112(DI), Y5
+	VMOVUPS      2144(DI), Y6
+	VMOVUPS      2176(DI), Y7
+	VMOVUPS      2208(DI), Y8
+	VMOVUPS      2240(DI), Y9
+	VMOVUPS      2272(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2304(DI), Y2
+	VMOVUPS      2336(DI), Y3
+	VMOVUPS      2368(DI), Y4
+	VMOVUPS      2400(DI), Y5
+	VMOVUPS      2432(DI), Y6
+	VMOVUPS      2464(DI), Y7
+	VMOVUPS      2496(DI), Y8
+	VMOVUPS      2528(DI), Y9
+	VMOVUPS      2560(DI), Y10
+	VSUBPS       Y6, Y10, Y10
+	VSUBPS       Y6, Y2, Y2
+	VSUBPS       Y4, Y8, Y11
+	VFMADD213PS  Y11, Y0, Y2
+	VSUBPS       Y6, Y8, Y8
+	VSUBPS       Y6, Y4, Y6
+	VFMADD213PS  Y8, Y0, Y6
+	VFNMADD231PS Y4, Y0, Y8
+	VFNMADD231PS Y11, Y0, Y10
+	VSUBPS       Y7, Y3, Y3
+	VSUBPS       Y5, Y9, Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VSUBPS       Y7, Y9, Y9
+	VSUBPS       Y7, Y5, Y7
+	VFMADD213PS  Y9, Y0, Y7
+	VFNMADD231PS Y5, Y0, Y9
+	VMASKMOVPS   Y2, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y3, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y8, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y9, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y6, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y7, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y11, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y4, Y1, (AX)
+	ADDQ         SI, AX
+	VMASKMOVPS   Y10, Y1, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
 
-channels_end:
+edge_end:
 	VZEROUPPER
 	RET
 
@@ -9122,14 +13662,14 @@ TEXT ·winogradOutput2AVX2(SB), NOSPLIT, $0-152
 	MOVQ    shift_base+40(FP), CX
 	MOVQ    old_base+64(FP), DX
 	MOVQ    y_base+88(FP), BX
-	MOVQ    scratch_base+128(FP), SI
+	MOVQ    k+0(FP), SI
+	SHLQ    $0x02, SI
 	MOVQ    k+0(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    k+0(FP), R8
-	SUBQ    $0x00000008, R8
+	SUBQ    $0x00000008, DI
 	JLT     act0_tail
 
 act0_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -9156,10 +13696,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y8, 320(SI)
-	VMOVUPS      Y7, 480(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y4, 160(R8)
+	VMOVUPS      Y8, 320(R8)
+	VMOVUPS      Y7, 480(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9180,10 +13720,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y4, 192(SI)
-	VMOVUPS      Y8, 352(SI)
-	VMOVUPS      Y7, 512(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y4, 192(R8)
+	VMOVUPS      Y8, 352(R8)
+	VMOVUPS      Y7, 512(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9204,10 +13744,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y4, 224(SI)
-	VMOVUPS      Y8, 384(SI)
-	VMOVUPS      Y7, 544(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y4, 224(R8)
+	VMOVUPS      Y8, 384(R8)
+	VMOVUPS      Y7, 544(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9228,10 +13768,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, 256(SI)
-	VMOVUPS      Y8, 416(SI)
-	VMOVUPS      Y7, 576(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y4, 256(R8)
+	VMOVUPS      Y8, 416(R8)
+	VMOVUPS      Y7, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9252,10 +13792,10 @@ act0_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y4, 288(SI)
-	VMOVUPS      Y8, 448(SI)
-	VMOVUPS      Y7, 608(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y4, 288(R8)
+	VMOVUPS      Y8, 448(R8)
+	VMOVUPS      Y7, 608(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -9263,11 +13803,11 @@ act0_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -9286,33 +13826,33 @@ act0_channels:
 	JZ           act0_eight_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act0_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     160(SI), Y3
-	VMOVUPS     192(SI), Y4
-	VMOVUPS     224(SI), Y5
-	VMOVUPS     256(SI), Y6
-	VMOVUPS     288(SI), Y7
+	VMOVUPS     160(R8), Y3
+	VMOVUPS     192(R8), Y4
+	VMOVUPS     224(R8), Y5
+	VMOVUPS     256(R8), Y6
+	VMOVUPS     288(R8), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -9331,33 +13871,33 @@ act0_eight_row0_added:
 	JZ          act0_eight_row1_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y7, Y7
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act0_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     320(SI), Y3
-	VMOVUPS     352(SI), Y4
-	VMOVUPS     384(SI), Y5
-	VMOVUPS     416(SI), Y6
-	VMOVUPS     448(SI), Y7
+	VMOVUPS     320(R8), Y3
+	VMOVUPS     352(R8), Y4
+	VMOVUPS     384(R8), Y5
+	VMOVUPS     416(R8), Y6
+	VMOVUPS     448(R8), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -9376,33 +13916,33 @@ act0_eight_row1_added:
 	JZ          act0_eight_row2_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y7, Y7
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act0_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     Y7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     480(SI), Y3
-	VMOVUPS     512(SI), Y4
-	VMOVUPS     544(SI), Y5
-	VMOVUPS     576(SI), Y6
-	VMOVUPS     608(SI), Y7
+	VMOVUPS     480(R8), Y3
+	VMOVUPS     512(R8), Y4
+	VMOVUPS     544(R8), Y5
+	VMOVUPS     576(R8), Y6
+	VMOVUPS     608(R8), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -9416,49 +13956,50 @@ act0_eight_row2_added:
 	VADDPS      Y0, Y4, Y4
 	VADDPS      Y0, Y8, Y8
 	VADDPS      Y0, Y7, Y7
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act0_eight_row3_added
-	VMOVUPS     (R11), Y0
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y4, Y4
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y8, Y8
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y7, Y7
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act0_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
-	VMOVUPS Y3, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Y4, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Y8, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Y7, (R11)
-	ADDQ    DI, R11
+	LEAQ    (BX)(R10*1), R8
+	VMOVUPS Y3, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Y4, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Y8, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Y7, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000020, AX
 	ADDQ    $0x00000020, CX
 	ADDQ    $0x00000020, BX
-	LEAQ    32(DX), R9
+	LEAQ    32(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000008, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000008, DI
 	JGE     act0_channels
 
 act0_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act0_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -9485,10 +14026,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 160(SI)
-	VMOVUPS      Y9, 320(SI)
-	VMOVUPS      Y8, 480(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y9, 320(DI)
+	VMOVUPS      Y8, 480(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -9509,10 +14050,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 352(SI)
-	VMOVUPS      Y8, 512(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y5, 192(DI)
+	VMOVUPS      Y9, 352(DI)
+	VMOVUPS      Y8, 512(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -9533,10 +14074,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 544(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y5, 224(DI)
+	VMOVUPS      Y9, 384(DI)
+	VMOVUPS      Y8, 544(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -9557,10 +14098,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y5, 256(DI)
+	VMOVUPS      Y9, 416(DI)
+	VMOVUPS      Y8, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -9581,10 +14122,10 @@ act0_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 288(DI)
+	VMOVUPS      Y9, 448(DI)
+	VMOVUPS      Y8, 608(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -9592,11 +14133,11 @@ act0_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -9615,33 +14156,33 @@ act0_tail:
 	JZ           act0_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act0_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y8, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     160(SI), Y4
-	VMOVUPS     192(SI), Y5
-	VMOVUPS     224(SI), Y6
-	VMOVUPS     256(SI), Y7
-	VMOVUPS     288(SI), Y8
+	VMOVUPS     160(DI), Y4
+	VMOVUPS     192(DI), Y5
+	VMOVUPS     224(DI), Y6
+	VMOVUPS     256(DI), Y7
+	VMOVUPS     288(DI), Y8
 	VADDPS      Y6, Y5, Y9
 	VSUBPS      Y6, Y5, Y5
 	VADDPS      Y9, Y4, Y4
@@ -9660,33 +14201,33 @@ act0_few_row0_added:
 	JZ          act0_few_row1_added
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y5, Y5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y8, Y8
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act0_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y8, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     320(SI), Y4
-	VMOVUPS     352(SI), Y5
-	VMOVUPS     384(SI), Y6
-	VMOVUPS     416(SI), Y7
-	VMOVUPS     448(SI), Y8
+	VMOVUPS     320(DI), Y4
+	VMOVUPS     352(DI), Y5
+	VMOVUPS     384(DI), Y6
+	VMOVUPS     416(DI), Y7
+	VMOVUPS     448(DI), Y8
 	VADDPS      Y6, Y5, Y9
 	VSUBPS      Y6, Y5, Y5
 	VADDPS      Y9, Y4, Y4
@@ -9705,33 +14246,33 @@ act0_few_row1_added:
 	JZ          act0_few_row2_added
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y5, Y5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y8, Y8
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act0_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  Y8, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     480(SI), Y4
-	VMOVUPS     512(SI), Y5
-	VMOVUPS     544(SI), Y6
-	VMOVUPS     576(SI), Y7
-	VMOVUPS     608(SI), Y8
+	VMOVUPS     480(DI), Y4
+	VMOVUPS     512(DI), Y5
+	VMOVUPS     544(DI), Y6
+	VMOVUPS     576(DI), Y7
+	VMOVUPS     608(DI), Y8
 	VADDPS      Y6, Y5, Y9
 	VSUBPS      Y6, Y5, Y5
 	VADDPS      Y9, Y4, Y4
@@ -9745,32 +14286,32 @@ act0_few_row2_added:
 	VADDPS      Y1, Y5, Y5
 	VADDPS      Y1, Y9, Y9
 	VADDPS      Y1, Y8, Y8
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act0_few_row3_added
-	VMASKMOVPS  (SI), Y0, Y1
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y4, Y4
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y5, Y5
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y9, Y9
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y8, Y8
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act0_few_row3_added:
-	LEAQ       (BX)(R9*1), SI
-	VMASKMOVPS Y4, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y5, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y9, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y8, Y0, (SI)
-	ADDQ       DI, SI
+	LEAQ       (BX)(R9*1), DI
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       SI, DI
+	VMASKMOVPS Y5, Y0, (DI)
+	ADDQ       SI, DI
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       SI, DI
+	VMASKMOVPS Y8, Y0, (DI)
+	ADDQ       SI, DI
 	ADDQ       R8, R9
 	ADDQ       $0x00000020, AX
 	ADDQ       $0x00000020, CX
@@ -9788,14 +14329,14 @@ act1_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act1_tail
 
 act1_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -9822,10 +14363,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y8, 320(SI)
-	VMOVUPS      Y7, 480(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y4, 160(R8)
+	VMOVUPS      Y8, 320(R8)
+	VMOVUPS      Y7, 480(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9846,10 +14387,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y4, 192(SI)
-	VMOVUPS      Y8, 352(SI)
-	VMOVUPS      Y7, 512(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y4, 192(R8)
+	VMOVUPS      Y8, 352(R8)
+	VMOVUPS      Y7, 512(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9870,10 +14411,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y4, 224(SI)
-	VMOVUPS      Y8, 384(SI)
-	VMOVUPS      Y7, 544(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y4, 224(R8)
+	VMOVUPS      Y8, 384(R8)
+	VMOVUPS      Y7, 544(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9894,10 +14435,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, 256(SI)
-	VMOVUPS      Y8, 416(SI)
-	VMOVUPS      Y7, 576(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y4, 256(R8)
+	VMOVUPS      Y8, 416(R8)
+	VMOVUPS      Y7, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -9918,10 +14459,10 @@ act1_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y4, 288(SI)
-	VMOVUPS      Y8, 448(SI)
-	VMOVUPS      Y7, 608(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y4, 288(R8)
+	VMOVUPS      Y8, 448(R8)
+	VMOVUPS      Y7, 608(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -9929,11 +14470,11 @@ act1_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -9952,41 +14493,41 @@ act1_channels:
 	JZ           act1_eight_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act1_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y3, Y5, Y3
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y4, Y3, Y4
 	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y8, Y3, Y8
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y7, Y3, Y7
 	VMOVUPS     Y7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     160(SI), Y3
-	VMOVUPS     192(SI), Y4
-	VMOVUPS     224(SI), Y5
-	VMOVUPS     256(SI), Y6
-	VMOVUPS     288(SI), Y7
+	VMOVUPS     160(R8), Y3
+	VMOVUPS     192(R8), Y4
+	VMOVUPS     224(R8), Y5
+	VMOVUPS     256(R8), Y6
+	VMOVUPS     288(R8), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -10005,41 +14546,41 @@ act1_eight_row0_added:
 	JZ          act1_eight_row1_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y7, Y7
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act1_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y3, Y5, Y3
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y4, Y3, Y4
 	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y8, Y3, Y8
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y7, Y3, Y7
 	VMOVUPS     Y7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     320(SI), Y3
-	VMOVUPS     352(SI), Y4
-	VMOVUPS     384(SI), Y5
-	VMOVUPS     416(SI), Y6
-	VMOVUPS     448(SI), Y7
+	VMOVUPS     320(R8), Y3
+	VMOVUPS     352(R8), Y4
+	VMOVUPS     384(R8), Y5
+	VMOVUPS     416(R8), Y6
+	VMOVUPS     448(R8), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -10058,41 +14599,41 @@ act1_eight_row1_added:
 	JZ          act1_eight_row2_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y4, Y4
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y8, Y8
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y7, Y7
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 
 act1_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y3, Y5, Y3
 	VMOVUPS     Y3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y4, Y3, Y4
 	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y8, Y3, Y8
 	VMOVUPS     Y8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y7, Y3, Y7
 	VMOVUPS     Y7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     480(SI), Y3
-	VMOVUPS     512(SI), Y4
-	VMOVUPS     544(SI), Y5
-	VMOVUPS     576(SI), Y6
-	VMOVUPS     608(SI), Y7
+	VMOVUPS     480(R8), Y3
+	VMOVUPS     512(R8), Y4
+	VMOVUPS     544(R8), Y5
+	VMOVUPS     576(R8), Y6
+	VMOVUPS     608(R8), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -10106,57 +14647,58 @@ act1_eight_row2_added:
 	VADDPS      Y0, Y4, Y4
 	VADDPS      Y0, Y8, Y8
 	VADDPS      Y0, Y7, Y7
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act1_eight_row3_added
-	VMOVUPS     (R11), Y0
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y4, Y4
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y8, Y8
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Y0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y7, Y7
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act1_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
+	LEAQ    (BX)(R10*1), R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y3, Y0, Y3
-	VMOVUPS Y3, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y3, (R8)
+	ADDQ    SI, R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y4, Y0, Y4
-	VMOVUPS Y4, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y4, (R8)
+	ADDQ    SI, R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y8, Y0, Y8
-	VMOVUPS Y8, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y8, (R8)
+	ADDQ    SI, R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y7, Y0, Y7
-	VMOVUPS Y7, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Y7, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000020, AX
 	ADDQ    $0x00000020, CX
 	ADDQ    $0x00000020, BX
-	LEAQ    32(DX), R9
+	LEAQ    32(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000008, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000008, DI
 	JGE     act1_channels
 
 act1_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act1_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -10183,10 +14725,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 160(SI)
-	VMOVUPS      Y9, 320(SI)
-	VMOVUPS      Y8, 480(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y9, 320(DI)
+	VMOVUPS      Y8, 480(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -10207,10 +14749,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 352(SI)
-	VMOVUPS      Y8, 512(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y5, 192(DI)
+	VMOVUPS      Y9, 352(DI)
+	VMOVUPS      Y8, 512(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -10231,10 +14773,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 544(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y5, 224(DI)
+	VMOVUPS      Y9, 384(DI)
+	VMOVUPS      Y8, 544(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -10255,10 +14797,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y5, 256(DI)
+	VMOVUPS      Y9, 416(DI)
+	VMOVUPS      Y8, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -10279,10 +14821,10 @@ act1_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 288(DI)
+	VMOVUPS      Y9, 448(DI)
+	VMOVUPS      Y8, 608(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -10290,11 +14832,11 @@ act1_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -10313,41 +14855,41 @@ act1_tail:
 	JZ           act1_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act1_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y4, Y6, Y4
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y5, Y4, Y5
 	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y9, Y4, Y9
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y8, Y4, Y8
 	VMASKMOVPS  Y8, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     160(SI), Y4
-	VMOVUPS     192(SI), Y5
-	VMOVUPS     224(SI), Y6
-	VMOVUPS     256(SI), Y7
-	VMOVUPS     288(SI), Y8
+	VMOVUPS     160(DI), Y4
+	VMOVUPS     192(DI), Y5
+	VMOVUPS     224(DI), Y6
+	VMOVUPS     256(DI), Y7
+	VMOVUPS     288(DI), Y8
 	VADDPS      Y6, Y5, Y9
 	VSUBPS      Y6, Y5, Y5
 	VADDPS      Y9, Y4, Y4
@@ -10366,41 +14908,41 @@ act1_few_row0_added:
 	JZ          act1_few_row1_added
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y5, Y5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y8, Y8
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act1_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y4, Y6, Y4
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y5, Y4, Y5
 	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y9, Y4, Y9
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y8, Y4, Y8
 	VMASKMOVPS  Y8, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     320(SI), Y4
-	VMOVUPS     352(SI), Y5
-	VMOVUPS     384(SI), Y6
-	VMOVUPS     416(SI), Y7
-	VMOVUPS     448(SI), Y8
+	VMOVUPS     320(DI), Y4
+	VMOVUPS     352(DI), Y5
+	VMOVUPS     384(DI), Y6
+	VMOVUPS     416(DI), Y7
+	VMOVUPS     448(DI), Y8
 	VADDPS      Y6, Y5, Y9
 	VSUBPS      Y6, Y5, Y5
 	VADDPS      Y9, Y4, Y4
@@ -10419,41 +14961,41 @@ act1_few_row1_added:
 	JZ          act1_few_row2_added
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y4, Y4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y5, Y5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y9, Y9
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMASKMOVPS  (R10), Y0, Y6
 	VADDPS      Y6, Y8, Y8
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 
 act1_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y4, Y6, Y4
 	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y5, Y4, Y5
 	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y9, Y4, Y9
 	VMASKMOVPS  Y9, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y8, Y4, Y8
 	VMASKMOVPS  Y8, Y0, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     480(SI), Y4
-	VMOVUPS     512(SI), Y5
-	VMOVUPS     544(SI), Y6
-	VMOVUPS     576(SI), Y7
-	VMOVUPS     608(SI), Y8
+	VMOVUPS     480(DI), Y4
+	VMOVUPS     512(DI), Y5
+	VMOVUPS     544(DI), Y6
+	VMOVUPS     576(DI), Y7
+	VMOVUPS     608(DI), Y8
 	VADDPS      Y6, Y5, Y9
 	VSUBPS      Y6, Y5, Y5
 	VADDPS      Y9, Y4, Y4
@@ -10467,40 +15009,40 @@ act1_few_row2_added:
 	VADDPS      Y1, Y5, Y5
 	VADDPS      Y1, Y9, Y9
 	VADDPS      Y1, Y8, Y8
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act1_few_row3_added
-	VMASKMOVPS  (SI), Y0, Y1
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y4, Y4
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y5, Y5
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y9, Y9
-	ADDQ        DI, SI
-	VMASKMOVPS  (SI), Y0, Y1
+	ADDQ        SI, DI
+	VMASKMOVPS  (DI), Y0, Y1
 	VADDPS      Y1, Y8, Y8
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act1_few_row3_added:
-	LEAQ       (BX)(R9*1), SI
+	LEAQ       (BX)(R9*1), DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y4, Y1, Y4
-	VMASKMOVPS Y4, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       SI, DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y5, Y1, Y5
-	VMASKMOVPS Y5, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y5, Y0, (DI)
+	ADDQ       SI, DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y9, Y1, Y9
-	VMASKMOVPS Y9, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       SI, DI
 	VXORPS     Y1, Y1, Y1
 	VMAXPS     Y8, Y1, Y8
-	VMASKMOVPS Y8, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y8, Y0, (DI)
+	ADDQ       SI, DI
 	ADDQ       R8, R9
 	ADDQ       $0x00000020, AX
 	ADDQ       $0x00000020, CX
@@ -10518,14 +15060,14 @@ act2_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act2_tail
 
 act2_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -10552,10 +15094,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y8, 320(SI)
-	VMOVUPS      Y7, 480(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y4, 160(R8)
+	VMOVUPS      Y8, 320(R8)
+	VMOVUPS      Y7, 480(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -10576,10 +15118,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y4, 192(SI)
-	VMOVUPS      Y8, 352(SI)
-	VMOVUPS      Y7, 512(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y4, 192(R8)
+	VMOVUPS      Y8, 352(R8)
+	VMOVUPS      Y7, 512(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -10600,10 +15142,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y4, 224(SI)
-	VMOVUPS      Y8, 384(SI)
-	VMOVUPS      Y7, 544(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y4, 224(R8)
+	VMOVUPS      Y8, 384(R8)
+	VMOVUPS      Y7, 544(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -10624,10 +15166,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, 256(SI)
-	VMOVUPS      Y8, 416(SI)
-	VMOVUPS      Y7, 576(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y4, 256(R8)
+	VMOVUPS      Y8, 416(R8)
+	VMOVUPS      Y7, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -10648,10 +15190,10 @@ act2_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y4, 288(SI)
-	VMOVUPS      Y8, 448(SI)
-	VMOVUPS      Y7, 608(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y4, 288(R8)
+	VMOVUPS      Y8, 448(R8)
+	VMOVUPS      Y7, 608(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -10659,11 +15201,11 @@ act2_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -10682,16 +15224,16 @@ act2_channels:
 	JZ           act2_eight_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act2_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -10700,31 +15242,31 @@ act2_eight_row0_added:
 	VBROADCASTSS constant0<>+0(SB), Y5
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y4, Y3, Y4
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y8, Y3, Y8
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y8, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y7, Y3, Y7
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y7, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      160(SI), Y3
-	VMOVUPS      192(SI), Y4
-	VMOVUPS      224(SI), Y5
-	VMOVUPS      256(SI), Y6
-	VMOVUPS      288(SI), Y7
+	VMOVUPS      160(R8), Y3
+	VMOVUPS      192(R8), Y4
+	VMOVUPS      224(R8), Y5
+	VMOVUPS      256(R8), Y6
+	VMOVUPS      288(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -10743,16 +15285,16 @@ act2_eight_row0_added:
 	JZ           act2_eight_row1_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act2_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
@@ -10761,31 +15303,31 @@ act2_eight_row1_added:
 	VBROADCASTSS constant0<>+0(SB), Y5
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y4, Y3, Y4
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y8, Y3, Y8
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y8, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y7, Y3, Y7
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y7, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      320(SI), Y3
-	VMOVUPS      352(SI), Y4
-	VMOVUPS      384(SI), Y5
-	VMOVUPS      416(SI), Y6
-	VMOVUPS      448(SI), Y7
+	VMOVUPS      320(R8), Y3
+	VMOVUPS      352(R8), Y4
+	VMOVUPS      384(R8), Y5
+	VMOVUPS      416(R8), Y6
+	VMOVUPS      448(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -10804,16 +15346,16 @@ act2_eight_row1_added:
 	JZ           act2_eight_row2_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act2_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
@@ -10822,31 +15364,31 @@ act2_eight_row2_added:
 	VBROADCASTSS constant0<>+0(SB), Y5
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y4, Y3, Y4
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y8, Y3, Y8
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y8, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Y3, Y3, Y3
 	VMAXPS       Y7, Y3, Y7
 	VBROADCASTSS constant0<>+0(SB), Y3
 	VMINPS       Y7, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      480(SI), Y3
-	VMOVUPS      512(SI), Y4
-	VMOVUPS      544(SI), Y5
-	VMOVUPS      576(SI), Y6
-	VMOVUPS      608(SI), Y7
+	VMOVUPS      480(R8), Y3
+	VMOVUPS      512(R8), Y4
+	VMOVUPS      544(R8), Y5
+	VMOVUPS      576(R8), Y6
+	VMOVUPS      608(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -10860,65 +15402,66 @@ act2_eight_row2_added:
 	VADDPS       Y0, Y4, Y4
 	VADDPS       Y0, Y8, Y8
 	VADDPS       Y0, Y7, Y7
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act2_eight_row3_added
-	VMOVUPS      (R11), Y0
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y4, Y4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y8, Y8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act2_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y3, Y0, Y3
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y3, Y0, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y3, (R8)
+	ADDQ         SI, R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y4, Y0, Y4
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y4, Y0, Y4
-	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y4, (R8)
+	ADDQ         SI, R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y8, Y0, Y8
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y8, Y0, Y8
-	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y8, (R8)
+	ADDQ         SI, R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y7, Y0, Y7
 	VBROADCASTSS constant0<>+0(SB), Y0
 	VMINPS       Y7, Y0, Y7
-	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y7, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, BX
-	LEAQ         32(DX), R9
+	LEAQ         32(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000008, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000008, DI
 	JGE          act2_channels
 
 act2_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act2_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -10945,10 +15488,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 160(SI)
-	VMOVUPS      Y9, 320(SI)
-	VMOVUPS      Y8, 480(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y9, 320(DI)
+	VMOVUPS      Y8, 480(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -10969,10 +15512,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 352(SI)
-	VMOVUPS      Y8, 512(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y5, 192(DI)
+	VMOVUPS      Y9, 352(DI)
+	VMOVUPS      Y8, 512(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -10993,10 +15536,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 544(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y5, 224(DI)
+	VMOVUPS      Y9, 384(DI)
+	VMOVUPS      Y8, 544(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -11017,10 +15560,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y5, 256(DI)
+	VMOVUPS      Y9, 416(DI)
+	VMOVUPS      Y8, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -11041,10 +15584,10 @@ act2_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 288(DI)
+	VMOVUPS      Y9, 448(DI)
+	VMOVUPS      Y8, 608(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -11052,11 +15595,11 @@ act2_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -11075,16 +15618,16 @@ act2_tail:
 	JZ           act2_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act2_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -11093,31 +15636,31 @@ act2_few_row0_added:
 	VBROADCASTSS constant0<>+0(SB), Y6
 	VMINPS       Y4, Y6, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y5, Y4, Y5
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y9, Y4, Y9
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y9, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y8, Y4, Y8
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y8, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      160(SI), Y4
-	VMOVUPS      192(SI), Y5
-	VMOVUPS      224(SI), Y6
-	VMOVUPS      256(SI), Y7
-	VMOVUPS      288(SI), Y8
+	VMOVUPS      160(DI), Y4
+	VMOVUPS      192(DI), Y5
+	VMOVUPS      224(DI), Y6
+	VMOVUPS      256(DI), Y7
+	VMOVUPS      288(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -11136,16 +15679,16 @@ act2_few_row0_added:
 	JZ           act2_few_row1_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act2_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
@@ -11154,31 +15697,31 @@ act2_few_row1_added:
 	VBROADCASTSS constant0<>+0(SB), Y6
 	VMINPS       Y4, Y6, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y5, Y4, Y5
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y9, Y4, Y9
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y9, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y8, Y4, Y8
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y8, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      320(SI), Y4
-	VMOVUPS      352(SI), Y5
-	VMOVUPS      384(SI), Y6
-	VMOVUPS      416(SI), Y7
-	VMOVUPS      448(SI), Y8
+	VMOVUPS      320(DI), Y4
+	VMOVUPS      352(DI), Y5
+	VMOVUPS      384(DI), Y6
+	VMOVUPS      416(DI), Y7
+	VMOVUPS      448(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -11197,16 +15740,16 @@ act2_few_row1_added:
 	JZ           act2_few_row2_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act2_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
@@ -11215,31 +15758,31 @@ act2_few_row2_added:
 	VBROADCASTSS constant0<>+0(SB), Y6
 	VMINPS       Y4, Y6, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y5, Y4, Y5
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y9, Y4, Y9
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y9, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y8, Y4, Y8
 	VBROADCASTSS constant0<>+0(SB), Y4
 	VMINPS       Y8, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      480(SI), Y4
-	VMOVUPS      512(SI), Y5
-	VMOVUPS      544(SI), Y6
-	VMOVUPS      576(SI), Y7
-	VMOVUPS      608(SI), Y8
+	VMOVUPS      480(DI), Y4
+	VMOVUPS      512(DI), Y5
+	VMOVUPS      544(DI), Y6
+	VMOVUPS      576(DI), Y7
+	VMOVUPS      608(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -11253,48 +15796,48 @@ act2_few_row2_added:
 	VADDPS       Y1, Y5, Y5
 	VADDPS       Y1, Y9, Y9
 	VADDPS       Y1, Y8, Y8
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act2_few_row3_added
-	VMASKMOVPS   (SI), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y4, Y4
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y5, Y5
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y9, Y9
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y8, Y8
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act2_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y4, Y1, Y4
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y4, Y1, Y4
-	VMASKMOVPS   Y4, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y4, Y0, (DI)
+	ADDQ         SI, DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y5, Y1, Y5
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y5, Y1, Y5
-	VMASKMOVPS   Y5, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y5, Y0, (DI)
+	ADDQ         SI, DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y9, Y1, Y9
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y9, Y1, Y9
-	VMASKMOVPS   Y9, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y9, Y0, (DI)
+	ADDQ         SI, DI
 	VXORPS       Y1, Y1, Y1
 	VMAXPS       Y8, Y1, Y8
 	VBROADCASTSS constant0<>+0(SB), Y1
 	VMINPS       Y8, Y1, Y8
-	VMASKMOVPS   Y8, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y8, Y0, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
@@ -11312,14 +15855,14 @@ act3_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act3_tail
 
 act3_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -11346,10 +15889,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y8, 320(SI)
-	VMOVUPS      Y7, 480(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y4, 160(R8)
+	VMOVUPS      Y8, 320(R8)
+	VMOVUPS      Y7, 480(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -11370,10 +15913,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y4, 192(SI)
-	VMOVUPS      Y8, 352(SI)
-	VMOVUPS      Y7, 512(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y4, 192(R8)
+	VMOVUPS      Y8, 352(R8)
+	VMOVUPS      Y7, 512(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -11394,10 +15937,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y4, 224(SI)
-	VMOVUPS      Y8, 384(SI)
-	VMOVUPS      Y7, 544(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y4, 224(R8)
+	VMOVUPS      Y8, 384(R8)
+	VMOVUPS      Y7, 544(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -11418,10 +15961,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, 256(SI)
-	VMOVUPS      Y8, 416(SI)
-	VMOVUPS      Y7, 576(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y4, 256(R8)
+	VMOVUPS      Y8, 416(R8)
+	VMOVUPS      Y7, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -11442,10 +15985,10 @@ act3_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y4, 288(SI)
-	VMOVUPS      Y8, 448(SI)
-	VMOVUPS      Y7, 608(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y4, 288(R8)
+	VMOVUPS      Y8, 448(R8)
+	VMOVUPS      Y7, 608(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -11453,11 +15996,11 @@ act3_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -11476,16 +16019,16 @@ act3_channels:
 	JZ           act3_eight_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act3_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -11499,7 +16042,7 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y4, Y3
 	VXORPS       Y5, Y5, Y5
@@ -11510,7 +16053,7 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -11521,7 +16064,7 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y7, Y3
 	VXORPS       Y4, Y4, Y4
@@ -11532,13 +16075,13 @@ act3_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      160(SI), Y3
-	VMOVUPS      192(SI), Y4
-	VMOVUPS      224(SI), Y5
-	VMOVUPS      256(SI), Y6
-	VMOVUPS      288(SI), Y7
+	VMOVUPS      160(R8), Y3
+	VMOVUPS      192(R8), Y4
+	VMOVUPS      224(R8), Y5
+	VMOVUPS      256(R8), Y6
+	VMOVUPS      288(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -11557,16 +16100,16 @@ act3_eight_row0_added:
 	JZ           act3_eight_row1_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act3_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
@@ -11580,7 +16123,7 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y4, Y3
 	VXORPS       Y5, Y5, Y5
@@ -11591,7 +16134,7 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -11602,7 +16145,7 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y7, Y3
 	VXORPS       Y4, Y4, Y4
@@ -11613,13 +16156,13 @@ act3_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      320(SI), Y3
-	VMOVUPS      352(SI), Y4
-	VMOVUPS      384(SI), Y5
-	VMOVUPS      416(SI), Y6
-	VMOVUPS      448(SI), Y7
+	VMOVUPS      320(R8), Y3
+	VMOVUPS      352(R8), Y4
+	VMOVUPS      384(R8), Y5
+	VMOVUPS      416(R8), Y6
+	VMOVUPS      448(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -11638,16 +16181,16 @@ act3_eight_row1_added:
 	JZ           act3_eight_row2_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act3_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
@@ -11661,7 +16204,7 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y3
 	VMULPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y4, Y3
 	VXORPS       Y5, Y5, Y5
@@ -11672,7 +16215,7 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -11683,7 +16226,7 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y7, Y3
 	VXORPS       Y4, Y4, Y4
@@ -11694,13 +16237,13 @@ act3_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      480(SI), Y3
-	VMOVUPS      512(SI), Y4
-	VMOVUPS      544(SI), Y5
-	VMOVUPS      576(SI), Y6
-	VMOVUPS      608(SI), Y7
+	VMOVUPS      480(R8), Y3
+	VMOVUPS      512(R8), Y4
+	VMOVUPS      544(R8), Y5
+	VMOVUPS      576(R8), Y6
+	VMOVUPS      608(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -11714,24 +16257,24 @@ act3_eight_row2_added:
 	VADDPS       Y0, Y4, Y4
 	VADDPS       Y0, Y8, Y8
 	VADDPS       Y0, Y7, Y7
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act3_eight_row3_added
-	VMOVUPS      (R11), Y0
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y4, Y4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y8, Y8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act3_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
 	VXORPS       Y1, Y1, Y1
@@ -11741,8 +16284,8 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y3, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y4, Y0
 	VXORPS       Y1, Y1, Y1
@@ -11752,8 +16295,8 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y4, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y4
-	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y4, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y8, Y0
 	VXORPS       Y1, Y1, Y1
@@ -11763,8 +16306,8 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y8, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y8
-	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y8, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y7, Y0
 	VXORPS       Y1, Y1, Y1
@@ -11774,25 +16317,26 @@ act3_eight_row3_added:
 	VMULPS       Y0, Y7, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y7
-	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y7, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, BX
-	LEAQ         32(DX), R9
+	LEAQ         32(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000008, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000008, DI
 	JGE          act3_channels
 
 act3_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act3_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -11819,10 +16363,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 160(SI)
-	VMOVUPS      Y9, 320(SI)
-	VMOVUPS      Y8, 480(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y9, 320(DI)
+	VMOVUPS      Y8, 480(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -11843,10 +16387,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 352(SI)
-	VMOVUPS      Y8, 512(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y5, 192(DI)
+	VMOVUPS      Y9, 352(DI)
+	VMOVUPS      Y8, 512(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -11867,10 +16411,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 544(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y5, 224(DI)
+	VMOVUPS      Y9, 384(DI)
+	VMOVUPS      Y8, 544(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -11891,10 +16435,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y5, 256(DI)
+	VMOVUPS      Y9, 416(DI)
+	VMOVUPS      Y8, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -11915,10 +16459,10 @@ act3_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 288(DI)
+	VMOVUPS      Y9, 448(DI)
+	VMOVUPS      Y8, 608(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -11926,11 +16470,11 @@ act3_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -11949,16 +16493,16 @@ act3_tail:
 	JZ           act3_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act3_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -11972,7 +16516,7 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y6, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y5, Y4
 	VXORPS       Y6, Y6, Y6
@@ -11983,7 +16527,7 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -11994,7 +16538,7 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y8, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12005,13 +16549,13 @@ act3_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      160(SI), Y4
-	VMOVUPS      192(SI), Y5
-	VMOVUPS      224(SI), Y6
-	VMOVUPS      256(SI), Y7
-	VMOVUPS      288(SI), Y8
+	VMOVUPS      160(DI), Y4
+	VMOVUPS      192(DI), Y5
+	VMOVUPS      224(DI), Y6
+	VMOVUPS      256(DI), Y7
+	VMOVUPS      288(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -12030,16 +16574,16 @@ act3_few_row0_added:
 	JZ           act3_few_row1_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act3_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
@@ -12053,7 +16597,7 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y6, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y5, Y4
 	VXORPS       Y6, Y6, Y6
@@ -12064,7 +16608,7 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12075,7 +16619,7 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y8, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12086,13 +16630,13 @@ act3_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      320(SI), Y4
-	VMOVUPS      352(SI), Y5
-	VMOVUPS      384(SI), Y6
-	VMOVUPS      416(SI), Y7
-	VMOVUPS      448(SI), Y8
+	VMOVUPS      320(DI), Y4
+	VMOVUPS      352(DI), Y5
+	VMOVUPS      384(DI), Y6
+	VMOVUPS      416(DI), Y7
+	VMOVUPS      448(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -12111,16 +16655,16 @@ act3_few_row1_added:
 	JZ           act3_few_row2_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act3_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
@@ -12134,7 +16678,7 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y6, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y5, Y4
 	VXORPS       Y6, Y6, Y6
@@ -12145,7 +16689,7 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12156,7 +16700,7 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y8, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12167,13 +16711,13 @@ act3_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      480(SI), Y4
-	VMOVUPS      512(SI), Y5
-	VMOVUPS      544(SI), Y6
-	VMOVUPS      576(SI), Y7
-	VMOVUPS      608(SI), Y8
+	VMOVUPS      480(DI), Y4
+	VMOVUPS      512(DI), Y5
+	VMOVUPS      544(DI), Y6
+	VMOVUPS      576(DI), Y7
+	VMOVUPS      608(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -12187,24 +16731,24 @@ act3_few_row2_added:
 	VADDPS       Y1, Y5, Y5
 	VADDPS       Y1, Y9, Y9
 	VADDPS       Y1, Y8, Y8
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act3_few_row3_added
-	VMASKMOVPS   (SI), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y4, Y4
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y5, Y5
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y9, Y9
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y8, Y8
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act3_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y4, Y1
 	VXORPS       Y2, Y2, Y2
@@ -12214,8 +16758,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y4, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y4
-	VMASKMOVPS   Y4, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y4, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y5, Y1
 	VXORPS       Y2, Y2, Y2
@@ -12225,8 +16769,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y5, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y5
-	VMASKMOVPS   Y5, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y5, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y9, Y1
 	VXORPS       Y2, Y2, Y2
@@ -12236,8 +16780,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y9, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y9
-	VMASKMOVPS   Y9, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y9, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y8, Y1
 	VXORPS       Y2, Y2, Y2
@@ -12247,8 +16791,8 @@ act3_few_row3_added:
 	VMULPS       Y1, Y8, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y8
-	VMASKMOVPS   Y8, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y8, Y0, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
@@ -12266,14 +16810,14 @@ act4_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000008, R8
+	SUBQ $0x00000008, DI
 	JLT  act4_tail
 
 act4_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -12300,10 +16844,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      Y4, 160(SI)
-	VMOVUPS      Y8, 320(SI)
-	VMOVUPS      Y7, 480(SI)
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y4, 160(R8)
+	VMOVUPS      Y8, 320(R8)
+	VMOVUPS      Y7, 480(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -12324,10 +16868,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 32(SI)
-	VMOVUPS      Y4, 192(SI)
-	VMOVUPS      Y8, 352(SI)
-	VMOVUPS      Y7, 512(SI)
+	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y4, 192(R8)
+	VMOVUPS      Y8, 352(R8)
+	VMOVUPS      Y7, 512(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -12348,10 +16892,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 64(SI)
-	VMOVUPS      Y4, 224(SI)
-	VMOVUPS      Y8, 384(SI)
-	VMOVUPS      Y7, 544(SI)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y4, 224(R8)
+	VMOVUPS      Y8, 384(R8)
+	VMOVUPS      Y7, 544(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -12372,10 +16916,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, 256(SI)
-	VMOVUPS      Y8, 416(SI)
-	VMOVUPS      Y7, 576(SI)
+	VMOVUPS      Y3, 96(R8)
+	VMOVUPS      Y4, 256(R8)
+	VMOVUPS      Y8, 416(R8)
+	VMOVUPS      Y7, 576(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
 	VMOVUPS      (R12), Y3
@@ -12396,10 +16940,10 @@ act4_channels:
 	VFMADD231PS  Y6, Y2, Y7
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y6, Y0, Y4
-	VMOVUPS      Y3, 128(SI)
-	VMOVUPS      Y4, 288(SI)
-	VMOVUPS      Y8, 448(SI)
-	VMOVUPS      Y7, 608(SI)
+	VMOVUPS      Y3, 128(R8)
+	VMOVUPS      Y4, 288(R8)
+	VMOVUPS      Y8, 448(R8)
+	VMOVUPS      Y7, 608(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Y0
 	VBROADCASTSS constant4<>+0(SB), Y1
@@ -12407,11 +16951,11 @@ act4_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VMOVUPS      96(SI), Y6
-	VMOVUPS      128(SI), Y7
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      64(R8), Y5
+	VMOVUPS      96(R8), Y6
+	VMOVUPS      128(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -12430,16 +16974,16 @@ act4_channels:
 	JZ           act4_eight_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act4_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -12452,7 +16996,7 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y3, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y4, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12462,7 +17006,7 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12472,7 +17016,7 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y7, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12482,13 +17026,13 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      160(SI), Y3
-	VMOVUPS      192(SI), Y4
-	VMOVUPS      224(SI), Y5
-	VMOVUPS      256(SI), Y6
-	VMOVUPS      288(SI), Y7
+	VMOVUPS      160(R8), Y3
+	VMOVUPS      192(R8), Y4
+	VMOVUPS      224(R8), Y5
+	VMOVUPS      256(R8), Y6
+	VMOVUPS      288(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -12507,16 +17051,16 @@ act4_eight_row0_added:
 	JZ           act4_eight_row1_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act4_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
@@ -12529,7 +17073,7 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y3, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y4, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12539,7 +17083,7 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12549,7 +17093,7 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y7, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12559,13 +17103,13 @@ act4_eight_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      320(SI), Y3
-	VMOVUPS      352(SI), Y4
-	VMOVUPS      384(SI), Y5
-	VMOVUPS      416(SI), Y6
-	VMOVUPS      448(SI), Y7
+	VMOVUPS      320(R8), Y3
+	VMOVUPS      352(R8), Y4
+	VMOVUPS      384(R8), Y5
+	VMOVUPS      416(R8), Y6
+	VMOVUPS      448(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -12584,16 +17128,16 @@ act4_eight_row1_added:
 	JZ           act4_eight_row2_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y4, Y4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y8, Y8
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 
 act4_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
@@ -12606,7 +17150,7 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y3, Y3
 	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y4, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12616,7 +17160,7 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y4
 	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y8, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12626,7 +17170,7 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y8
 	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Y3
 	VADDPS       Y3, Y7, Y3
 	VXORPS       Y4, Y4, Y4
@@ -12636,13 +17180,13 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y4
 	VMULPS       Y4, Y3, Y7
 	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      480(SI), Y3
-	VMOVUPS      512(SI), Y4
-	VMOVUPS      544(SI), Y5
-	VMOVUPS      576(SI), Y6
-	VMOVUPS      608(SI), Y7
+	VMOVUPS      480(R8), Y3
+	VMOVUPS      512(R8), Y4
+	VMOVUPS      544(R8), Y5
+	VMOVUPS      576(R8), Y6
+	VMOVUPS      608(R8), Y7
 	VADDPS       Y5, Y4, Y8
 	VSUBPS       Y5, Y4, Y4
 	VADDPS       Y8, Y3, Y3
@@ -12656,24 +17200,24 @@ act4_eight_row2_added:
 	VADDPS       Y0, Y4, Y4
 	VADDPS       Y0, Y8, Y8
 	VADDPS       Y0, Y7, Y7
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act4_eight_row3_added
-	VMOVUPS      (R11), Y0
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y4, Y4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y8, Y8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Y0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y7, Y7
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act4_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
 	VXORPS       Y1, Y1, Y1
@@ -12682,8 +17226,8 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y4, Y0
 	VXORPS       Y1, Y1, Y1
@@ -12692,8 +17236,8 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y4
-	VMOVUPS      Y4, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y4, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y8, Y0
 	VXORPS       Y1, Y1, Y1
@@ -12702,8 +17246,8 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y8
-	VMOVUPS      Y8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y8, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y7, Y0
 	VXORPS       Y1, Y1, Y1
@@ -12712,25 +17256,26 @@ act4_eight_row3_added:
 	VMINPS       Y0, Y1, Y0
 	VBROADCASTSS constant2<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y7
-	VMOVUPS      Y7, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Y7, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, BX
-	LEAQ         32(DX), R9
+	LEAQ         32(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000008, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000008, DI
 	JGE          act4_channels
 
 act4_tail:
-	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, DI
 	JZ           act4_end
-	MOVQ         $0x00000008, R9
-	SUBQ         R8, R9
-	LEAQ         masks<>+0(SB), R8
-	VMOVUPS      (R8)(R9*4), Y0
+	MOVQ         $0x00000008, R8
+	SUBQ         DI, R8
+	LEAQ         masks<>+0(SB), DI
+	VMOVUPS      (DI)(R8*4), Y0
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -12757,10 +17302,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 160(SI)
-	VMOVUPS      Y9, 320(SI)
-	VMOVUPS      Y8, 480(SI)
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y9, 320(DI)
+	VMOVUPS      Y8, 480(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -12781,10 +17326,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 32(SI)
-	VMOVUPS      Y5, 192(SI)
-	VMOVUPS      Y9, 352(SI)
-	VMOVUPS      Y8, 512(SI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y5, 192(DI)
+	VMOVUPS      Y9, 352(DI)
+	VMOVUPS      Y8, 512(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -12805,10 +17350,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 64(SI)
-	VMOVUPS      Y5, 224(SI)
-	VMOVUPS      Y9, 384(SI)
-	VMOVUPS      Y8, 544(SI)
+	VMOVUPS      Y4, 64(DI)
+	VMOVUPS      Y5, 224(DI)
+	VMOVUPS      Y9, 384(DI)
+	VMOVUPS      Y8, 544(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -12829,10 +17374,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 96(SI)
-	VMOVUPS      Y5, 256(SI)
-	VMOVUPS      Y9, 416(SI)
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y5, 256(DI)
+	VMOVUPS      Y9, 416(DI)
+	VMOVUPS      Y8, 576(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
 	VMASKMOVPS   (R11), Y0, Y4
@@ -12853,10 +17398,10 @@ act4_tail:
 	VFMADD231PS  Y7, Y3, Y8
 	VFMADD231PS  Y7, Y2, Y9
 	VFMADD231PS  Y7, Y1, Y5
-	VMOVUPS      Y4, 128(SI)
-	VMOVUPS      Y5, 288(SI)
-	VMOVUPS      Y9, 448(SI)
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 288(DI)
+	VMOVUPS      Y9, 448(DI)
+	VMOVUPS      Y8, 608(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Y1
 	VBROADCASTSS constant4<>+0(SB), Y2
@@ -12864,11 +17409,11 @@ act4_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VMOVUPS      64(SI), Y6
-	VMOVUPS      96(SI), Y7
-	VMOVUPS      128(SI), Y8
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	VMOVUPS      128(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -12887,16 +17432,16 @@ act4_tail:
 	JZ           act4_few_row0_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act4_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -12909,7 +17454,7 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y5, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12919,7 +17464,7 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12929,7 +17474,7 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y8, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12939,13 +17484,13 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      160(SI), Y4
-	VMOVUPS      192(SI), Y5
-	VMOVUPS      224(SI), Y6
-	VMOVUPS      256(SI), Y7
-	VMOVUPS      288(SI), Y8
+	VMOVUPS      160(DI), Y4
+	VMOVUPS      192(DI), Y5
+	VMOVUPS      224(DI), Y6
+	VMOVUPS      256(DI), Y7
+	VMOVUPS      288(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -12964,16 +17509,16 @@ act4_few_row0_added:
 	JZ           act4_few_row1_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act4_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
@@ -12986,7 +17531,7 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y5, Y4
 	VXORPS       Y5, Y5, Y5
@@ -12996,7 +17541,7 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -13006,7 +17551,7 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y8, Y4
 	VXORPS       Y5, Y5, Y5
@@ -13016,13 +17561,13 @@ act4_few_row1_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      320(SI), Y4
-	VMOVUPS      352(SI), Y5
-	VMOVUPS      384(SI), Y6
-	VMOVUPS      416(SI), Y7
-	VMOVUPS      448(SI), Y8
+	VMOVUPS      320(DI), Y4
+	VMOVUPS      352(DI), Y5
+	VMOVUPS      384(DI), Y6
+	VMOVUPS      416(DI), Y7
+	VMOVUPS      448(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -13041,16 +17586,16 @@ act4_few_row1_added:
 	JZ           act4_few_row2_added
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y4, Y4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y5, Y5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y9, Y9
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMASKMOVPS   (R10), Y0, Y6
 	VADDPS       Y6, Y8, Y8
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 
 act4_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
@@ -13063,7 +17608,7 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y5, Y4
 	VXORPS       Y5, Y5, Y5
@@ -13073,7 +17618,7 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y5
 	VMASKMOVPS   Y5, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y9, Y4
 	VXORPS       Y5, Y5, Y5
@@ -13083,7 +17628,7 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y9
 	VMASKMOVPS   Y9, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y8, Y4
 	VXORPS       Y5, Y5, Y5
@@ -13093,13 +17638,13 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Y5
 	VMULPS       Y5, Y4, Y8
 	VMASKMOVPS   Y8, Y0, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      480(SI), Y4
-	VMOVUPS      512(SI), Y5
-	VMOVUPS      544(SI), Y6
-	VMOVUPS      576(SI), Y7
-	VMOVUPS      608(SI), Y8
+	VMOVUPS      480(DI), Y4
+	VMOVUPS      512(DI), Y5
+	VMOVUPS      544(DI), Y6
+	VMOVUPS      576(DI), Y7
+	VMOVUPS      608(DI), Y8
 	VADDPS       Y6, Y5, Y9
 	VSUBPS       Y6, Y5, Y5
 	VADDPS       Y9, Y4, Y4
@@ -13113,24 +17658,24 @@ act4_few_row2_added:
 	VADDPS       Y1, Y5, Y5
 	VADDPS       Y1, Y9, Y9
 	VADDPS       Y1, Y8, Y8
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act4_few_row3_added
-	VMASKMOVPS   (SI), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y4, Y4
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y5, Y5
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y9, Y9
-	ADDQ         DI, SI
-	VMASKMOVPS   (SI), Y0, Y1
+	ADDQ         SI, DI
+	VMASKMOVPS   (DI), Y0, Y1
 	VADDPS       Y1, Y8, Y8
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act4_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y4, Y1
 	VXORPS       Y2, Y2, Y2
@@ -13139,8 +17684,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y4
-	VMASKMOVPS   Y4, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y4, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y5, Y1
 	VXORPS       Y2, Y2, Y2
@@ -13149,8 +17694,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y5
-	VMASKMOVPS   Y5, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y5, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y9, Y1
 	VXORPS       Y2, Y2, Y2
@@ -13159,8 +17704,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y9
-	VMASKMOVPS   Y9, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y9, Y0, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Y1
 	VADDPS       Y1, Y8, Y1
 	VXORPS       Y2, Y2, Y2
@@ -13169,8 +17714,8 @@ act4_few_row3_added:
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constant2<>+0(SB), Y2
 	VMULPS       Y2, Y1, Y8
-	VMASKMOVPS   Y8, Y0, (SI)
-	ADDQ         DI, SI
+	VMASKMOVPS   Y8, Y0, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
@@ -13191,10 +17736,10 @@ TEXT ·multiplyRowsAVX512(SB), NOSPLIT, $24-280
 	MOVQ ahead_len+264(FP), CX
 	LEAQ (AX)(CX*4), AX
 	MOVQ AX, ahead_len+264(FP)
-	CMPQ tiles+0(FP), $0x00000000
-	JLE  none
 	CMPQ cols+240(FP), $0x00000018
-	JLE  one_half_tile
+	JLE  one_half_begin
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  two_end
 
 two_tile:
 	MOVQ    shift_base+120(FP), AX
@@ -14485,10 +19030,17 @@ two_store_few:
 
 two_store_end:
 	ADDQ $0x00000060, outputs_base+216(FP)
-	DECQ tiles+0(FP)
-	JNZ  two_tile
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  two_tile
+
+two_end:
+	ADDQ $0x00000001, tiles+0(FP)
 	VZEROUPPER
 	RET
+
+one_half_begin:
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  one_half_end
 
 one_half_tile:
 	MOVQ    shift_base+120(FP), AX
@@ -15779,12 +20331,12 @@ one_half_store_few:
 
 one_half_store_end:
 	ADDQ $0x00000060, outputs_base+216(FP)
-	DECQ tiles+0(FP)
-	JNZ  one_half_tile
-	VZEROUPPER
-	RET
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  one_half_tile
 
-none:
+one_half_end:
+	ADDQ $0x00000001, tiles+0(FP)
+	VZEROUPPER
 	RET
 
 // func multiplyColumnsAVX512(tiles int, x []float32, zero []float32, offsets []int, starts []int, panel []float32, ld int, beside int, cols int, old []float32, y []float32, waste []float32, outputs []int, ahead []float32)
@@ -15795,10 +20347,10 @@ TEXT ·multiplyColumnsAVX512(SB), NOSPLIT, $0-272
 	MOVQ ahead_len+256(FP), CX
 	LEAQ (AX)(CX*4), AX
 	MOVQ AX, ahead_len+256(FP)
-	CMPQ tiles+0(FP), $0x00000000
-	JLE  none
 	CMPQ cols+144(FP), $0x00000018
-	JLE  one_half_tile
+	JLE  one_half_begin
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  two_end
 
 two_tile:
 	VXORPS  Z0, Z0, Z0
@@ -16462,10 +21014,17 @@ two_store_few:
 
 two_store_end:
 	ADDQ $0x00000060, outputs_base+224(FP)
-	DECQ tiles+0(FP)
-	JNZ  two_tile
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  two_tile
+
+two_end:
+	ADDQ $0x00000001, tiles+0(FP)
 	VZEROUPPER
 	RET
+
+one_half_begin:
+	SUBQ $0x00000001, tiles+0(FP)
+	JLT  one_half_end
 
 one_half_tile:
 	VXORPS  Z0, Z0, Z0
@@ -17129,48 +21688,86 @@ one_half_store_few:
 
 one_half_store_end:
 	ADDQ $0x00000060, outputs_base+224(FP)
-	DECQ tiles+0(FP)
-	JNZ  one_half_tile
+	SUBQ $0x00000001, tiles+0(FP)
+	JGE  one_half_tile
+
+one_half_end:
+	ADDQ $0x00000001, tiles+0(FP)
 	VZEROUPPER
 	RET
 
-none:
+// func multiplyAddsAVX512(rounds int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·multiplyAddsAVX512(SB), NOSPLIT, $0-8
+	MOVQ   rounds+0(FP), AX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+
+round:
+	VFMADD231PS Z0, Z0, Z1
+	VFMADD231PS Z0, Z0, Z2
+	VFMADD231PS Z0, Z0, Z3
+	VFMADD231PS Z0, Z0, Z4
+	VFMADD231PS Z0, Z0, Z5
+	VFMADD231PS Z0, Z0, Z6
+	VFMADD231PS Z0, Z0, Z7
+	VFMADD231PS Z0, Z0, Z8
+	VFMADD231PS Z0, Z0, Z9
+	VFMADD231PS Z0, Z0, Z10
+	VFMADD231PS Z0, Z0, Z11
+	VFMADD231PS Z0, Z0, Z12
+	DECQ        AX
+	JNZ         round
+	VZEROUPPER
 	RET
 
-// func winogradInputAVX512(c int, x []float32, row int, v []float32, step int, scratch []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·winogradInputAVX512(SB), NOSPLIT, $0-96
-	MOVQ         x_base+8(FP), AX
-	MOVQ         v_base+40(FP), CX
-	MOVQ         scratch_base+72(FP), DX
-	MOVQ         row+32(FP), BX
-	SHLQ         $0x02, BX
-	MOVQ         c+0(FP), SI
+// func winogradInputAVX512(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·winogradInputAVX512(SB), NOSPLIT, $0-144
+	MOVQ         pixels_base+64(FP), AX
+	TESTQ        AX, AX
+	JNZ          edge
+	MOVQ         row+32(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         c+0(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         step+64(FP), DI
-	SHLQ         $0x02, DI
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
 	VBROADCASTSS constant5<>+0(SB), Z2
-	MOVQ         c+0(FP), R8
-	SUBQ         $0x00000010, R8
-	JLT          channels_tail
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          inside_tail
 
-channels_channels:
-	MOVQ         AX, R9
-	MOVQ         R9, R10
+inside_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         DX, R9
+	MOVQ         DX, R10
 	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17186,195 +21783,252 @@ channels_channels:
 	VMOVAPS      Z11, Z5
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, (DX)
-	VMOVUPS      Z3, 384(DX)
-	VMOVUPS      Z4, 768(DX)
-	VMOVUPS      Z5, 1152(DX)
-	VMOVUPS      Z11, 1536(DX)
-	VMOVUPS      Z8, 1920(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Z5, 1152(R8)
+	VMOVUPS      Z11, 1536(R8)
+	VMOVUPS      Z8, 1920(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 64(DX)
-	VMOVUPS      Z3, 448(DX)
-	VMOVUPS      Z4, 832(DX)
-	VMOVUPS      Z5, 1216(DX)
-	VMOVUPS      Z11, 1600(DX)
-	VMOVUPS      Z8, 1984(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	VMOVAPS      Z10, Z12
+	VFNMADD231PS Z8, Z1, Z12
+	VMOVAPS      Z9, Z13
+	VFNMADD231PS Z6, Z1, Z13
+	VSUBPS       Z8, Z10, Z14
+	VSUBPS       Z6, Z9, Z15
+	VFNMADD231PS Z8, Z2, Z10
+	VFMADD231PS  Z5, Z1, Z10
+	VFNMADD231PS Z9, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z11
+	VADDPS       Z13, Z12, Z5
+	VSUBPS       Z13, Z12, Z6
+	VMOVAPS      Z14, Z8
+	VFMADD231PS  Z15, Z0, Z8
+	VFNMADD231PS Z15, Z0, Z14
+	VMOVUPS      Z8, 1216(R8)
+	VMOVUPS      Z14, 1600(R8)
+	VMOVUPS      Z11, 1984(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 128(DX)
-	VMOVUPS      Z3, 512(DX)
-	VMOVUPS      Z4, 896(DX)
-	VMOVUPS      Z5, 1280(DX)
-	VMOVUPS      Z11, 1664(DX)
-	VMOVUPS      Z8, 2048(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z13
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z14
+	VMOVAPS      Z13, Z15
+	VFNMADD231PS Z11, Z1, Z15
+	VMOVAPS      Z12, Z16
+	VFNMADD231PS Z9, Z1, Z16
+	VSUBPS       Z11, Z13, Z17
+	VSUBPS       Z9, Z12, Z18
+	VFNMADD231PS Z11, Z2, Z13
+	VFMADD231PS  Z8, Z1, Z13
+	VFNMADD231PS Z12, Z2, Z14
+	VFMADD231PS  Z9, Z1, Z14
+	VADDPS       Z16, Z15, Z8
+	VSUBPS       Z16, Z15, Z9
+	VMOVAPS      Z17, Z11
+	VFMADD231PS  Z18, Z0, Z11
+	VFNMADD231PS Z18, Z0, Z17
+	VMOVUPS      Z11, 1280(R8)
+	VMOVUPS      Z17, 1664(R8)
+	VMOVUPS      Z14, 2048(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 192(DX)
-	VMOVUPS      Z3, 576(DX)
-	VMOVUPS      Z4, 960(DX)
-	VMOVUPS      Z5, 1344(DX)
-	VMOVUPS      Z11, 1728(DX)
-	VMOVUPS      Z8, 2112(DX)
-	ADDQ         SI, R9
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z14
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z15
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z16
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z17
+	VMOVAPS      Z16, Z18
+	VFNMADD231PS Z14, Z1, Z18
+	VMOVAPS      Z15, Z19
+	VFNMADD231PS Z12, Z1, Z19
+	VSUBPS       Z14, Z16, Z20
+	VSUBPS       Z12, Z15, Z21
+	VFNMADD231PS Z14, Z2, Z16
+	VFMADD231PS  Z11, Z1, Z16
+	VFNMADD231PS Z15, Z2, Z17
+	VFMADD231PS  Z12, Z1, Z17
+	VADDPS       Z19, Z18, Z11
+	VSUBPS       Z19, Z18, Z12
+	VMOVAPS      Z20, Z14
+	VFMADD231PS  Z21, Z0, Z14
+	VFNMADD231PS Z21, Z0, Z20
+	VMOVUPS      Z14, 1344(R8)
+	VMOVUPS      Z20, 1728(R8)
+	VMOVUPS      Z17, 2112(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 256(DX)
-	VMOVUPS      Z3, 640(DX)
-	VMOVUPS      Z4, 1024(DX)
-	VMOVUPS      Z5, 1408(DX)
-	VMOVUPS      Z11, 1792(DX)
-	VMOVUPS      Z8, 2176(DX)
-	ADDQ         SI, R9
+	VMOVUPS      (R10), Z14
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z15
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z17
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z18
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z19
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z20
+	VMOVAPS      Z19, Z21
+	VFNMADD231PS Z17, Z1, Z21
+	VMOVAPS      Z18, Z22
+	VFNMADD231PS Z15, Z1, Z22
+	VSUBPS       Z17, Z19, Z23
+	VSUBPS       Z15, Z18, Z24
+	VFNMADD231PS Z17, Z2, Z19
+	VFMADD231PS  Z14, Z1, Z19
+	VFNMADD231PS Z18, Z2, Z20
+	VFMADD231PS  Z15, Z1, Z20
+	VADDPS       Z22, Z21, Z14
+	VSUBPS       Z22, Z21, Z15
+	VMOVAPS      Z23, Z17
+	VFMADD231PS  Z24, Z0, Z17
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z17, 1408(R8)
+	VMOVUPS      Z23, 1792(R8)
+	VMOVUPS      Z20, 2176(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 320(DX)
-	VMOVUPS      Z3, 704(DX)
-	VMOVUPS      Z4, 1088(DX)
-	VMOVUPS      Z5, 1472(DX)
-	VMOVUPS      Z11, 1856(DX)
-	VMOVUPS      Z8, 2240(DX)
+	VMOVUPS      (R10), Z17
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z18
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z20
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z21
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z22
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z20, Z1, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z18, Z1, Z25
+	VSUBPS       Z20, Z22, Z26
+	VSUBPS       Z18, Z21, Z27
+	VFNMADD231PS Z20, Z2, Z22
+	VFMADD231PS  Z17, Z1, Z22
+	VFNMADD231PS Z21, Z2, Z23
+	VFMADD231PS  Z18, Z1, Z23
+	VADDPS       Z25, Z24, Z17
+	VSUBPS       Z25, Z24, Z18
+	VMOVAPS      Z26, Z20
+	VFMADD231PS  Z27, Z0, Z20
+	VFNMADD231PS Z27, Z0, Z26
+	VMOVUPS      Z20, 1472(R8)
+	VMOVUPS      Z26, 1856(R8)
+	VMOVUPS      Z23, 2240(R8)
+	MOVQ         BX, R9
+	VMOVAPS      Z19, Z20
+	VFNMADD231PS Z13, Z1, Z20
+	VMOVAPS      Z16, Z21
+	VFNMADD231PS Z10, Z1, Z21
+	VSUBPS       Z13, Z19, Z23
+	VSUBPS       Z10, Z16, Z24
+	VFNMADD231PS Z13, Z2, Z19
+	VFMADD231PS  Z7, Z1, Z19
+	VFNMADD231PS Z16, Z2, Z22
+	VFMADD231PS  Z10, Z1, Z22
+	VADDPS       Z21, Z20, Z7
+	VSUBPS       Z21, Z20, Z10
+	VMOVAPS      Z23, Z13
+	VFMADD231PS  Z24, Z0, Z13
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z19, (R9)
 	ADDQ         SI, R9
-	MOVQ         CX, R9
-	VMOVUPS      (DX), Z3
-	VMOVUPS      64(DX), Z4
-	VMOVUPS      128(DX), Z5
-	VMOVUPS      192(DX), Z6
-	VMOVUPS      256(DX), Z7
-	VMOVUPS      320(DX), Z8
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z13, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z23, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z22, (R9)
+	ADDQ         SI, R9
+	VMOVAPS      Z14, Z7
+	VFNMADD231PS Z8, Z1, Z7
+	VMOVAPS      Z11, Z10
+	VFNMADD231PS Z5, Z1, Z10
+	VSUBPS       Z8, Z14, Z13
+	VSUBPS       Z5, Z11, Z16
+	VFNMADD231PS Z8, Z2, Z14
+	VFMADD231PS  Z3, Z1, Z14
+	VFNMADD231PS Z11, Z2, Z17
+	VFMADD231PS  Z5, Z1, Z17
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z5
+	VMOVAPS      Z13, Z7
+	VFMADD231PS  Z16, Z0, Z7
+	VFNMADD231PS Z16, Z0, Z13
+	VMOVUPS      Z14, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z13, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z17, (R9)
+	ADDQ         SI, R9
+	VMOVAPS      Z15, Z3
+	VFNMADD231PS Z9, Z1, Z3
+	VMOVAPS      Z12, Z5
+	VFNMADD231PS Z6, Z1, Z5
+	VSUBPS       Z9, Z15, Z7
+	VSUBPS       Z6, Z12, Z8
+	VFNMADD231PS Z9, Z2, Z15
+	VFMADD231PS  Z4, Z1, Z15
+	VFNMADD231PS Z12, Z2, Z18
+	VFMADD231PS  Z6, Z1, Z18
+	VADDPS       Z5, Z3, Z4
+	VSUBPS       Z5, Z3, Z3
+	VMOVAPS      Z7, Z5
+	VFMADD231PS  Z8, Z0, Z5
+	VFNMADD231PS Z8, Z0, Z7
+	VMOVUPS      Z15, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z18, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1152(R8), Z3
+	VMOVUPS      1216(R8), Z4
+	VMOVUPS      1280(R8), Z5
+	VMOVUPS      1344(R8), Z6
+	VMOVUPS      1408(R8), Z7
+	VMOVUPS      1472(R8), Z8
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17391,23 +22045,23 @@ channels_channels:
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      384(DX), Z3
-	VMOVUPS      448(DX), Z4
-	VMOVUPS      512(DX), Z5
-	VMOVUPS      576(DX), Z6
-	VMOVUPS      640(DX), Z7
-	VMOVUPS      704(DX), Z8
+	ADDQ         SI, R9
+	VMOVUPS      1536(R8), Z3
+	VMOVUPS      1600(R8), Z4
+	VMOVUPS      1664(R8), Z5
+	VMOVUPS      1728(R8), Z6
+	VMOVUPS      1792(R8), Z7
+	VMOVUPS      1856(R8), Z8
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17424,23 +22078,23 @@ channels_channels:
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      768(DX), Z3
-	VMOVUPS      832(DX), Z4
-	VMOVUPS      896(DX), Z5
-	VMOVUPS      960(DX), Z6
-	VMOVUPS      1024(DX), Z7
-	VMOVUPS      1088(DX), Z8
+	ADDQ         SI, R9
+	VMOVUPS      1920(R8), Z3
+	VMOVUPS      1984(R8), Z4
+	VMOVUPS      2048(R8), Z5
+	VMOVUPS      2112(R8), Z6
+	VMOVUPS      2176(R8), Z7
+	VMOVUPS      2240(R8), Z8
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17457,141 +22111,42 @@ channels_channels:
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z4, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z11, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1152(DX), Z3
-	VMOVUPS      1216(DX), Z4
-	VMOVUPS      1280(DX), Z5
-	VMOVUPS      1344(DX), Z6
-	VMOVUPS      1408(DX), Z7
-	VMOVUPS      1472(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z4, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z11, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1536(DX), Z3
-	VMOVUPS      1600(DX), Z4
-	VMOVUPS      1664(DX), Z5
-	VMOVUPS      1728(DX), Z6
-	VMOVUPS      1792(DX), Z7
-	VMOVUPS      1856(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z4, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z11, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1920(DX), Z3
-	VMOVUPS      1984(DX), Z4
-	VMOVUPS      2048(DX), Z5
-	VMOVUPS      2112(DX), Z6
-	VMOVUPS      2176(DX), Z7
-	VMOVUPS      2240(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z4, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z11, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, CX
-	SUBQ         $0x00000010, R8
-	JGE          channels_channels
+	ADDQ         SI, R9
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000010, DI
+	JGE          inside_channels
 
-channels_tail:
-	ADDQ         $0x00000010, R8
-	JZ           channels_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
-	MOVQ         AX, R8
-	MOVQ         R8, R9
+inside_tail:
+	ADDQ         $0x00000010, DI
+	JZ           inside_end
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         DX, R8
+	MOVQ         DX, R9
 	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17607,166 +22162,252 @@ channels_tail:
 	VMOVAPS      Z11, Z5
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, (DX)
-	VMOVUPS      Z3, 384(DX)
-	VMOVUPS      Z4, 768(DX)
-	VMOVUPS      Z5, 1152(DX)
-	VMOVUPS      Z11, 1536(DX)
-	VMOVUPS      Z8, 1920(DX)
-	ADDQ         SI, R8
+	VMOVUPS      Z5, 1152(DI)
+	VMOVUPS      Z11, 1536(DI)
+	VMOVUPS      Z8, 1920(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
 	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
+	ADDQ         AX, R9
 	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 64(DX)
-	VMOVUPS      Z3, 448(DX)
-	VMOVUPS      Z4, 832(DX)
-	VMOVUPS      Z5, 1216(DX)
-	VMOVUPS      Z11, 1600(DX)
-	VMOVUPS      Z8, 1984(DX)
-	ADDQ         SI, R8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	VMOVAPS      Z10, Z12
+	VFNMADD231PS Z8, Z1, Z12
+	VMOVAPS      Z9, Z13
+	VFNMADD231PS Z6, Z1, Z13
+	VSUBPS       Z8, Z10, Z14
+	VSUBPS       Z6, Z9, Z15
+	VFNMADD231PS Z8, Z2, Z10
+	VFMADD231PS  Z5, Z1, Z10
+	VFNMADD231PS Z9, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z11
+	VADDPS       Z13, Z12, Z5
+	VSUBPS       Z13, Z12, Z6
+	VMOVAPS      Z14, Z8
+	VFMADD231PS  Z15, Z0, Z8
+	VFNMADD231PS Z15, Z0, Z14
+	VMOVUPS      Z8, 1216(DI)
+	VMOVUPS      Z14, 1600(DI)
+	VMOVUPS      Z11, 1984(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
 	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 128(DX)
-	VMOVUPS      Z3, 512(DX)
-	VMOVUPS      Z4, 896(DX)
-	VMOVUPS      Z5, 1280(DX)
-	VMOVUPS      Z11, 1664(DX)
-	VMOVUPS      Z8, 2048(DX)
-	ADDQ         SI, R8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z13
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z14
+	VMOVAPS      Z13, Z15
+	VFNMADD231PS Z11, Z1, Z15
+	VMOVAPS      Z12, Z16
+	VFNMADD231PS Z9, Z1, Z16
+	VSUBPS       Z11, Z13, Z17
+	VSUBPS       Z9, Z12, Z18
+	VFNMADD231PS Z11, Z2, Z13
+	VFMADD231PS  Z8, Z1, Z13
+	VFNMADD231PS Z12, Z2, Z14
+	VFMADD231PS  Z9, Z1, Z14
+	VADDPS       Z16, Z15, Z8
+	VSUBPS       Z16, Z15, Z9
+	VMOVAPS      Z17, Z11
+	VFMADD231PS  Z18, Z0, Z11
+	VFNMADD231PS Z18, Z0, Z17
+	VMOVUPS      Z11, 1280(DI)
+	VMOVUPS      Z17, 1664(DI)
+	VMOVUPS      Z14, 2048(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 192(DX)
-	VMOVUPS      Z3, 576(DX)
-	VMOVUPS      Z4, 960(DX)
-	VMOVUPS      Z5, 1344(DX)
-	VMOVUPS      Z11, 1728(DX)
-	VMOVUPS      Z8, 2112(DX)
-	ADDQ         SI, R8
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z14
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z15
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z16
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z17
+	VMOVAPS      Z16, Z18
+	VFNMADD231PS Z14, Z1, Z18
+	VMOVAPS      Z15, Z19
+	VFNMADD231PS Z12, Z1, Z19
+	VSUBPS       Z14, Z16, Z20
+	VSUBPS       Z12, Z15, Z21
+	VFNMADD231PS Z14, Z2, Z16
+	VFMADD231PS  Z11, Z1, Z16
+	VFNMADD231PS Z15, Z2, Z17
+	VFMADD231PS  Z12, Z1, Z17
+	VADDPS       Z19, Z18, Z11
+	VSUBPS       Z19, Z18, Z12
+	VMOVAPS      Z20, Z14
+	VFMADD231PS  Z21, Z0, Z14
+	VFNMADD231PS Z21, Z0, Z20
+	VMOVUPS      Z14, 1344(DI)
+	VMOVUPS      Z20, 1728(DI)
+	VMOVUPS      Z17, 2112(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 256(DX)
-	VMOVUPS      Z3, 640(DX)
-	VMOVUPS      Z4, 1024(DX)
-	VMOVUPS      Z5, 1408(DX)
-	VMOVUPS      Z11, 1792(DX)
-	VMOVUPS      Z8, 2176(DX)
-	ADDQ         SI, R8
+	VMOVUPS.Z    (R9), K1, Z14
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z15
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z17
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z18
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z19
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z20
+	VMOVAPS      Z19, Z21
+	VFNMADD231PS Z17, Z1, Z21
+	VMOVAPS      Z18, Z22
+	VFNMADD231PS Z15, Z1, Z22
+	VSUBPS       Z17, Z19, Z23
+	VSUBPS       Z15, Z18, Z24
+	VFNMADD231PS Z17, Z2, Z19
+	VFMADD231PS  Z14, Z1, Z19
+	VFNMADD231PS Z18, Z2, Z20
+	VFMADD231PS  Z15, Z1, Z20
+	VADDPS       Z22, Z21, Z14
+	VSUBPS       Z22, Z21, Z15
+	VMOVAPS      Z23, Z17
+	VFMADD231PS  Z24, Z0, Z17
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z17, 1408(DI)
+	VMOVUPS      Z23, 1792(DI)
+	VMOVUPS      Z20, 2176(DI)
+	ADDQ         CX, R8
 	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
+	VMOVUPS.Z    (R9), K1, Z17
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z18
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z20
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z21
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z22
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z20, Z1, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z18, Z1, Z25
+	VSUBPS       Z20, Z22, Z26
+	VSUBPS       Z18, Z21, Z27
+	VFNMADD231PS Z20, Z2, Z22
+	VFMADD231PS  Z17, Z1, Z22
+	VFNMADD231PS Z21, Z2, Z23
+	VFMADD231PS  Z18, Z1, Z23
+	VADDPS       Z25, Z24, Z17
+	VSUBPS       Z25, Z24, Z18
+	VMOVAPS      Z26, Z20
+	VFMADD231PS  Z27, Z0, Z20
+	VFNMADD231PS Z27, Z0, Z26
+	VMOVUPS      Z20, 1472(DI)
+	VMOVUPS      Z26, 1856(DI)
+	VMOVUPS      Z23, 2240(DI)
+	MOVQ         BX, AX
+	VMOVAPS      Z19, Z20
+	VFNMADD231PS Z13, Z1, Z20
+	VMOVAPS      Z16, Z21
+	VFNMADD231PS Z10, Z1, Z21
+	VSUBPS       Z13, Z19, Z23
+	VSUBPS       Z10, Z16, Z24
+	VFNMADD231PS Z13, Z2, Z19
+	VFMADD231PS  Z7, Z1, Z19
+	VFNMADD231PS Z16, Z2, Z22
+	VFMADD231PS  Z10, Z1, Z22
+	VADDPS       Z21, Z20, Z7
+	VSUBPS       Z21, Z20, Z10
+	VMOVAPS      Z23, Z13
+	VFMADD231PS  Z24, Z0, Z13
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z19, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z13, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z23, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z22, K1, (AX)
+	ADDQ         SI, AX
+	VMOVAPS      Z14, Z7
+	VFNMADD231PS Z8, Z1, Z7
+	VMOVAPS      Z11, Z10
+	VFNMADD231PS Z5, Z1, Z10
+	VSUBPS       Z8, Z14, Z13
+	VSUBPS       Z5, Z11, Z16
+	VFNMADD231PS Z8, Z2, Z14
+	VFMADD231PS  Z3, Z1, Z14
+	VFNMADD231PS Z11, Z2, Z17
+	VFMADD231PS  Z5, Z1, Z17
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z5
+	VMOVAPS      Z13, Z7
+	VFMADD231PS  Z16, Z0, Z7
+	VFNMADD231PS Z16, Z0, Z13
+	VMOVUPS      Z14, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z13, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z17, K1, (AX)
+	ADDQ         SI, AX
+	VMOVAPS      Z15, Z3
+	VFNMADD231PS Z9, Z1, Z3
+	VMOVAPS      Z12, Z5
+	VFNMADD231PS Z6, Z1, Z5
+	VSUBPS       Z9, Z15, Z7
+	VSUBPS       Z6, Z12, Z8
+	VFNMADD231PS Z9, Z2, Z15
+	VFMADD231PS  Z4, Z1, Z15
+	VFNMADD231PS Z12, Z2, Z18
+	VFMADD231PS  Z6, Z1, Z18
+	VADDPS       Z5, Z3, Z4
+	VSUBPS       Z5, Z3, Z3
+	VMOVAPS      Z7, Z5
+	VFMADD231PS  Z8, Z0, Z5
+	VFNMADD231PS Z8, Z0, Z7
+	VMOVUPS      Z15, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z18, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1152(DI), Z3
+	VMOVUPS      1216(DI), Z4
+	VMOVUPS      1280(DI), Z5
+	VMOVUPS      1344(DI), Z6
+	VMOVUPS      1408(DI), Z7
+	VMOVUPS      1472(DI), Z8
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17782,20 +22423,24 @@ channels_tail:
 	VMOVAPS      Z11, Z5
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, 320(DX)
-	VMOVUPS      Z3, 704(DX)
-	VMOVUPS      Z4, 1088(DX)
-	VMOVUPS      Z5, 1472(DX)
-	VMOVUPS      Z11, 1856(DX)
-	VMOVUPS      Z8, 2240(DX)
-	ADDQ         SI, R8
-	MOVQ         CX, BX
-	VMOVUPS      (DX), Z3
-	VMOVUPS      64(DX), Z4
-	VMOVUPS      128(DX), Z5
-	VMOVUPS      192(DX), Z6
-	VMOVUPS      256(DX), Z7
-	VMOVUPS      320(DX), Z8
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z11, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1536(DI), Z3
+	VMOVUPS      1600(DI), Z4
+	VMOVUPS      1664(DI), Z5
+	VMOVUPS      1728(DI), Z6
+	VMOVUPS      1792(DI), Z7
+	VMOVUPS      1856(DI), Z8
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17811,156 +22456,24 @@ channels_tail:
 	VMOVAPS      Z11, Z5
 	VFMADD231PS  Z12, Z0, Z5
 	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z4, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z11, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      384(DX), Z3
-	VMOVUPS      448(DX), Z4
-	VMOVUPS      512(DX), Z5
-	VMOVUPS      576(DX), Z6
-	VMOVUPS      640(DX), Z7
-	VMOVUPS      704(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z4, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z11, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      768(DX), Z3
-	VMOVUPS      832(DX), Z4
-	VMOVUPS      896(DX), Z5
-	VMOVUPS      960(DX), Z6
-	VMOVUPS      1024(DX), Z7
-	VMOVUPS      1088(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z4, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z11, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1152(DX), Z3
-	VMOVUPS      1216(DX), Z4
-	VMOVUPS      1280(DX), Z5
-	VMOVUPS      1344(DX), Z6
-	VMOVUPS      1408(DX), Z7
-	VMOVUPS      1472(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z4, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z11, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1536(DX), Z3
-	VMOVUPS      1600(DX), Z4
-	VMOVUPS      1664(DX), Z5
-	VMOVUPS      1728(DX), Z6
-	VMOVUPS      1792(DX), Z7
-	VMOVUPS      1856(DX), Z8
-	VMOVAPS      Z7, Z9
-	VFNMADD231PS Z5, Z1, Z9
-	VMOVAPS      Z6, Z10
-	VFNMADD231PS Z4, Z1, Z10
-	VSUBPS       Z5, Z7, Z11
-	VSUBPS       Z4, Z6, Z12
-	VFNMADD231PS Z5, Z2, Z7
-	VFMADD231PS  Z3, Z1, Z7
-	VFNMADD231PS Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z8
-	VADDPS       Z10, Z9, Z3
-	VSUBPS       Z10, Z9, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  Z12, Z0, Z5
-	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z4, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z11, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1920(DX), Z3
-	VMOVUPS      1984(DX), Z4
-	VMOVUPS      2048(DX), Z5
-	VMOVUPS      2112(DX), Z6
-	VMOVUPS      2176(DX), Z7
-	VMOVUPS      2240(DX), Z8
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z11, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1920(DI), Z3
+	VMOVUPS      1984(DI), Z4
+	VMOVUPS      2048(DI), Z5
+	VMOVUPS      2112(DI), Z6
+	VMOVUPS      2176(DI), Z7
+	VMOVUPS      2240(DI), Z8
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
 	VMOVAPS      Z6, Z10
@@ -17976,22 +22489,996 @@ channels_tail:
 	VMOVAPS      Z11, Z3
 	VFMADD231PS  Z12, Z0, Z3
 	VFNMADD231PS Z12, Z0, Z11
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z11, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, CX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z11, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
 
-channels_end:
+inside_end:
+	VZEROUPPER
+	RET
+
+edge:
+	MOVQ         zero_base+40(FP), CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
+	SHLQ         $0x02, SI
+	VBROADCASTSS constant3<>+0(SB), Z0
+	VBROADCASTSS constant4<>+0(SB), Z1
+	VBROADCASTSS constant5<>+0(SB), Z2
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          edge_tail
+
+edge_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         (AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z3
+	MOVQ         48(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z4
+	MOVQ         96(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         144(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         192(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         240(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z5, 1152(R8)
+	VMOVUPS      Z11, 1536(R8)
+	VMOVUPS      Z8, 1920(R8)
+	MOVQ         8(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         56(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         104(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         152(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         200(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         248(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	VMOVAPS      Z10, Z12
+	VFNMADD231PS Z8, Z1, Z12
+	VMOVAPS      Z9, Z13
+	VFNMADD231PS Z6, Z1, Z13
+	VSUBPS       Z8, Z10, Z14
+	VSUBPS       Z6, Z9, Z15
+	VFNMADD231PS Z8, Z2, Z10
+	VFMADD231PS  Z5, Z1, Z10
+	VFNMADD231PS Z9, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z11
+	VADDPS       Z13, Z12, Z5
+	VSUBPS       Z13, Z12, Z6
+	VMOVAPS      Z14, Z8
+	VFMADD231PS  Z15, Z0, Z8
+	VFNMADD231PS Z15, Z0, Z14
+	VMOVUPS      Z8, 1216(R8)
+	VMOVUPS      Z14, 1600(R8)
+	VMOVUPS      Z11, 1984(R8)
+	MOVQ         16(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         64(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         112(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         160(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         208(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z13
+	MOVQ         256(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	VMOVAPS      Z13, Z15
+	VFNMADD231PS Z11, Z1, Z15
+	VMOVAPS      Z12, Z16
+	VFNMADD231PS Z9, Z1, Z16
+	VSUBPS       Z11, Z13, Z17
+	VSUBPS       Z9, Z12, Z18
+	VFNMADD231PS Z11, Z2, Z13
+	VFMADD231PS  Z8, Z1, Z13
+	VFNMADD231PS Z12, Z2, Z14
+	VFMADD231PS  Z9, Z1, Z14
+	VADDPS       Z16, Z15, Z8
+	VSUBPS       Z16, Z15, Z9
+	VMOVAPS      Z17, Z11
+	VFMADD231PS  Z18, Z0, Z11
+	VFNMADD231PS Z18, Z0, Z17
+	VMOVUPS      Z11, 1280(R8)
+	VMOVUPS      Z17, 1664(R8)
+	VMOVUPS      Z14, 2048(R8)
+	MOVQ         24(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         72(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         120(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	MOVQ         168(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z15
+	MOVQ         216(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z16
+	MOVQ         264(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z17
+	VMOVAPS      Z16, Z18
+	VFNMADD231PS Z14, Z1, Z18
+	VMOVAPS      Z15, Z19
+	VFNMADD231PS Z12, Z1, Z19
+	VSUBPS       Z14, Z16, Z20
+	VSUBPS       Z12, Z15, Z21
+	VFNMADD231PS Z14, Z2, Z16
+	VFMADD231PS  Z11, Z1, Z16
+	VFNMADD231PS Z15, Z2, Z17
+	VFMADD231PS  Z12, Z1, Z17
+	VADDPS       Z19, Z18, Z11
+	VSUBPS       Z19, Z18, Z12
+	VMOVAPS      Z20, Z14
+	VFMADD231PS  Z21, Z0, Z14
+	VFNMADD231PS Z21, Z0, Z20
+	VMOVUPS      Z14, 1344(R8)
+	VMOVUPS      Z20, 1728(R8)
+	VMOVUPS      Z17, 2112(R8)
+	MOVQ         32(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	MOVQ         80(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z15
+	MOVQ         128(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z17
+	MOVQ         176(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z18
+	MOVQ         224(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z19
+	MOVQ         272(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z20
+	VMOVAPS      Z19, Z21
+	VFNMADD231PS Z17, Z1, Z21
+	VMOVAPS      Z18, Z22
+	VFNMADD231PS Z15, Z1, Z22
+	VSUBPS       Z17, Z19, Z23
+	VSUBPS       Z15, Z18, Z24
+	VFNMADD231PS Z17, Z2, Z19
+	VFMADD231PS  Z14, Z1, Z19
+	VFNMADD231PS Z18, Z2, Z20
+	VFMADD231PS  Z15, Z1, Z20
+	VADDPS       Z22, Z21, Z14
+	VSUBPS       Z22, Z21, Z15
+	VMOVAPS      Z23, Z17
+	VFMADD231PS  Z24, Z0, Z17
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z17, 1408(R8)
+	VMOVUPS      Z23, 1792(R8)
+	VMOVUPS      Z20, 2176(R8)
+	MOVQ         40(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z17
+	MOVQ         88(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z18
+	MOVQ         136(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z20
+	MOVQ         184(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z21
+	MOVQ         232(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z22
+	MOVQ         280(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z23
+	ADDQ         $0x00000040, CX
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z20, Z1, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z18, Z1, Z25
+	VSUBPS       Z20, Z22, Z26
+	VSUBPS       Z18, Z21, Z27
+	VFNMADD231PS Z20, Z2, Z22
+	VFMADD231PS  Z17, Z1, Z22
+	VFNMADD231PS Z21, Z2, Z23
+	VFMADD231PS  Z18, Z1, Z23
+	VADDPS       Z25, Z24, Z17
+	VSUBPS       Z25, Z24, Z18
+	VMOVAPS      Z26, Z20
+	VFMADD231PS  Z27, Z0, Z20
+	VFNMADD231PS Z27, Z0, Z26
+	VMOVUPS      Z20, 1472(R8)
+	VMOVUPS      Z26, 1856(R8)
+	VMOVUPS      Z23, 2240(R8)
+	MOVQ         BX, R9
+	VMOVAPS      Z19, Z20
+	VFNMADD231PS Z13, Z1, Z20
+	VMOVAPS      Z16, Z21
+	VFNMADD231PS Z10, Z1, Z21
+	VSUBPS       Z13, Z19, Z23
+	VSUBPS       Z10, Z16, Z24
+	VFNMADD231PS Z13, Z2, Z19
+	VFMADD231PS  Z7, Z1, Z19
+	VFNMADD231PS Z16, Z2, Z22
+	VFMADD231PS  Z10, Z1, Z22
+	VADDPS       Z21, Z20, Z7
+	VSUBPS       Z21, Z20, Z10
+	VMOVAPS      Z23, Z13
+	VFMADD231PS  Z24, Z0, Z13
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z19, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z13, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z23, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z22, (R9)
+	ADDQ         SI, R9
+	VMOVAPS      Z14, Z7
+	VFNMADD231PS Z8, Z1, Z7
+	VMOVAPS      Z11, Z10
+	VFNMADD231PS Z5, Z1, Z10
+	VSUBPS       Z8, Z14, Z13
+	VSUBPS       Z5, Z11, Z16
+	VFNMADD231PS Z8, Z2, Z14
+	VFMADD231PS  Z3, Z1, Z14
+	VFNMADD231PS Z11, Z2, Z17
+	VFMADD231PS  Z5, Z1, Z17
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z5
+	VMOVAPS      Z13, Z7
+	VFMADD231PS  Z16, Z0, Z7
+	VFNMADD231PS Z16, Z0, Z13
+	VMOVUPS      Z14, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z13, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z17, (R9)
+	ADDQ         SI, R9
+	VMOVAPS      Z15, Z3
+	VFNMADD231PS Z9, Z1, Z3
+	VMOVAPS      Z12, Z5
+	VFNMADD231PS Z6, Z1, Z5
+	VSUBPS       Z9, Z15, Z7
+	VSUBPS       Z6, Z12, Z8
+	VFNMADD231PS Z9, Z2, Z15
+	VFMADD231PS  Z4, Z1, Z15
+	VFNMADD231PS Z12, Z2, Z18
+	VFMADD231PS  Z6, Z1, Z18
+	VADDPS       Z5, Z3, Z4
+	VSUBPS       Z5, Z3, Z3
+	VMOVAPS      Z7, Z5
+	VFMADD231PS  Z8, Z0, Z5
+	VFNMADD231PS Z8, Z0, Z7
+	VMOVUPS      Z15, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z18, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1152(R8), Z3
+	VMOVUPS      1216(R8), Z4
+	VMOVUPS      1280(R8), Z5
+	VMOVUPS      1344(R8), Z6
+	VMOVUPS      1408(R8), Z7
+	VMOVUPS      1472(R8), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1536(R8), Z3
+	VMOVUPS      1600(R8), Z4
+	VMOVUPS      1664(R8), Z5
+	VMOVUPS      1728(R8), Z6
+	VMOVUPS      1792(R8), Z7
+	VMOVUPS      1856(R8), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1920(R8), Z3
+	VMOVUPS      1984(R8), Z4
+	VMOVUPS      2048(R8), Z5
+	VMOVUPS      2112(R8), Z6
+	VMOVUPS      2176(R8), Z7
+	VMOVUPS      2240(R8), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z4, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z11, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000010, DI
+	JGE          edge_channels
+
+edge_tail:
+	ADDQ         $0x00000010, DI
+	JZ           edge_end
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         (AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z3
+	MOVQ         48(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z4
+	MOVQ         96(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         144(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         192(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         240(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z5, 1152(DI)
+	VMOVUPS      Z11, 1536(DI)
+	VMOVUPS      Z8, 1920(DI)
+	MOVQ         8(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         56(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         152(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         200(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         248(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	VMOVAPS      Z10, Z12
+	VFNMADD231PS Z8, Z1, Z12
+	VMOVAPS      Z9, Z13
+	VFNMADD231PS Z6, Z1, Z13
+	VSUBPS       Z8, Z10, Z14
+	VSUBPS       Z6, Z9, Z15
+	VFNMADD231PS Z8, Z2, Z10
+	VFMADD231PS  Z5, Z1, Z10
+	VFNMADD231PS Z9, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z11
+	VADDPS       Z13, Z12, Z5
+	VSUBPS       Z13, Z12, Z6
+	VMOVAPS      Z14, Z8
+	VFMADD231PS  Z15, Z0, Z8
+	VFNMADD231PS Z15, Z0, Z14
+	VMOVUPS      Z8, 1216(DI)
+	VMOVUPS      Z14, 1600(DI)
+	VMOVUPS      Z11, 1984(DI)
+	MOVQ         16(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         64(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         112(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         160(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         208(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z13
+	MOVQ         256(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	VMOVAPS      Z13, Z15
+	VFNMADD231PS Z11, Z1, Z15
+	VMOVAPS      Z12, Z16
+	VFNMADD231PS Z9, Z1, Z16
+	VSUBPS       Z11, Z13, Z17
+	VSUBPS       Z9, Z12, Z18
+	VFNMADD231PS Z11, Z2, Z13
+	VFMADD231PS  Z8, Z1, Z13
+	VFNMADD231PS Z12, Z2, Z14
+	VFMADD231PS  Z9, Z1, Z14
+	VADDPS       Z16, Z15, Z8
+	VSUBPS       Z16, Z15, Z9
+	VMOVAPS      Z17, Z11
+	VFMADD231PS  Z18, Z0, Z11
+	VFNMADD231PS Z18, Z0, Z17
+	VMOVUPS      Z11, 1280(DI)
+	VMOVUPS      Z17, 1664(DI)
+	VMOVUPS      Z14, 2048(DI)
+	MOVQ         24(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         72(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	MOVQ         168(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z15
+	MOVQ         216(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z16
+	MOVQ         264(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z17
+	VMOVAPS      Z16, Z18
+	VFNMADD231PS Z14, Z1, Z18
+	VMOVAPS      Z15, Z19
+	VFNMADD231PS Z12, Z1, Z19
+	VSUBPS       Z14, Z16, Z20
+	VSUBPS       Z12, Z15, Z21
+	VFNMADD231PS Z14, Z2, Z16
+	VFMADD231PS  Z11, Z1, Z16
+	VFNMADD231PS Z15, Z2, Z17
+	VFMADD231PS  Z12, Z1, Z17
+	VADDPS       Z19, Z18, Z11
+	VSUBPS       Z19, Z18, Z12
+	VMOVAPS      Z20, Z14
+	VFMADD231PS  Z21, Z0, Z14
+	VFNMADD231PS Z21, Z0, Z20
+	VMOVUPS      Z14, 1344(DI)
+	VMOVUPS      Z20, 1728(DI)
+	VMOVUPS      Z17, 2112(DI)
+	MOVQ         32(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	MOVQ         80(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z15
+	MOVQ         128(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z17
+	MOVQ         176(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z18
+	MOVQ         224(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z19
+	MOVQ         272(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z20
+	VMOVAPS      Z19, Z21
+	VFNMADD231PS Z17, Z1, Z21
+	VMOVAPS      Z18, Z22
+	VFNMADD231PS Z15, Z1, Z22
+	VSUBPS       Z17, Z19, Z23
+	VSUBPS       Z15, Z18, Z24
+	VFNMADD231PS Z17, Z2, Z19
+	VFMADD231PS  Z14, Z1, Z19
+	VFNMADD231PS Z18, Z2, Z20
+	VFMADD231PS  Z15, Z1, Z20
+	VADDPS       Z22, Z21, Z14
+	VSUBPS       Z22, Z21, Z15
+	VMOVAPS      Z23, Z17
+	VFMADD231PS  Z24, Z0, Z17
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z17, 1408(DI)
+	VMOVUPS      Z23, 1792(DI)
+	VMOVUPS      Z20, 2176(DI)
+	MOVQ         40(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z17
+	MOVQ         88(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z18
+	MOVQ         136(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z20
+	MOVQ         184(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z21
+	MOVQ         232(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z22
+	MOVQ         280(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z23
+	ADDQ         $0x00000040, CX
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z20, Z1, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z18, Z1, Z25
+	VSUBPS       Z20, Z22, Z26
+	VSUBPS       Z18, Z21, Z27
+	VFNMADD231PS Z20, Z2, Z22
+	VFMADD231PS  Z17, Z1, Z22
+	VFNMADD231PS Z21, Z2, Z23
+	VFMADD231PS  Z18, Z1, Z23
+	VADDPS       Z25, Z24, Z17
+	VSUBPS       Z25, Z24, Z18
+	VMOVAPS      Z26, Z20
+	VFMADD231PS  Z27, Z0, Z20
+	VFNMADD231PS Z27, Z0, Z26
+	VMOVUPS      Z20, 1472(DI)
+	VMOVUPS      Z26, 1856(DI)
+	VMOVUPS      Z23, 2240(DI)
+	MOVQ         BX, AX
+	VMOVAPS      Z19, Z20
+	VFNMADD231PS Z13, Z1, Z20
+	VMOVAPS      Z16, Z21
+	VFNMADD231PS Z10, Z1, Z21
+	VSUBPS       Z13, Z19, Z23
+	VSUBPS       Z10, Z16, Z24
+	VFNMADD231PS Z13, Z2, Z19
+	VFMADD231PS  Z7, Z1, Z19
+	VFNMADD231PS Z16, Z2, Z22
+	VFMADD231PS  Z10, Z1, Z22
+	VADDPS       Z21, Z20, Z7
+	VSUBPS       Z21, Z20, Z10
+	VMOVAPS      Z23, Z13
+	VFMADD231PS  Z24, Z0, Z13
+	VFNMADD231PS Z24, Z0, Z23
+	VMOVUPS      Z19, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z13, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z23, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z22, K1, (AX)
+	ADDQ         SI, AX
+	VMOVAPS      Z14, Z7
+	VFNMADD231PS Z8, Z1, Z7
+	VMOVAPS      Z11, Z10
+	VFNMADD231PS Z5, Z1, Z10
+	VSUBPS       Z8, Z14, Z13
+	VSUBPS       Z5, Z11, Z16
+	VFNMADD231PS Z8, Z2, Z14
+	VFMADD231PS  Z3, Z1, Z14
+	VFNMADD231PS Z11, Z2, Z17
+	VFMADD231PS  Z5, Z1, Z17
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z5
+	VMOVAPS      Z13, Z7
+	VFMADD231PS  Z16, Z0, Z7
+	VFNMADD231PS Z16, Z0, Z13
+	VMOVUPS      Z14, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z13, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z17, K1, (AX)
+	ADDQ         SI, AX
+	VMOVAPS      Z15, Z3
+	VFNMADD231PS Z9, Z1, Z3
+	VMOVAPS      Z12, Z5
+	VFNMADD231PS Z6, Z1, Z5
+	VSUBPS       Z9, Z15, Z7
+	VSUBPS       Z6, Z12, Z8
+	VFNMADD231PS Z9, Z2, Z15
+	VFMADD231PS  Z4, Z1, Z15
+	VFNMADD231PS Z12, Z2, Z18
+	VFMADD231PS  Z6, Z1, Z18
+	VADDPS       Z5, Z3, Z4
+	VSUBPS       Z5, Z3, Z3
+	VMOVAPS      Z7, Z5
+	VFMADD231PS  Z8, Z0, Z5
+	VFNMADD231PS Z8, Z0, Z7
+	VMOVUPS      Z15, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z18, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1152(DI), Z3
+	VMOVUPS      1216(DI), Z4
+	VMOVUPS      1280(DI), Z5
+	VMOVUPS      1344(DI), Z6
+	VMOVUPS      1408(DI), Z7
+	VMOVUPS      1472(DI), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z11, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1536(DI), Z3
+	VMOVUPS      1600(DI), Z4
+	VMOVUPS      1664(DI), Z5
+	VMOVUPS      1728(DI), Z6
+	VMOVUPS      1792(DI), Z7
+	VMOVUPS      1856(DI), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z3
+	VSUBPS       Z10, Z9, Z4
+	VMOVAPS      Z11, Z5
+	VFMADD231PS  Z12, Z0, Z5
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z11, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1920(DI), Z3
+	VMOVUPS      1984(DI), Z4
+	VMOVUPS      2048(DI), Z5
+	VMOVUPS      2112(DI), Z6
+	VMOVUPS      2176(DI), Z7
+	VMOVUPS      2240(DI), Z8
+	VMOVAPS      Z7, Z9
+	VFNMADD231PS Z5, Z1, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z4, Z1, Z10
+	VSUBPS       Z5, Z7, Z11
+	VSUBPS       Z4, Z6, Z12
+	VFNMADD231PS Z5, Z2, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VFNMADD231PS Z6, Z2, Z8
+	VFMADD231PS  Z4, Z1, Z8
+	VADDPS       Z10, Z9, Z1
+	VSUBPS       Z10, Z9, Z2
+	VMOVAPS      Z11, Z3
+	VFMADD231PS  Z12, Z0, Z3
+	VFNMADD231PS Z12, Z0, Z11
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z11, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+
+edge_end:
 	VZEROUPPER
 	RET
 
@@ -18012,14 +23499,14 @@ TEXT ·winogradOutputAVX512(SB), NOSPLIT, $0-152
 	MOVQ    shift_base+40(FP), CX
 	MOVQ    old_base+64(FP), DX
 	MOVQ    y_base+88(FP), BX
-	MOVQ    scratch_base+128(FP), SI
+	MOVQ    k+0(FP), SI
+	SHLQ    $0x02, SI
 	MOVQ    k+0(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    k+0(FP), R8
-	SUBQ    $0x00000010, R8
+	SUBQ    $0x00000010, DI
 	JLT     act0_tail
 
 act0_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -18051,17 +23538,10 @@ act0_channels:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
@@ -18069,132 +23549,121 @@ act0_channels:
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z16
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z17
+	ADDQ         R10, R12
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z11
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z22
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z23
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -18202,156 +23671,138 @@ act0_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS      (CX), Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act0_eight_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R11
 
 act0_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z5, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z9, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VMOVUPS     Z6, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z17, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z14, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     384(SI), Z3
-	VMOVUPS     448(SI), Z4
-	VMOVUPS     512(SI), Z5
-	VMOVUPS     576(SI), Z6
-	VMOVUPS     640(SI), Z7
-	VMOVUPS     704(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
-	VFMADD231PS Z6, Z0, Z5
-	VMOVUPS     (CX), Z4
-	VADDPS      Z4, Z3, Z3
+	VADDPS      Z10, Z7, Z3
+	VSUBPS      Z10, Z7, Z6
+	VADDPS      Z16, Z13, Z4
+	VSUBPS      Z16, Z13, Z7
+	VADDPS      Z3, Z5, Z5
 	VADDPS      Z4, Z5, Z5
-	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z6, Z19, Z19
+	VFMADD231PS Z7, Z2, Z19
+	VFMADD231PS Z4, Z1, Z3
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS     (CX), Z4
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z6, Z6
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z19, Z19
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act0_eight_row1_added
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R11
+	VADDPS      Z4, Z6, Z6
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R11
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z4
+	VADDPS      Z4, Z19, Z19
+	ADDQ        SI, R11
 
 act0_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
-	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
 	VMOVUPS     Z5, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z9, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VMOVUPS     Z6, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z19, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     768(SI), Z3
-	VMOVUPS     832(SI), Z4
-	VMOVUPS     896(SI), Z5
-	VMOVUPS     960(SI), Z6
-	VMOVUPS     1024(SI), Z7
-	VMOVUPS     1088(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
+	VADDPS      Z15, Z12, Z3
+	VSUBPS      Z15, Z12, Z5
+	VADDPS      Z21, Z18, Z4
+	VSUBPS      Z21, Z18, Z6
+	VADDPS      Z3, Z9, Z9
+	VADDPS      Z4, Z9, Z9
+	VADDPS      Z5, Z24, Z24
+	VFMADD231PS Z6, Z2, Z24
+	VFMADD231PS Z4, Z1, Z3
 	VFMADD231PS Z6, Z0, Z5
 	VMOVUPS     (CX), Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z4, Z5, Z5
 	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z24, Z24
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act0_eight_row2_added
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R11
+	VADDPS      Z4, Z9, Z9
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R11
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R11
+	VADDPS      Z4, Z24, Z24
+	ADDQ        SI, R11
 
 act0_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
-	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z5, (R11)
-	ADDQ        DI, R11
 	VMOVUPS     Z9, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z24, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     1152(SI), Z3
-	VMOVUPS     1216(SI), Z4
-	VMOVUPS     1280(SI), Z5
-	VMOVUPS     1344(SI), Z6
-	VMOVUPS     1408(SI), Z7
-	VMOVUPS     1472(SI), Z8
+	VMOVUPS     1152(R8), Z3
+	VMOVUPS     1216(R8), Z4
+	VMOVUPS     1280(R8), Z5
+	VMOVUPS     1344(R8), Z6
+	VMOVUPS     1408(R8), Z7
+	VMOVUPS     1472(R8), Z8
 	VADDPS      Z5, Z4, Z9
 	VSUBPS      Z5, Z4, Z5
 	VADDPS      Z7, Z6, Z4
@@ -18367,48 +23818,49 @@ act0_eight_row2_added:
 	VADDPS      Z0, Z5, Z5
 	VADDPS      Z0, Z9, Z9
 	VADDPS      Z0, Z8, Z8
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act0_eight_row3_added
-	VMOVUPS     (R11), Z0
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z5, Z5
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z9, Z9
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act0_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
-	VMOVUPS Z3, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Z5, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Z9, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Z8, (R11)
-	ADDQ    DI, R11
+	LEAQ    (BX)(R10*1), R8
+	VMOVUPS Z3, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Z9, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
 	ADDQ    $0x00000040, BX
-	LEAQ    64(DX), R9
+	LEAQ    64(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000010, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000010, DI
 	JGE     act0_channels
 
 act0_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act0_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -18440,17 +23892,10 @@ act0_tail:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
@@ -18458,132 +23903,121 @@ act0_tail:
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z16
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z17
+	ADDQ         R9, R11
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z11
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z22
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z23
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -18591,156 +24025,138 @@ act0_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS.Z    (CX), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act0_few_row0_added
 	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R10
 
 act0_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z5, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z9, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VMOVUPS     Z6, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z17, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z14, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     384(SI), Z3
-	VMOVUPS     448(SI), Z4
-	VMOVUPS     512(SI), Z5
-	VMOVUPS     576(SI), Z6
-	VMOVUPS     640(SI), Z7
-	VMOVUPS     704(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
-	VFMADD231PS Z6, Z0, Z5
-	VMOVUPS.Z   (CX), K1, Z4
-	VADDPS      Z4, Z3, Z3
+	VADDPS      Z10, Z7, Z3
+	VSUBPS      Z10, Z7, Z6
+	VADDPS      Z16, Z13, Z4
+	VSUBPS      Z16, Z13, Z7
+	VADDPS      Z3, Z5, Z5
 	VADDPS      Z4, Z5, Z5
-	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z6, Z19, Z19
+	VFMADD231PS Z7, Z2, Z19
+	VFMADD231PS Z4, Z1, Z3
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS.Z   (CX), K1, Z4
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z6, Z6
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z19, Z19
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act0_few_row1_added
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R10
+	VADDPS      Z4, Z6, Z6
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R10
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z4
+	VADDPS      Z4, Z19, Z19
+	ADDQ        SI, R10
 
 act0_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
-	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
 	VMOVUPS     Z5, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z9, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VMOVUPS     Z6, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z19, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     768(SI), Z3
-	VMOVUPS     832(SI), Z4
-	VMOVUPS     896(SI), Z5
-	VMOVUPS     960(SI), Z6
-	VMOVUPS     1024(SI), Z7
-	VMOVUPS     1088(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
+	VADDPS      Z15, Z12, Z3
+	VSUBPS      Z15, Z12, Z5
+	VADDPS      Z21, Z18, Z4
+	VSUBPS      Z21, Z18, Z6
+	VADDPS      Z3, Z9, Z9
+	VADDPS      Z4, Z9, Z9
+	VADDPS      Z5, Z24, Z24
+	VFMADD231PS Z6, Z2, Z24
+	VFMADD231PS Z4, Z1, Z3
 	VFMADD231PS Z6, Z0, Z5
 	VMOVUPS.Z   (CX), K1, Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z4, Z5, Z5
 	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z24, Z24
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act0_few_row2_added
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R10
+	VADDPS      Z4, Z9, Z9
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R10
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R10
+	VADDPS      Z4, Z24, Z24
+	ADDQ        SI, R10
 
 act0_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
-	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z5, K1, (R10)
-	ADDQ        DI, R10
 	VMOVUPS     Z9, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z24, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     1152(SI), Z3
-	VMOVUPS     1216(SI), Z4
-	VMOVUPS     1280(SI), Z5
-	VMOVUPS     1344(SI), Z6
-	VMOVUPS     1408(SI), Z7
-	VMOVUPS     1472(SI), Z8
+	VMOVUPS     1152(DI), Z3
+	VMOVUPS     1216(DI), Z4
+	VMOVUPS     1280(DI), Z5
+	VMOVUPS     1344(DI), Z6
+	VMOVUPS     1408(DI), Z7
+	VMOVUPS     1472(DI), Z8
 	VADDPS      Z5, Z4, Z9
 	VSUBPS      Z5, Z4, Z5
 	VADDPS      Z7, Z6, Z4
@@ -18756,32 +24172,32 @@ act0_few_row2_added:
 	VADDPS      Z0, Z5, Z5
 	VADDPS      Z0, Z9, Z9
 	VADDPS      Z0, Z8, Z8
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act0_few_row3_added
-	VMOVUPS.Z   (SI), K1, Z0
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act0_few_row3_added:
-	LEAQ    (BX)(R9*1), SI
-	VMOVUPS Z3, K1, (SI)
-	ADDQ    DI, SI
-	VMOVUPS Z5, K1, (SI)
-	ADDQ    DI, SI
-	VMOVUPS Z9, K1, (SI)
-	ADDQ    DI, SI
-	VMOVUPS Z8, K1, (SI)
-	ADDQ    DI, SI
+	LEAQ    (BX)(R9*1), DI
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    SI, DI
+	VMOVUPS Z5, K1, (DI)
+	ADDQ    SI, DI
+	VMOVUPS Z9, K1, (DI)
+	ADDQ    SI, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    SI, DI
 	ADDQ    R8, R9
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
@@ -18799,14 +24215,14 @@ act1_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act1_tail
 
 act1_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -18838,17 +24254,10 @@ act1_channels:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
@@ -18856,132 +24265,121 @@ act1_channels:
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z16
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z17
+	ADDQ         R10, R12
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z11
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z22
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z23
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -18989,180 +24387,162 @@ act1_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS      (CX), Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act1_eight_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R11
 
 act1_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
 	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z5, Z3, Z5
-	VMOVUPS     Z5, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z6, Z3, Z6
+	VMOVUPS     Z6, (R11)
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z9, Z3, Z9
-	VMOVUPS     Z9, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z17, Z3, Z17
+	VMOVUPS     Z17, (R11)
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z14, Z3, Z14
+	VMOVUPS     Z14, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     384(SI), Z3
-	VMOVUPS     448(SI), Z4
-	VMOVUPS     512(SI), Z5
-	VMOVUPS     576(SI), Z6
-	VMOVUPS     640(SI), Z7
-	VMOVUPS     704(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
-	VFMADD231PS Z6, Z0, Z5
-	VMOVUPS     (CX), Z4
-	VADDPS      Z4, Z3, Z3
+	VADDPS      Z10, Z7, Z3
+	VSUBPS      Z10, Z7, Z6
+	VADDPS      Z16, Z13, Z4
+	VSUBPS      Z16, Z13, Z7
+	VADDPS      Z3, Z5, Z5
 	VADDPS      Z4, Z5, Z5
-	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z6, Z19, Z19
+	VFMADD231PS Z7, Z2, Z19
+	VFMADD231PS Z4, Z1, Z3
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS     (CX), Z4
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z6, Z6
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z19, Z19
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act1_eight_row1_added
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R11
+	VADDPS      Z4, Z6, Z6
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R11
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z4
+	VADDPS      Z4, Z19, Z19
+	ADDQ        SI, R11
 
 act1_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z5, Z4, Z5
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z6, Z4, Z6
+	VMOVUPS     Z6, (R11)
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
 	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z5, Z3, Z5
-	VMOVUPS     Z5, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z9, Z3, Z9
-	VMOVUPS     Z9, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z19, Z3, Z19
+	VMOVUPS     Z19, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     768(SI), Z3
-	VMOVUPS     832(SI), Z4
-	VMOVUPS     896(SI), Z5
-	VMOVUPS     960(SI), Z6
-	VMOVUPS     1024(SI), Z7
-	VMOVUPS     1088(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
+	VADDPS      Z15, Z12, Z3
+	VSUBPS      Z15, Z12, Z5
+	VADDPS      Z21, Z18, Z4
+	VSUBPS      Z21, Z18, Z6
+	VADDPS      Z3, Z9, Z9
+	VADDPS      Z4, Z9, Z9
+	VADDPS      Z5, Z24, Z24
+	VFMADD231PS Z6, Z2, Z24
+	VFMADD231PS Z4, Z1, Z3
 	VFMADD231PS Z6, Z0, Z5
 	VMOVUPS     (CX), Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z4, Z5, Z5
 	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z24, Z24
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act1_eight_row2_added
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R11
+	VADDPS      Z4, Z9, Z9
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R11
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R11
+	VADDPS      Z4, Z24, Z24
+	ADDQ        SI, R11
 
 act1_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z9, Z4, Z9
+	VMOVUPS     Z9, (R11)
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z5, Z4, Z5
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
 	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z5, Z3, Z5
-	VMOVUPS     Z5, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z9, Z3, Z9
-	VMOVUPS     Z9, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z24, Z3, Z24
+	VMOVUPS     Z24, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     1152(SI), Z3
-	VMOVUPS     1216(SI), Z4
-	VMOVUPS     1280(SI), Z5
-	VMOVUPS     1344(SI), Z6
-	VMOVUPS     1408(SI), Z7
-	VMOVUPS     1472(SI), Z8
+	VMOVUPS     1152(R8), Z3
+	VMOVUPS     1216(R8), Z4
+	VMOVUPS     1280(R8), Z5
+	VMOVUPS     1344(R8), Z6
+	VMOVUPS     1408(R8), Z7
+	VMOVUPS     1472(R8), Z8
 	VADDPS      Z5, Z4, Z9
 	VSUBPS      Z5, Z4, Z5
 	VADDPS      Z7, Z6, Z4
@@ -19178,56 +24558,57 @@ act1_eight_row2_added:
 	VADDPS      Z0, Z5, Z5
 	VADDPS      Z0, Z9, Z9
 	VADDPS      Z0, Z8, Z8
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act1_eight_row3_added
-	VMOVUPS     (R11), Z0
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z5, Z5
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z9, Z9
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act1_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
+	LEAQ    (BX)(R10*1), R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z3, Z0, Z3
-	VMOVUPS Z3, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z3, (R8)
+	ADDQ    SI, R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z5, Z0, Z5
-	VMOVUPS Z5, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z5, (R8)
+	ADDQ    SI, R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z9, Z0, Z9
-	VMOVUPS Z9, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z9, (R8)
+	ADDQ    SI, R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z8, Z0, Z8
-	VMOVUPS Z8, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z8, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
 	ADDQ    $0x00000040, BX
-	LEAQ    64(DX), R9
+	LEAQ    64(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000010, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000010, DI
 	JGE     act1_channels
 
 act1_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act1_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -19259,17 +24640,10 @@ act1_tail:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
@@ -19277,132 +24651,121 @@ act1_tail:
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z16
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z17
+	ADDQ         R9, R11
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z11
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z22
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z23
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -19410,180 +24773,162 @@ act1_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS.Z    (CX), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act1_few_row0_added
 	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R10
 
 act1_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
 	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z5, Z3, Z5
-	VMOVUPS     Z5, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z6, Z3, Z6
+	VMOVUPS     Z6, K1, (R10)
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z9, Z3, Z9
-	VMOVUPS     Z9, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z17, Z3, Z17
+	VMOVUPS     Z17, K1, (R10)
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z14, Z3, Z14
+	VMOVUPS     Z14, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     384(SI), Z3
-	VMOVUPS     448(SI), Z4
-	VMOVUPS     512(SI), Z5
-	VMOVUPS     576(SI), Z6
-	VMOVUPS     640(SI), Z7
-	VMOVUPS     704(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
-	VFMADD231PS Z6, Z0, Z5
-	VMOVUPS.Z   (CX), K1, Z4
-	VADDPS      Z4, Z3, Z3
+	VADDPS      Z10, Z7, Z3
+	VSUBPS      Z10, Z7, Z6
+	VADDPS      Z16, Z13, Z4
+	VSUBPS      Z16, Z13, Z7
+	VADDPS      Z3, Z5, Z5
 	VADDPS      Z4, Z5, Z5
-	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z6, Z19, Z19
+	VFMADD231PS Z7, Z2, Z19
+	VFMADD231PS Z4, Z1, Z3
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS.Z   (CX), K1, Z4
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z6, Z6
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z19, Z19
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act1_few_row1_added
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R10
+	VADDPS      Z4, Z6, Z6
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R10
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z4
+	VADDPS      Z4, Z19, Z19
+	ADDQ        SI, R10
 
 act1_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z5, Z4, Z5
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z6, Z4, Z6
+	VMOVUPS     Z6, K1, (R10)
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
 	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z5, Z3, Z5
-	VMOVUPS     Z5, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z9, Z3, Z9
-	VMOVUPS     Z9, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z19, Z3, Z19
+	VMOVUPS     Z19, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     768(SI), Z3
-	VMOVUPS     832(SI), Z4
-	VMOVUPS     896(SI), Z5
-	VMOVUPS     960(SI), Z6
-	VMOVUPS     1024(SI), Z7
-	VMOVUPS     1088(SI), Z8
-	VADDPS      Z5, Z4, Z9
-	VSUBPS      Z5, Z4, Z5
-	VADDPS      Z7, Z6, Z4
-	VSUBPS      Z7, Z6, Z6
-	VADDPS      Z9, Z3, Z3
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z5, Z8, Z8
-	VFMADD231PS Z6, Z2, Z8
-	VFMADD231PS Z4, Z1, Z9
+	VADDPS      Z15, Z12, Z3
+	VSUBPS      Z15, Z12, Z5
+	VADDPS      Z21, Z18, Z4
+	VSUBPS      Z21, Z18, Z6
+	VADDPS      Z3, Z9, Z9
+	VADDPS      Z4, Z9, Z9
+	VADDPS      Z5, Z24, Z24
+	VFMADD231PS Z6, Z2, Z24
+	VFMADD231PS Z4, Z1, Z3
 	VFMADD231PS Z6, Z0, Z5
 	VMOVUPS.Z   (CX), K1, Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      Z4, Z5, Z5
 	VADDPS      Z4, Z9, Z9
-	VADDPS      Z4, Z8, Z8
+	VADDPS      Z4, Z5, Z5
+	VADDPS      Z4, Z3, Z3
+	VADDPS      Z4, Z24, Z24
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act1_few_row2_added
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, R10
+	VADDPS      Z4, Z9, Z9
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
 	VADDPS      Z4, Z5, Z5
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z9, Z9
-	ADDQ        DI, R10
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z4
-	VADDPS      Z4, Z8, Z8
-	ADDQ        DI, R10
+	VADDPS      Z4, Z24, Z24
+	ADDQ        SI, R10
 
 act1_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z9, Z4, Z9
+	VMOVUPS     Z9, K1, (R10)
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z5, Z4, Z5
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
 	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z5, Z3, Z5
-	VMOVUPS     Z5, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z9, Z3, Z9
-	VMOVUPS     Z9, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z24, Z3, Z24
+	VMOVUPS     Z24, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     1152(SI), Z3
-	VMOVUPS     1216(SI), Z4
-	VMOVUPS     1280(SI), Z5
-	VMOVUPS     1344(SI), Z6
-	VMOVUPS     1408(SI), Z7
-	VMOVUPS     1472(SI), Z8
+	VMOVUPS     1152(DI), Z3
+	VMOVUPS     1216(DI), Z4
+	VMOVUPS     1280(DI), Z5
+	VMOVUPS     1344(DI), Z6
+	VMOVUPS     1408(DI), Z7
+	VMOVUPS     1472(DI), Z8
 	VADDPS      Z5, Z4, Z9
 	VSUBPS      Z5, Z4, Z5
 	VADDPS      Z7, Z6, Z4
@@ -19599,40 +24944,40 @@ act1_few_row2_added:
 	VADDPS      Z0, Z5, Z5
 	VADDPS      Z0, Z9, Z9
 	VADDPS      Z0, Z8, Z8
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act1_few_row3_added
-	VMOVUPS.Z   (SI), K1, Z0
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act1_few_row3_added:
-	LEAQ    (BX)(R9*1), SI
+	LEAQ    (BX)(R9*1), DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z3, Z0, Z3
-	VMOVUPS Z3, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    SI, DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z5, Z0, Z5
-	VMOVUPS Z5, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z5, K1, (DI)
+	ADDQ    SI, DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z9, Z0, Z9
-	VMOVUPS Z9, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z9, K1, (DI)
+	ADDQ    SI, DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z8, Z0, Z8
-	VMOVUPS Z8, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    SI, DI
 	ADDQ    R8, R9
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
@@ -19650,14 +24995,14 @@ act2_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act2_tail
 
 act2_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -19689,17 +25034,10 @@ act2_channels:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
@@ -19707,132 +25045,121 @@ act2_channels:
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z16
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z17
+	ADDQ         R10, R12
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z11
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z22
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z23
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -19840,42 +25167,36 @@ act2_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS      (CX), Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act2_eight_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R11
 
 act2_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -19884,160 +25205,148 @@ act2_eight_row0_added:
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z5, Z3, Z5
+	VMAXPS       Z6, Z3, Z6
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z5, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z6, Z3, Z6
+	VMOVUPS      Z6, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z9, Z3, Z9
+	VMAXPS       Z17, Z3, Z17
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z9, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z17, Z3, Z17
+	VMOVUPS      Z17, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
+	VMAXPS       Z14, Z3, Z14
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z14, Z3, Z14
+	VMOVUPS      Z14, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      384(SI), Z3
-	VMOVUPS      448(SI), Z4
-	VMOVUPS      512(SI), Z5
-	VMOVUPS      576(SI), Z6
-	VMOVUPS      640(SI), Z7
-	VMOVUPS      704(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      (CX), Z4
-	VADDPS       Z4, Z3, Z3
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z6
+	VADDPS       Z16, Z13, Z4
+	VSUBPS       Z16, Z13, Z7
+	VADDPS       Z3, Z5, Z5
 	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z6, Z19, Z19
+	VFMADD231PS  Z7, Z2, Z19
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z7, Z0, Z6
+	VMOVUPS      (CX), Z4
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act2_eight_row1_added
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z19, Z19
+	ADDQ         SI, R11
 
 act2_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
+	VMAXPS       Z5, Z4, Z5
 	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z5, Z3, Z5
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z5, Z3, Z5
+	VMINPS       Z5, Z4, Z5
 	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z9, Z3, Z9
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z9, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	ADDQ         R9, R10
-	VMOVUPS      768(SI), Z3
-	VMOVUPS      832(SI), Z4
-	VMOVUPS      896(SI), Z5
-	VMOVUPS      960(SI), Z6
-	VMOVUPS      1024(SI), Z7
-	VMOVUPS      1088(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      (CX), Z4
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
-	LEAQ         (DX)(R10*1), R11
-	TESTQ        DX, DX
-	JZ           act2_eight_row2_added
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
-
-act2_eight_row2_added:
-	LEAQ         (BX)(R10*1), R11
+	ADDQ         SI, R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z6, Z4, Z6
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z6, Z4, Z6
+	VMOVUPS      Z6, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z5, Z3, Z5
+	VMAXPS       Z19, Z3, Z19
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z5, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z9, Z3, Z9
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z9, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z19, Z3, Z19
+	VMOVUPS      Z19, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      1152(SI), Z3
-	VMOVUPS      1216(SI), Z4
-	VMOVUPS      1280(SI), Z5
-	VMOVUPS      1344(SI), Z6
-	VMOVUPS      1408(SI), Z7
-	VMOVUPS      1472(SI), Z8
+	VADDPS       Z15, Z12, Z3
+	VSUBPS       Z15, Z12, Z5
+	VADDPS       Z21, Z18, Z4
+	VSUBPS       Z21, Z18, Z6
+	VADDPS       Z3, Z9, Z9
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z5, Z24, Z24
+	VFMADD231PS  Z6, Z2, Z24
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z6, Z0, Z5
+	VMOVUPS      (CX), Z4
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z24, Z24
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act2_eight_row2_added
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z9, Z9
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z24, Z24
+	ADDQ         SI, R11
+
+act2_eight_row2_added:
+	LEAQ         (BX)(R10*1), R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z9, Z4, Z9
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z9, Z4, Z9
+	VMOVUPS      Z9, (R11)
+	ADDQ         SI, R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z5, Z4, Z5
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
+	VXORPS       Z3, Z3, Z3
+	VMAXPS       Z24, Z3, Z24
+	VBROADCASTSS constant0<>+0(SB), Z3
+	VMINPS       Z24, Z3, Z24
+	VMOVUPS      Z24, (R11)
+	ADDQ         SI, R11
+	ADDQ         R9, R10
+	VMOVUPS      1152(R8), Z3
+	VMOVUPS      1216(R8), Z4
+	VMOVUPS      1280(R8), Z5
+	VMOVUPS      1344(R8), Z6
+	VMOVUPS      1408(R8), Z7
+	VMOVUPS      1472(R8), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z5
 	VADDPS       Z7, Z6, Z4
@@ -20053,64 +25362,65 @@ act2_eight_row2_added:
 	VADDPS       Z0, Z5, Z5
 	VADDPS       Z0, Z9, Z9
 	VADDPS       Z0, Z8, Z8
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act2_eight_row3_added
-	VMOVUPS      (R11), Z0
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z5, Z5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z9, Z9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act2_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z3, Z0, Z3
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z3, Z0, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z3, (R8)
+	ADDQ         SI, R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z5, Z0, Z5
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z5, Z0, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z5, (R8)
+	ADDQ         SI, R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z9, Z0, Z9
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z9, Z0, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z9, (R8)
+	ADDQ         SI, R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z8, Z0, Z8
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z8, Z0, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z8, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	LEAQ         64(DX), R9
+	LEAQ         64(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000010, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000010, DI
 	JGE          act2_channels
 
 act2_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act2_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -20142,17 +25452,10 @@ act2_tail:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
@@ -20160,132 +25463,121 @@ act2_tail:
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z16
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z17
+	ADDQ         R9, R11
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z11
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z22
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z23
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -20293,42 +25585,36 @@ act2_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS.Z    (CX), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act2_few_row0_added
 	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R10
 
 act2_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -20337,160 +25623,148 @@ act2_few_row0_added:
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z5, Z3, Z5
+	VMAXPS       Z6, Z3, Z6
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z5, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z6, Z3, Z6
+	VMOVUPS      Z6, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z9, Z3, Z9
+	VMAXPS       Z17, Z3, Z17
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z9, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z17, Z3, Z17
+	VMOVUPS      Z17, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
+	VMAXPS       Z14, Z3, Z14
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z14, Z3, Z14
+	VMOVUPS      Z14, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      384(SI), Z3
-	VMOVUPS      448(SI), Z4
-	VMOVUPS      512(SI), Z5
-	VMOVUPS      576(SI), Z6
-	VMOVUPS      640(SI), Z7
-	VMOVUPS      704(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS.Z    (CX), K1, Z4
-	VADDPS       Z4, Z3, Z3
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z6
+	VADDPS       Z16, Z13, Z4
+	VSUBPS       Z16, Z13, Z7
+	VADDPS       Z3, Z5, Z5
 	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z6, Z19, Z19
+	VFMADD231PS  Z7, Z2, Z19
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z7, Z0, Z6
+	VMOVUPS.Z    (CX), K1, Z4
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act2_few_row1_added
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z19, Z19
+	ADDQ         SI, R10
 
 act2_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
 	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
+	VMAXPS       Z5, Z4, Z5
 	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z5, Z3, Z5
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z5, Z3, Z5
+	VMINPS       Z5, Z4, Z5
 	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z9, Z3, Z9
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z9, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R9
-	VMOVUPS      768(SI), Z3
-	VMOVUPS      832(SI), Z4
-	VMOVUPS      896(SI), Z5
-	VMOVUPS      960(SI), Z6
-	VMOVUPS      1024(SI), Z7
-	VMOVUPS      1088(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS.Z    (CX), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
-	LEAQ         (DX)(R9*1), R10
-	TESTQ        DX, DX
-	JZ           act2_few_row2_added
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
-
-act2_few_row2_added:
-	LEAQ         (BX)(R9*1), R10
+	ADDQ         SI, R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z6, Z4, Z6
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z6, Z4, Z6
+	VMOVUPS      Z6, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z5, Z3, Z5
+	VMAXPS       Z19, Z3, Z19
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z5, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z9, Z3, Z9
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z9, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z19, Z3, Z19
+	VMOVUPS      Z19, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      1152(SI), Z3
-	VMOVUPS      1216(SI), Z4
-	VMOVUPS      1280(SI), Z5
-	VMOVUPS      1344(SI), Z6
-	VMOVUPS      1408(SI), Z7
-	VMOVUPS      1472(SI), Z8
+	VADDPS       Z15, Z12, Z3
+	VSUBPS       Z15, Z12, Z5
+	VADDPS       Z21, Z18, Z4
+	VSUBPS       Z21, Z18, Z6
+	VADDPS       Z3, Z9, Z9
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z5, Z24, Z24
+	VFMADD231PS  Z6, Z2, Z24
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z6, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z4
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z24, Z24
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act2_few_row2_added
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z9, Z9
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z24, Z24
+	ADDQ         SI, R10
+
+act2_few_row2_added:
+	LEAQ         (BX)(R9*1), R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z9, Z4, Z9
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z9, Z4, Z9
+	VMOVUPS      Z9, K1, (R10)
+	ADDQ         SI, R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z5, Z4, Z5
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
+	VXORPS       Z3, Z3, Z3
+	VMAXPS       Z24, Z3, Z24
+	VBROADCASTSS constant0<>+0(SB), Z3
+	VMINPS       Z24, Z3, Z24
+	VMOVUPS      Z24, K1, (R10)
+	ADDQ         SI, R10
+	ADDQ         R8, R9
+	VMOVUPS      1152(DI), Z3
+	VMOVUPS      1216(DI), Z4
+	VMOVUPS      1280(DI), Z5
+	VMOVUPS      1344(DI), Z6
+	VMOVUPS      1408(DI), Z7
+	VMOVUPS      1472(DI), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z5
 	VADDPS       Z7, Z6, Z4
@@ -20506,48 +25780,48 @@ act2_few_row2_added:
 	VADDPS       Z0, Z5, Z5
 	VADDPS       Z0, Z9, Z9
 	VADDPS       Z0, Z8, Z8
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act2_few_row3_added
-	VMOVUPS.Z    (SI), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z5, Z5
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z9, Z9
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act2_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z3, Z0, Z3
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z3, Z0, Z3
-	VMOVUPS      Z3, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z3, K1, (DI)
+	ADDQ         SI, DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z5, Z0, Z5
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z5, Z0, Z5
-	VMOVUPS      Z5, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z5, K1, (DI)
+	ADDQ         SI, DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z9, Z0, Z9
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z9, Z0, Z9
-	VMOVUPS      Z9, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z9, K1, (DI)
+	ADDQ         SI, DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z8, Z0, Z8
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z8, Z0, Z8
-	VMOVUPS      Z8, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z8, K1, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
@@ -20565,14 +25839,14 @@ act3_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act3_tail
 
 act3_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -20604,17 +25878,10 @@ act3_channels:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
@@ -20622,132 +25889,121 @@ act3_channels:
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z16
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z17
+	ADDQ         R10, R12
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z11
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z22
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z23
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -20755,264 +26011,246 @@ act3_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS      (CX), Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act3_eight_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R11
 
 act3_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z4
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z4, Z6, Z4
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
+	VXORPS       Z8, Z8, Z8
+	VMAXPS       Z4, Z8, Z4
+	VBROADCASTSS constant0<>+0(SB), Z8
+	VMINPS       Z4, Z8, Z4
 	VMULPS       Z4, Z3, Z4
 	VBROADCASTSS constant2<>+0(SB), Z3
 	VMULPS       Z3, Z4, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z6, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z6, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z6
+	VMOVUPS      Z6, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
+	VADDPS       Z3, Z17, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z9, Z3
+	VMULPS       Z3, Z17, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z17
+	VMOVUPS      Z17, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	VADDPS       Z3, Z14, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
+	VMULPS       Z3, Z14, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z14
+	VMOVUPS      Z14, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      384(SI), Z3
-	VMOVUPS      448(SI), Z4
-	VMOVUPS      512(SI), Z5
-	VMOVUPS      576(SI), Z6
-	VMOVUPS      640(SI), Z7
-	VMOVUPS      704(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      (CX), Z4
-	VADDPS       Z4, Z3, Z3
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z6
+	VADDPS       Z16, Z13, Z4
+	VSUBPS       Z16, Z13, Z7
+	VADDPS       Z3, Z5, Z5
 	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z6, Z19, Z19
+	VFMADD231PS  Z7, Z2, Z19
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z7, Z0, Z6
+	VMOVUPS      (CX), Z4
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act3_eight_row1_added
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z19, Z19
+	ADDQ         SI, R11
 
 act3_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z4, Z7, Z4
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z4, Z7, Z4
+	VMULPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z6, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMULPS       Z4, Z6, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z6
+	VMOVUPS      Z6, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z4
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z4, Z6, Z4
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
 	VMULPS       Z4, Z3, Z4
 	VBROADCASTSS constant2<>+0(SB), Z3
 	VMULPS       Z3, Z4, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z19, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z19, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z9, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z19
+	VMOVUPS      Z19, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      768(SI), Z3
-	VMOVUPS      832(SI), Z4
-	VMOVUPS      896(SI), Z5
-	VMOVUPS      960(SI), Z6
-	VMOVUPS      1024(SI), Z7
-	VMOVUPS      1088(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
+	VADDPS       Z15, Z12, Z3
+	VSUBPS       Z15, Z12, Z5
+	VADDPS       Z21, Z18, Z4
+	VSUBPS       Z21, Z18, Z6
+	VADDPS       Z3, Z9, Z9
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z5, Z24, Z24
+	VFMADD231PS  Z6, Z2, Z24
+	VFMADD231PS  Z4, Z1, Z3
 	VFMADD231PS  Z6, Z0, Z5
 	VMOVUPS      (CX), Z4
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
 	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z24, Z24
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act3_eight_row2_added
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
+	VADDPS       Z4, Z9, Z9
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z24, Z24
+	ADDQ         SI, R11
 
 act3_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
-	VADDPS       Z4, Z3, Z4
+	VADDPS       Z4, Z9, Z4
 	VXORPS       Z6, Z6, Z6
 	VMAXPS       Z4, Z6, Z4
 	VBROADCASTSS constant0<>+0(SB), Z6
 	VMINPS       Z4, Z6, Z4
+	VMULPS       Z4, Z9, Z4
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z4, Z9
+	VMOVUPS      Z9, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMULPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
 	VMULPS       Z4, Z3, Z4
 	VBROADCASTSS constant2<>+0(SB), Z3
 	VMULPS       Z3, Z4, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z24, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z24, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z9, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z24
+	VMOVUPS      Z24, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      1152(SI), Z3
-	VMOVUPS      1216(SI), Z4
-	VMOVUPS      1280(SI), Z5
-	VMOVUPS      1344(SI), Z6
-	VMOVUPS      1408(SI), Z7
-	VMOVUPS      1472(SI), Z8
+	VMOVUPS      1152(R8), Z3
+	VMOVUPS      1216(R8), Z4
+	VMOVUPS      1280(R8), Z5
+	VMOVUPS      1344(R8), Z6
+	VMOVUPS      1408(R8), Z7
+	VMOVUPS      1472(R8), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z5
 	VADDPS       Z7, Z6, Z4
@@ -21028,24 +26266,24 @@ act3_eight_row2_added:
 	VADDPS       Z0, Z5, Z5
 	VADDPS       Z0, Z9, Z9
 	VADDPS       Z0, Z8, Z8
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act3_eight_row3_added
-	VMOVUPS      (R11), Z0
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z5, Z5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z9, Z9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act3_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21055,8 +26293,8 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z3, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z5, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21066,8 +26304,8 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z5, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z5, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z9, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21077,8 +26315,8 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z9, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z9, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21088,24 +26326,25 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z8, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	LEAQ         64(DX), R9
+	LEAQ         64(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000010, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000010, DI
 	JGE          act3_channels
 
 act3_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act3_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -21137,17 +26376,10 @@ act3_tail:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
@@ -21155,132 +26387,121 @@ act3_tail:
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z16
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z17
+	ADDQ         R9, R11
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z11
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z22
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z23
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -21288,264 +26509,246 @@ act3_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS.Z    (CX), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act3_few_row0_added
 	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R10
 
 act3_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z4
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z4, Z6, Z4
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
+	VXORPS       Z8, Z8, Z8
+	VMAXPS       Z4, Z8, Z4
+	VBROADCASTSS constant0<>+0(SB), Z8
+	VMINPS       Z4, Z8, Z4
 	VMULPS       Z4, Z3, Z4
 	VBROADCASTSS constant2<>+0(SB), Z3
 	VMULPS       Z3, Z4, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z6, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z6, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z6
+	VMOVUPS      Z6, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
+	VADDPS       Z3, Z17, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z9, Z3
+	VMULPS       Z3, Z17, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z17
+	VMOVUPS      Z17, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	VADDPS       Z3, Z14, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
+	VMULPS       Z3, Z14, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z14
+	VMOVUPS      Z14, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      384(SI), Z3
-	VMOVUPS      448(SI), Z4
-	VMOVUPS      512(SI), Z5
-	VMOVUPS      576(SI), Z6
-	VMOVUPS      640(SI), Z7
-	VMOVUPS      704(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS.Z    (CX), K1, Z4
-	VADDPS       Z4, Z3, Z3
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z6
+	VADDPS       Z16, Z13, Z4
+	VSUBPS       Z16, Z13, Z7
+	VADDPS       Z3, Z5, Z5
 	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z6, Z19, Z19
+	VFMADD231PS  Z7, Z2, Z19
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z7, Z0, Z6
+	VMOVUPS.Z    (CX), K1, Z4
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act3_few_row1_added
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z19, Z19
+	ADDQ         SI, R10
 
 act3_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
 	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z4, Z7, Z4
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z4, Z7, Z4
+	VMULPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z6, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMULPS       Z4, Z6, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z6
+	VMOVUPS      Z6, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z4
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z4, Z6, Z4
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
 	VMULPS       Z4, Z3, Z4
 	VBROADCASTSS constant2<>+0(SB), Z3
 	VMULPS       Z3, Z4, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z19, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z19, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z9, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z19
+	VMOVUPS      Z19, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      768(SI), Z3
-	VMOVUPS      832(SI), Z4
-	VMOVUPS      896(SI), Z5
-	VMOVUPS      960(SI), Z6
-	VMOVUPS      1024(SI), Z7
-	VMOVUPS      1088(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
+	VADDPS       Z15, Z12, Z3
+	VSUBPS       Z15, Z12, Z5
+	VADDPS       Z21, Z18, Z4
+	VSUBPS       Z21, Z18, Z6
+	VADDPS       Z3, Z9, Z9
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z5, Z24, Z24
+	VFMADD231PS  Z6, Z2, Z24
+	VFMADD231PS  Z4, Z1, Z3
 	VFMADD231PS  Z6, Z0, Z5
 	VMOVUPS.Z    (CX), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
 	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z24, Z24
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act3_few_row2_added
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
+	VADDPS       Z4, Z9, Z9
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z24, Z24
+	ADDQ         SI, R10
 
 act3_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
 	VBROADCASTSS constant1<>+0(SB), Z4
-	VADDPS       Z4, Z3, Z4
+	VADDPS       Z4, Z9, Z4
 	VXORPS       Z6, Z6, Z6
 	VMAXPS       Z4, Z6, Z4
 	VBROADCASTSS constant0<>+0(SB), Z6
 	VMINPS       Z4, Z6, Z4
+	VMULPS       Z4, Z9, Z4
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z4, Z9
+	VMOVUPS      Z9, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMULPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
 	VMULPS       Z4, Z3, Z4
 	VBROADCASTSS constant2<>+0(SB), Z3
 	VMULPS       Z3, Z4, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z24, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z24, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z9, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z24
+	VMOVUPS      Z24, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      1152(SI), Z3
-	VMOVUPS      1216(SI), Z4
-	VMOVUPS      1280(SI), Z5
-	VMOVUPS      1344(SI), Z6
-	VMOVUPS      1408(SI), Z7
-	VMOVUPS      1472(SI), Z8
+	VMOVUPS      1152(DI), Z3
+	VMOVUPS      1216(DI), Z4
+	VMOVUPS      1280(DI), Z5
+	VMOVUPS      1344(DI), Z6
+	VMOVUPS      1408(DI), Z7
+	VMOVUPS      1472(DI), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z5
 	VADDPS       Z7, Z6, Z4
@@ -21561,24 +26764,24 @@ act3_few_row2_added:
 	VADDPS       Z0, Z5, Z5
 	VADDPS       Z0, Z9, Z9
 	VADDPS       Z0, Z8, Z8
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act3_few_row3_added
-	VMOVUPS.Z    (SI), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z5, Z5
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z9, Z9
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act3_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21588,8 +26791,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z3, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z3, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z5, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21599,8 +26802,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z5, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z5
-	VMOVUPS      Z5, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z5, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z9, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21610,8 +26813,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z9, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z9
-	VMOVUPS      Z9, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z9, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -21621,8 +26824,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z8, K1, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
@@ -21640,14 +26843,14 @@ act4_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act4_tail
 
 act4_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*2), R10
@@ -21679,17 +26882,10 @@ act4_channels:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
@@ -21697,132 +26893,121 @@ act4_channels:
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z8
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS      (R12), Z11
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z14
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z16
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z17
+	ADDQ         R10, R12
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z11
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z14
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z17
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z20
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z22
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z8
+	VMOVUPS      (R12), Z23
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -21830,42 +27015,36 @@ act4_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS      (CX), Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act4_eight_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R11
 
 act4_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
@@ -21878,157 +27057,91 @@ act4_eight_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Z4
 	VMULPS       Z4, Z3, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z6, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z6
+	VMOVUPS      Z6, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
+	VADDPS       Z3, Z17, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z17
+	VMOVUPS      Z17, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	VADDPS       Z3, Z14, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z14
+	VMOVUPS      Z14, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      384(SI), Z3
-	VMOVUPS      448(SI), Z4
-	VMOVUPS      512(SI), Z5
-	VMOVUPS      576(SI), Z6
-	VMOVUPS      640(SI), Z7
-	VMOVUPS      704(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      (CX), Z4
-	VADDPS       Z4, Z3, Z3
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z6
+	VADDPS       Z16, Z13, Z4
+	VSUBPS       Z16, Z13, Z7
+	VADDPS       Z3, Z5, Z5
 	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z6, Z19, Z19
+	VFMADD231PS  Z7, Z2, Z19
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z7, Z0, Z6
+	VMOVUPS      (CX), Z4
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act4_eight_row1_added
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z19, Z19
+	ADDQ         SI, R11
 
 act4_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
-	VADDPS       Z4, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
 	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	ADDQ         R9, R10
-	VMOVUPS      768(SI), Z3
-	VMOVUPS      832(SI), Z4
-	VMOVUPS      896(SI), Z5
-	VMOVUPS      960(SI), Z6
-	VMOVUPS      1024(SI), Z7
-	VMOVUPS      1088(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      (CX), Z4
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
-	LEAQ         (DX)(R10*1), R11
-	TESTQ        DX, DX
-	JZ           act4_eight_row2_added
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R11
-
-act4_eight_row2_added:
-	LEAQ         (BX)(R10*1), R11
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z6, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z6
+	VMOVUPS      Z6, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z3
 	VXORPS       Z4, Z4, Z4
@@ -22038,44 +27151,98 @@ act4_eight_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Z4
 	VMULPS       Z4, Z3, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z19, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z19
+	VMOVUPS      Z19, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      1152(SI), Z3
-	VMOVUPS      1216(SI), Z4
-	VMOVUPS      1280(SI), Z5
-	VMOVUPS      1344(SI), Z6
-	VMOVUPS      1408(SI), Z7
-	VMOVUPS      1472(SI), Z8
+	VADDPS       Z15, Z12, Z3
+	VSUBPS       Z15, Z12, Z5
+	VADDPS       Z21, Z18, Z4
+	VSUBPS       Z21, Z18, Z6
+	VADDPS       Z3, Z9, Z9
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z5, Z24, Z24
+	VFMADD231PS  Z6, Z2, Z24
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z6, Z0, Z5
+	VMOVUPS      (CX), Z4
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z24, Z24
+	LEAQ         (DX)(R10*1), R11
+	TESTQ        DX, DX
+	JZ           act4_eight_row2_added
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z9, Z9
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z4
+	VADDPS       Z4, Z24, Z24
+	ADDQ         SI, R11
+
+act4_eight_row2_added:
+	LEAQ         (BX)(R10*1), R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z9, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z4, Z9
+	VMOVUPS      Z9, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z24, Z3
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z3, Z24
+	VMOVUPS      Z24, (R11)
+	ADDQ         SI, R11
+	ADDQ         R9, R10
+	VMOVUPS      1152(R8), Z3
+	VMOVUPS      1216(R8), Z4
+	VMOVUPS      1280(R8), Z5
+	VMOVUPS      1344(R8), Z6
+	VMOVUPS      1408(R8), Z7
+	VMOVUPS      1472(R8), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z5
 	VADDPS       Z7, Z6, Z4
@@ -22091,24 +27258,24 @@ act4_eight_row2_added:
 	VADDPS       Z0, Z5, Z5
 	VADDPS       Z0, Z9, Z9
 	VADDPS       Z0, Z8, Z8
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act4_eight_row3_added
-	VMOVUPS      (R11), Z0
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z5, Z5
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z9, Z9
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act4_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22117,8 +27284,8 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z5, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22127,8 +27294,8 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z5
-	VMOVUPS      Z5, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z5, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z9, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22137,8 +27304,8 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z9
-	VMOVUPS      Z9, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z9, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22147,24 +27314,25 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z8, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	LEAQ         64(DX), R9
+	LEAQ         64(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000010, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000010, DI
 	JGE          act4_channels
 
 act4_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act4_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*2), R9
@@ -22196,17 +27364,10 @@ act4_tail:
 	VFMADD231PS  Z6, Z2, Z8
 	VFMADD231PS  Z4, Z1, Z9
 	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z5, 384(SI)
-	VMOVUPS      Z9, 768(SI)
-	VMOVUPS      Z8, 1152(SI)
+	VMOVUPS      Z8, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
@@ -22214,132 +27375,121 @@ act4_tail:
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z5, 448(SI)
-	VMOVUPS      Z9, 832(SI)
-	VMOVUPS      Z8, 1216(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z12
+	VSUBPS       Z7, Z6, Z7
+	VADDPS       Z10, Z8, Z6
+	VSUBPS       Z10, Z8, Z8
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z7, Z11, Z11
+	VFMADD231PS  Z8, Z2, Z11
+	VFMADD231PS  Z6, Z1, Z12
+	VFMADD231PS  Z8, Z0, Z7
+	VMOVUPS      Z11, 1216(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z5, 512(SI)
-	VMOVUPS      Z9, 896(SI)
-	VMOVUPS      Z8, 1280(SI)
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VADDPS       Z10, Z8, Z15
+	VSUBPS       Z10, Z8, Z10
+	VADDPS       Z13, Z11, Z8
+	VSUBPS       Z13, Z11, Z11
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z10, Z14, Z14
+	VFMADD231PS  Z11, Z2, Z14
+	VFMADD231PS  Z8, Z1, Z15
+	VFMADD231PS  Z11, Z0, Z10
+	VMOVUPS      Z14, 1280(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z8
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z5, 576(SI)
-	VMOVUPS      Z9, 960(SI)
-	VMOVUPS      Z8, 1344(SI)
+	VMOVUPS.Z    (R11), K1, Z11
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z14
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z16
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z17
+	ADDQ         R9, R11
+	VADDPS       Z13, Z11, Z18
+	VSUBPS       Z13, Z11, Z13
+	VADDPS       Z16, Z14, Z11
+	VSUBPS       Z16, Z14, Z14
+	VADDPS       Z18, Z8, Z8
+	VADDPS       Z11, Z8, Z8
+	VADDPS       Z13, Z17, Z17
+	VFMADD231PS  Z14, Z2, Z17
+	VFMADD231PS  Z11, Z1, Z18
+	VFMADD231PS  Z14, Z0, Z13
+	VMOVUPS      Z17, 1344(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z11
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z5, 640(SI)
-	VMOVUPS      Z9, 1024(SI)
-	VMOVUPS      Z8, 1408(SI)
+	VADDPS       Z16, Z14, Z21
+	VSUBPS       Z16, Z14, Z16
+	VADDPS       Z19, Z17, Z14
+	VSUBPS       Z19, Z17, Z17
+	VADDPS       Z21, Z11, Z11
+	VADDPS       Z14, Z11, Z11
+	VADDPS       Z16, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z14, Z1, Z21
+	VFMADD231PS  Z17, Z0, Z16
+	VMOVUPS      Z20, 1408(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z14
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z17
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z20
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z22
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z23
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS      Z3, 320(SI)
-	VMOVUPS      Z5, 704(SI)
-	VMOVUPS      Z9, 1088(SI)
-	VMOVUPS      Z8, 1472(SI)
+	VADDPS       Z19, Z17, Z24
+	VSUBPS       Z19, Z17, Z19
+	VADDPS       Z22, Z20, Z17
+	VSUBPS       Z22, Z20, Z20
+	VADDPS       Z24, Z14, Z14
+	VADDPS       Z17, Z14, Z14
+	VADDPS       Z19, Z23, Z23
+	VFMADD231PS  Z20, Z2, Z23
+	VFMADD231PS  Z17, Z1, Z24
+	VFMADD231PS  Z20, Z0, Z19
+	VMOVUPS      Z23, 1472(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -22347,42 +27497,36 @@ act4_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VMOVUPS      320(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
+	VADDPS       Z6, Z4, Z17
+	VSUBPS       Z6, Z4, Z6
+	VADDPS       Z11, Z8, Z4
+	VSUBPS       Z11, Z8, Z8
+	VADDPS       Z17, Z3, Z3
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
+	VADDPS       Z6, Z14, Z14
+	VFMADD231PS  Z8, Z2, Z14
+	VFMADD231PS  Z4, Z1, Z17
+	VFMADD231PS  Z8, Z0, Z6
 	VMOVUPS.Z    (CX), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z17, Z17
+	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act4_few_row0_added
 	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z17, Z17
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z14, Z14
+	ADDQ         SI, R10
 
 act4_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
@@ -22395,157 +27539,91 @@ act4_few_row0_added:
 	VBROADCASTSS constant2<>+0(SB), Z4
 	VMULPS       Z4, Z3, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z6, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z6
+	VMOVUPS      Z6, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
+	VADDPS       Z3, Z17, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z17
+	VMOVUPS      Z17, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	VADDPS       Z3, Z14, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z14
+	VMOVUPS      Z14, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      384(SI), Z3
-	VMOVUPS      448(SI), Z4
-	VMOVUPS      512(SI), Z5
-	VMOVUPS      576(SI), Z6
-	VMOVUPS      640(SI), Z7
-	VMOVUPS      704(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS.Z    (CX), K1, Z4
-	VADDPS       Z4, Z3, Z3
+	VADDPS       Z10, Z7, Z3
+	VSUBPS       Z10, Z7, Z6
+	VADDPS       Z16, Z13, Z4
+	VSUBPS       Z16, Z13, Z7
+	VADDPS       Z3, Z5, Z5
 	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
+	VADDPS       Z6, Z19, Z19
+	VFMADD231PS  Z7, Z2, Z19
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z7, Z0, Z6
+	VMOVUPS.Z    (CX), K1, Z4
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z6, Z6
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act4_few_row1_added
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
 	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
+	VADDPS       Z4, Z6, Z6
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z19, Z19
+	ADDQ         SI, R10
 
 act4_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
 	VBROADCASTSS constant1<>+0(SB), Z4
-	VADDPS       Z4, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
 	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R9
-	VMOVUPS      768(SI), Z3
-	VMOVUPS      832(SI), Z4
-	VMOVUPS      896(SI), Z5
-	VMOVUPS      960(SI), Z6
-	VMOVUPS      1024(SI), Z7
-	VMOVUPS      1088(SI), Z8
-	VADDPS       Z5, Z4, Z9
-	VSUBPS       Z5, Z4, Z5
-	VADDPS       Z7, Z6, Z4
-	VSUBPS       Z7, Z6, Z6
-	VADDPS       Z9, Z3, Z3
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z5, Z8, Z8
-	VFMADD231PS  Z6, Z2, Z8
-	VFMADD231PS  Z4, Z1, Z9
-	VFMADD231PS  Z6, Z0, Z5
-	VMOVUPS.Z    (CX), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	VADDPS       Z4, Z5, Z5
-	VADDPS       Z4, Z9, Z9
-	VADDPS       Z4, Z8, Z8
-	LEAQ         (DX)(R9*1), R10
-	TESTQ        DX, DX
-	JZ           act4_few_row2_added
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z5, Z5
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z9, Z9
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z4
-	VADDPS       Z4, Z8, Z8
-	ADDQ         DI, R10
-
-act4_few_row2_added:
-	LEAQ         (BX)(R9*1), R10
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z6, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z6
+	VMOVUPS      Z6, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z3
 	VXORPS       Z4, Z4, Z4
@@ -22555,44 +27633,98 @@ act4_few_row2_added:
 	VBROADCASTSS constant2<>+0(SB), Z4
 	VMULPS       Z4, Z3, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z5, Z3
+	VADDPS       Z3, Z19, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z5
-	VMOVUPS      Z5, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z9, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z9
-	VMOVUPS      Z9, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z19
+	VMOVUPS      Z19, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      1152(SI), Z3
-	VMOVUPS      1216(SI), Z4
-	VMOVUPS      1280(SI), Z5
-	VMOVUPS      1344(SI), Z6
-	VMOVUPS      1408(SI), Z7
-	VMOVUPS      1472(SI), Z8
+	VADDPS       Z15, Z12, Z3
+	VSUBPS       Z15, Z12, Z5
+	VADDPS       Z21, Z18, Z4
+	VSUBPS       Z21, Z18, Z6
+	VADDPS       Z3, Z9, Z9
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z5, Z24, Z24
+	VFMADD231PS  Z6, Z2, Z24
+	VFMADD231PS  Z4, Z1, Z3
+	VFMADD231PS  Z6, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z4
+	VADDPS       Z4, Z9, Z9
+	VADDPS       Z4, Z5, Z5
+	VADDPS       Z4, Z3, Z3
+	VADDPS       Z4, Z24, Z24
+	LEAQ         (DX)(R9*1), R10
+	TESTQ        DX, DX
+	JZ           act4_few_row2_added
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z9, Z9
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z4
+	VADDPS       Z4, Z24, Z24
+	ADDQ         SI, R10
+
+act4_few_row2_added:
+	LEAQ         (BX)(R9*1), R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z9, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z4, Z9
+	VMOVUPS      Z9, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z24, Z3
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z3, Z24
+	VMOVUPS      Z24, K1, (R10)
+	ADDQ         SI, R10
+	ADDQ         R8, R9
+	VMOVUPS      1152(DI), Z3
+	VMOVUPS      1216(DI), Z4
+	VMOVUPS      1280(DI), Z5
+	VMOVUPS      1344(DI), Z6
+	VMOVUPS      1408(DI), Z7
+	VMOVUPS      1472(DI), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z5
 	VADDPS       Z7, Z6, Z4
@@ -22608,24 +27740,24 @@ act4_few_row2_added:
 	VADDPS       Z0, Z5, Z5
 	VADDPS       Z0, Z9, Z9
 	VADDPS       Z0, Z8, Z8
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act4_few_row3_added
-	VMOVUPS.Z    (SI), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z5, Z5
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z9, Z9
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act4_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22634,8 +27766,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z3, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z5, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22644,8 +27776,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z5
-	VMOVUPS      Z5, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z5, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z9, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22654,8 +27786,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z9
-	VMOVUPS      Z9, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z9, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -22664,8 +27796,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z8, K1, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
@@ -22678,44 +27810,46 @@ act4_end:
 	VZEROUPPER
 	RET
 
-// func winogradInput2AVX512(c int, x []float32, row int, v []float32, step int, scratch []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·winogradInput2AVX512(SB), NOSPLIT, $0-96
-	MOVQ         x_base+8(FP), AX
-	MOVQ         v_base+40(FP), CX
-	MOVQ         scratch_base+72(FP), DX
-	MOVQ         row+32(FP), BX
-	SHLQ         $0x02, BX
-	MOVQ         c+0(FP), SI
+// func winogradInput2AVX512(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·winogradInput2AVX512(SB), NOSPLIT, $0-144
+	MOVQ         pixels_base+64(FP), AX
+	TESTQ        AX, AX
+	JNZ          edge
+	MOVQ         row+32(FP), AX
+	SHLQ         $0x02, AX
+	MOVQ         c+0(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
 	SHLQ         $0x02, SI
-	MOVQ         step+64(FP), DI
-	SHLQ         $0x02, DI
 	VBROADCASTSS constant3<>+0(SB), Z0
-	MOVQ         c+0(FP), R8
-	SUBQ         $0x00000010, R8
-	JLT          channels_tail
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          inside_tail
 
-channels_channels:
-	MOVQ         AX, R9
-	MOVQ         R9, R10
+inside_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         DX, R9
+	MOVQ         DX, R10
 	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -22732,386 +27866,359 @@ channels_channels:
 	VSUBPS       Z6, Z4, Z6
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z2, 576(DX)
-	VMOVUPS      Z7, 1152(DX)
-	VMOVUPS      Z8, 1728(DX)
-	VMOVUPS      Z5, 2304(DX)
-	VMOVUPS      Z6, 2880(DX)
-	VMOVUPS      Z10, 3456(DX)
-	VMOVUPS      Z3, 4032(DX)
-	VMOVUPS      Z9, 4608(DX)
-	ADDQ         SI, R9
+	VMOVUPS      Z2, 576(R8)
+	VMOVUPS      Z7, 1152(R8)
+	VMOVUPS      Z8, 1728(R8)
+	VMOVUPS      Z5, 2304(R8)
+	VMOVUPS      Z6, 2880(R8)
+	VMOVUPS      Z10, 3456(R8)
+	VMOVUPS      Z3, 4032(R8)
+	VMOVUPS      Z9, 4608(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	VSUBPS       Z6, Z10, Z10
 	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z4, Z8, Z11
+	VFMADD213PS  Z11, Z0, Z2
 	VSUBPS       Z6, Z8, Z8
 	VSUBPS       Z6, Z4, Z6
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z2, 640(DX)
-	VMOVUPS      Z7, 1216(DX)
-	VMOVUPS      Z8, 1792(DX)
-	VMOVUPS      Z5, 2368(DX)
-	VMOVUPS      Z6, 2944(DX)
-	VMOVUPS      Z10, 3520(DX)
-	VMOVUPS      Z3, 4096(DX)
-	VMOVUPS      Z9, 4672(DX)
-	ADDQ         SI, R9
+	VFNMADD231PS Z11, Z0, Z10
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z4
+	VFMADD213PS  Z4, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VMOVUPS      Z3, 640(R8)
+	VMOVUPS      Z8, 1216(R8)
+	VMOVUPS      Z9, 1792(R8)
+	VMOVUPS      Z6, 2368(R8)
+	VMOVUPS      Z7, 2944(R8)
+	VMOVUPS      Z11, 3520(R8)
+	VMOVUPS      Z4, 4096(R8)
+	VMOVUPS      Z10, 4672(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 128(DX)
-	VMOVUPS      Z2, 704(DX)
-	VMOVUPS      Z7, 1280(DX)
-	VMOVUPS      Z8, 1856(DX)
-	VMOVUPS      Z5, 2432(DX)
-	VMOVUPS      Z6, 3008(DX)
-	VMOVUPS      Z10, 3584(DX)
-	VMOVUPS      Z3, 4160(DX)
-	VMOVUPS      Z9, 4736(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	VSUBPS       Z7, Z11, Z11
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z12
+	VFMADD213PS  Z12, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VFNMADD231PS Z12, Z0, Z11
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z5
+	VFMADD213PS  Z5, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VMOVUPS      Z4, 704(R8)
+	VMOVUPS      Z9, 1280(R8)
+	VMOVUPS      Z10, 1856(R8)
+	VMOVUPS      Z7, 2432(R8)
+	VMOVUPS      Z8, 3008(R8)
+	VMOVUPS      Z12, 3584(R8)
+	VMOVUPS      Z5, 4160(R8)
+	VMOVUPS      Z11, 4736(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 192(DX)
-	VMOVUPS      Z2, 768(DX)
-	VMOVUPS      Z7, 1344(DX)
-	VMOVUPS      Z8, 1920(DX)
-	VMOVUPS      Z5, 2496(DX)
-	VMOVUPS      Z6, 3072(DX)
-	VMOVUPS      Z10, 3648(DX)
-	VMOVUPS      Z3, 4224(DX)
-	VMOVUPS      Z9, 4800(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	VSUBPS       Z8, Z12, Z12
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z13
+	VFMADD213PS  Z13, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VFNMADD231PS Z13, Z0, Z12
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z6
+	VFMADD213PS  Z6, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VMOVUPS      Z5, 768(R8)
+	VMOVUPS      Z10, 1344(R8)
+	VMOVUPS      Z11, 1920(R8)
+	VMOVUPS      Z8, 2496(R8)
+	VMOVUPS      Z9, 3072(R8)
+	VMOVUPS      Z13, 3648(R8)
+	VMOVUPS      Z6, 4224(R8)
+	VMOVUPS      Z12, 4800(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 256(DX)
-	VMOVUPS      Z2, 832(DX)
-	VMOVUPS      Z7, 1408(DX)
-	VMOVUPS      Z8, 1984(DX)
-	VMOVUPS      Z5, 2560(DX)
-	VMOVUPS      Z6, 3136(DX)
-	VMOVUPS      Z10, 3712(DX)
-	VMOVUPS      Z3, 4288(DX)
-	VMOVUPS      Z9, 4864(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z13
+	VSUBPS       Z9, Z13, Z13
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z14
+	VFMADD213PS  Z14, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VFNMADD231PS Z14, Z0, Z13
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z7
+	VFMADD213PS  Z7, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VMOVUPS      Z6, 832(R8)
+	VMOVUPS      Z11, 1408(R8)
+	VMOVUPS      Z12, 1984(R8)
+	VMOVUPS      Z9, 2560(R8)
+	VMOVUPS      Z10, 3136(R8)
+	VMOVUPS      Z14, 3712(R8)
+	VMOVUPS      Z7, 4288(R8)
+	VMOVUPS      Z13, 4864(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 320(DX)
-	VMOVUPS      Z2, 896(DX)
-	VMOVUPS      Z7, 1472(DX)
-	VMOVUPS      Z8, 2048(DX)
-	VMOVUPS      Z5, 2624(DX)
-	VMOVUPS      Z6, 3200(DX)
-	VMOVUPS      Z10, 3776(DX)
-	VMOVUPS      Z3, 4352(DX)
-	VMOVUPS      Z9, 4928(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z13
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z14
+	VSUBPS       Z10, Z14, Z14
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z15
+	VFMADD213PS  Z15, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VFNMADD231PS Z15, Z0, Z14
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z8
+	VFMADD213PS  Z8, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VMOVUPS      Z7, 896(R8)
+	VMOVUPS      Z12, 1472(R8)
+	VMOVUPS      Z13, 2048(R8)
+	VMOVUPS      Z10, 2624(R8)
+	VMOVUPS      Z11, 3200(R8)
+	VMOVUPS      Z15, 3776(R8)
+	VMOVUPS      Z8, 4352(R8)
+	VMOVUPS      Z14, 4928(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 384(DX)
-	VMOVUPS      Z2, 960(DX)
-	VMOVUPS      Z7, 1536(DX)
-	VMOVUPS      Z8, 2112(DX)
-	VMOVUPS      Z5, 2688(DX)
-	VMOVUPS      Z6, 3264(DX)
-	VMOVUPS      Z10, 3840(DX)
-	VMOVUPS      Z3, 4416(DX)
-	VMOVUPS      Z9, 4992(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z13
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z14
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z15
+	VSUBPS       Z11, Z15, Z15
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z16
+	VFMADD213PS  Z16, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VFNMADD231PS Z16, Z0, Z15
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z9
+	VFMADD213PS  Z9, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VMOVUPS      Z8, 960(R8)
+	VMOVUPS      Z13, 1536(R8)
+	VMOVUPS      Z14, 2112(R8)
+	VMOVUPS      Z11, 2688(R8)
+	VMOVUPS      Z12, 3264(R8)
+	VMOVUPS      Z16, 3840(R8)
+	VMOVUPS      Z9, 4416(R8)
+	VMOVUPS      Z15, 4992(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
+	ADDQ         AX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 448(DX)
-	VMOVUPS      Z2, 1024(DX)
-	VMOVUPS      Z7, 1600(DX)
-	VMOVUPS      Z8, 2176(DX)
-	VMOVUPS      Z5, 2752(DX)
-	VMOVUPS      Z6, 3328(DX)
-	VMOVUPS      Z10, 3904(DX)
-	VMOVUPS      Z3, 4480(DX)
-	VMOVUPS      Z9, 5056(DX)
-	ADDQ         SI, R9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z13
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z14
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z15
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z16
+	VSUBPS       Z12, Z16, Z16
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z17
+	VFMADD213PS  Z17, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VFNMADD231PS Z17, Z0, Z16
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z10
+	VFMADD213PS  Z10, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VMOVUPS      Z9, 1024(R8)
+	VMOVUPS      Z14, 1600(R8)
+	VMOVUPS      Z15, 2176(R8)
+	VMOVUPS      Z12, 2752(R8)
+	VMOVUPS      Z13, 3328(R8)
+	VMOVUPS      Z17, 3904(R8)
+	VMOVUPS      Z10, 4480(R8)
+	VMOVUPS      Z16, 5056(R8)
+	ADDQ         CX, R9
 	MOVQ         R9, R10
-	VMOVUPS      (R10), Z1
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z2
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z3
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z4
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z5
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z6
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z7
-	ADDQ         BX, R10
-	VMOVUPS      (R10), Z8
-	ADDQ         BX, R10
 	VMOVUPS      (R10), Z9
-	ADDQ         BX, R10
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 512(DX)
-	VMOVUPS      Z2, 1088(DX)
-	VMOVUPS      Z7, 1664(DX)
-	VMOVUPS      Z8, 2240(DX)
-	VMOVUPS      Z5, 2816(DX)
-	VMOVUPS      Z6, 3392(DX)
-	VMOVUPS      Z10, 3968(DX)
-	VMOVUPS      Z3, 4544(DX)
-	VMOVUPS      Z9, 5120(DX)
-	ADDQ         SI, R9
-	MOVQ         CX, R9
-	VMOVUPS      (DX), Z1
-	VMOVUPS      64(DX), Z2
-	VMOVUPS      128(DX), Z3
-	VMOVUPS      192(DX), Z4
-	VMOVUPS      256(DX), Z5
-	VMOVUPS      320(DX), Z6
-	VMOVUPS      384(DX), Z7
-	VMOVUPS      448(DX), Z8
-	VMOVUPS      512(DX), Z9
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z10
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z11
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z12
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z13
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z14
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z15
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z16
+	ADDQ         AX, R10
+	VMOVUPS      (R10), Z17
+	VSUBPS       Z13, Z17, Z17
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z18
+	VFMADD213PS  Z18, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VFNMADD231PS Z18, Z0, Z17
+	VSUBPS       Z14, Z10, Z10
+	VSUBPS       Z12, Z16, Z11
+	VFMADD213PS  Z11, Z0, Z10
+	VSUBPS       Z14, Z16, Z16
+	VSUBPS       Z14, Z12, Z14
+	VFMADD213PS  Z16, Z0, Z14
+	VFNMADD231PS Z12, Z0, Z16
+	VMOVUPS      Z10, 1088(R8)
+	VMOVUPS      Z15, 1664(R8)
+	VMOVUPS      Z16, 2240(R8)
+	VMOVUPS      Z13, 2816(R8)
+	VMOVUPS      Z14, 3392(R8)
+	VMOVUPS      Z18, 3968(R8)
+	VMOVUPS      Z11, 4544(R8)
+	VMOVUPS      Z17, 5120(R8)
+	MOVQ         BX, R9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23129,32 +28236,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      576(DX), Z1
-	VMOVUPS      640(DX), Z2
-	VMOVUPS      704(DX), Z3
-	VMOVUPS      768(DX), Z4
-	VMOVUPS      832(DX), Z5
-	VMOVUPS      896(DX), Z6
-	VMOVUPS      960(DX), Z7
-	VMOVUPS      1024(DX), Z8
-	VMOVUPS      1088(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      576(R8), Z1
+	VMOVUPS      640(R8), Z2
+	VMOVUPS      704(R8), Z3
+	VMOVUPS      768(R8), Z4
+	VMOVUPS      832(R8), Z5
+	VMOVUPS      896(R8), Z6
+	VMOVUPS      960(R8), Z7
+	VMOVUPS      1024(R8), Z8
+	VMOVUPS      1088(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23172,32 +28279,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1152(DX), Z1
-	VMOVUPS      1216(DX), Z2
-	VMOVUPS      1280(DX), Z3
-	VMOVUPS      1344(DX), Z4
-	VMOVUPS      1408(DX), Z5
-	VMOVUPS      1472(DX), Z6
-	VMOVUPS      1536(DX), Z7
-	VMOVUPS      1600(DX), Z8
-	VMOVUPS      1664(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      1152(R8), Z1
+	VMOVUPS      1216(R8), Z2
+	VMOVUPS      1280(R8), Z3
+	VMOVUPS      1344(R8), Z4
+	VMOVUPS      1408(R8), Z5
+	VMOVUPS      1472(R8), Z6
+	VMOVUPS      1536(R8), Z7
+	VMOVUPS      1600(R8), Z8
+	VMOVUPS      1664(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23215,32 +28322,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      1728(DX), Z1
-	VMOVUPS      1792(DX), Z2
-	VMOVUPS      1856(DX), Z3
-	VMOVUPS      1920(DX), Z4
-	VMOVUPS      1984(DX), Z5
-	VMOVUPS      2048(DX), Z6
-	VMOVUPS      2112(DX), Z7
-	VMOVUPS      2176(DX), Z8
-	VMOVUPS      2240(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      1728(R8), Z1
+	VMOVUPS      1792(R8), Z2
+	VMOVUPS      1856(R8), Z3
+	VMOVUPS      1920(R8), Z4
+	VMOVUPS      1984(R8), Z5
+	VMOVUPS      2048(R8), Z6
+	VMOVUPS      2112(R8), Z7
+	VMOVUPS      2176(R8), Z8
+	VMOVUPS      2240(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23258,32 +28365,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      2304(DX), Z1
-	VMOVUPS      2368(DX), Z2
-	VMOVUPS      2432(DX), Z3
-	VMOVUPS      2496(DX), Z4
-	VMOVUPS      2560(DX), Z5
-	VMOVUPS      2624(DX), Z6
-	VMOVUPS      2688(DX), Z7
-	VMOVUPS      2752(DX), Z8
-	VMOVUPS      2816(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      2304(R8), Z1
+	VMOVUPS      2368(R8), Z2
+	VMOVUPS      2432(R8), Z3
+	VMOVUPS      2496(R8), Z4
+	VMOVUPS      2560(R8), Z5
+	VMOVUPS      2624(R8), Z6
+	VMOVUPS      2688(R8), Z7
+	VMOVUPS      2752(R8), Z8
+	VMOVUPS      2816(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23301,32 +28408,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      2880(DX), Z1
-	VMOVUPS      2944(DX), Z2
-	VMOVUPS      3008(DX), Z3
-	VMOVUPS      3072(DX), Z4
-	VMOVUPS      3136(DX), Z5
-	VMOVUPS      3200(DX), Z6
-	VMOVUPS      3264(DX), Z7
-	VMOVUPS      3328(DX), Z8
-	VMOVUPS      3392(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      2880(R8), Z1
+	VMOVUPS      2944(R8), Z2
+	VMOVUPS      3008(R8), Z3
+	VMOVUPS      3072(R8), Z4
+	VMOVUPS      3136(R8), Z5
+	VMOVUPS      3200(R8), Z6
+	VMOVUPS      3264(R8), Z7
+	VMOVUPS      3328(R8), Z8
+	VMOVUPS      3392(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23344,32 +28451,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      3456(DX), Z1
-	VMOVUPS      3520(DX), Z2
-	VMOVUPS      3584(DX), Z3
-	VMOVUPS      3648(DX), Z4
-	VMOVUPS      3712(DX), Z5
-	VMOVUPS      3776(DX), Z6
-	VMOVUPS      3840(DX), Z7
-	VMOVUPS      3904(DX), Z8
-	VMOVUPS      3968(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      3456(R8), Z1
+	VMOVUPS      3520(R8), Z2
+	VMOVUPS      3584(R8), Z3
+	VMOVUPS      3648(R8), Z4
+	VMOVUPS      3712(R8), Z5
+	VMOVUPS      3776(R8), Z6
+	VMOVUPS      3840(R8), Z7
+	VMOVUPS      3904(R8), Z8
+	VMOVUPS      3968(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23387,32 +28494,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      4032(DX), Z1
-	VMOVUPS      4096(DX), Z2
-	VMOVUPS      4160(DX), Z3
-	VMOVUPS      4224(DX), Z4
-	VMOVUPS      4288(DX), Z5
-	VMOVUPS      4352(DX), Z6
-	VMOVUPS      4416(DX), Z7
-	VMOVUPS      4480(DX), Z8
-	VMOVUPS      4544(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      4032(R8), Z1
+	VMOVUPS      4096(R8), Z2
+	VMOVUPS      4160(R8), Z3
+	VMOVUPS      4224(R8), Z4
+	VMOVUPS      4288(R8), Z5
+	VMOVUPS      4352(R8), Z6
+	VMOVUPS      4416(R8), Z7
+	VMOVUPS      4480(R8), Z8
+	VMOVUPS      4544(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23430,32 +28537,32 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	VMOVUPS      4608(DX), Z1
-	VMOVUPS      4672(DX), Z2
-	VMOVUPS      4736(DX), Z3
-	VMOVUPS      4800(DX), Z4
-	VMOVUPS      4864(DX), Z5
-	VMOVUPS      4928(DX), Z6
-	VMOVUPS      4992(DX), Z7
-	VMOVUPS      5056(DX), Z8
-	VMOVUPS      5120(DX), Z9
+	ADDQ         SI, R9
+	VMOVUPS      4608(R8), Z1
+	VMOVUPS      4672(R8), Z2
+	VMOVUPS      4736(R8), Z3
+	VMOVUPS      4800(R8), Z4
+	VMOVUPS      4864(R8), Z5
+	VMOVUPS      4928(R8), Z6
+	VMOVUPS      4992(R8), Z7
+	VMOVUPS      5056(R8), Z8
+	VMOVUPS      5120(R8), Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23473,54 +28580,1879 @@ channels_channels:
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
 	VMOVUPS      Z1, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z2, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z7, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z8, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z5, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z6, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z10, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z3, (R9)
-	ADDQ         DI, R9
+	ADDQ         SI, R9
 	VMOVUPS      Z9, (R9)
-	ADDQ         DI, R9
-	ADDQ         $0x00000040, AX
+	ADDQ         SI, R9
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000010, DI
+	JGE          inside_channels
+
+inside_tail:
+	ADDQ         $0x00000010, DI
+	JZ           inside_end
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         DX, R8
+	MOVQ         DX, R9
+	VMOVUPS.Z    (R9), K1, Z1
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z2
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z3
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z4
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z5
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z6
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z2, 576(DI)
+	VMOVUPS      Z7, 1152(DI)
+	VMOVUPS      Z8, 1728(DI)
+	VMOVUPS      Z5, 2304(DI)
+	VMOVUPS      Z6, 2880(DI)
+	VMOVUPS      Z10, 3456(DI)
+	VMOVUPS      Z3, 4032(DI)
+	VMOVUPS      Z9, 4608(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z2
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z3
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z4
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z5
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z6
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	VSUBPS       Z6, Z10, Z10
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z11
+	VFMADD213PS  Z11, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VFNMADD231PS Z11, Z0, Z10
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z4
+	VFMADD213PS  Z4, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VMOVUPS      Z3, 640(DI)
+	VMOVUPS      Z8, 1216(DI)
+	VMOVUPS      Z9, 1792(DI)
+	VMOVUPS      Z6, 2368(DI)
+	VMOVUPS      Z7, 2944(DI)
+	VMOVUPS      Z11, 3520(DI)
+	VMOVUPS      Z4, 4096(DI)
+	VMOVUPS      Z10, 4672(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z3
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z4
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z5
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z6
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	VSUBPS       Z7, Z11, Z11
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z12
+	VFMADD213PS  Z12, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VFNMADD231PS Z12, Z0, Z11
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z5
+	VFMADD213PS  Z5, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VMOVUPS      Z4, 704(DI)
+	VMOVUPS      Z9, 1280(DI)
+	VMOVUPS      Z10, 1856(DI)
+	VMOVUPS      Z7, 2432(DI)
+	VMOVUPS      Z8, 3008(DI)
+	VMOVUPS      Z12, 3584(DI)
+	VMOVUPS      Z5, 4160(DI)
+	VMOVUPS      Z11, 4736(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z4
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z5
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z6
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	VSUBPS       Z8, Z12, Z12
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z13
+	VFMADD213PS  Z13, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VFNMADD231PS Z13, Z0, Z12
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z6
+	VFMADD213PS  Z6, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VMOVUPS      Z5, 768(DI)
+	VMOVUPS      Z10, 1344(DI)
+	VMOVUPS      Z11, 1920(DI)
+	VMOVUPS      Z8, 2496(DI)
+	VMOVUPS      Z9, 3072(DI)
+	VMOVUPS      Z13, 3648(DI)
+	VMOVUPS      Z6, 4224(DI)
+	VMOVUPS      Z12, 4800(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z5
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z6
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z13
+	VSUBPS       Z9, Z13, Z13
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z14
+	VFMADD213PS  Z14, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VFNMADD231PS Z14, Z0, Z13
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z7
+	VFMADD213PS  Z7, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VMOVUPS      Z6, 832(DI)
+	VMOVUPS      Z11, 1408(DI)
+	VMOVUPS      Z12, 1984(DI)
+	VMOVUPS      Z9, 2560(DI)
+	VMOVUPS      Z10, 3136(DI)
+	VMOVUPS      Z14, 3712(DI)
+	VMOVUPS      Z7, 4288(DI)
+	VMOVUPS      Z13, 4864(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z6
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z13
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z14
+	VSUBPS       Z10, Z14, Z14
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z15
+	VFMADD213PS  Z15, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VFNMADD231PS Z15, Z0, Z14
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z8
+	VFMADD213PS  Z8, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VMOVUPS      Z7, 896(DI)
+	VMOVUPS      Z12, 1472(DI)
+	VMOVUPS      Z13, 2048(DI)
+	VMOVUPS      Z10, 2624(DI)
+	VMOVUPS      Z11, 3200(DI)
+	VMOVUPS      Z15, 3776(DI)
+	VMOVUPS      Z8, 4352(DI)
+	VMOVUPS      Z14, 4928(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z7
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z13
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z14
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z15
+	VSUBPS       Z11, Z15, Z15
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z16
+	VFMADD213PS  Z16, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VFNMADD231PS Z16, Z0, Z15
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z9
+	VFMADD213PS  Z9, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VMOVUPS      Z8, 960(DI)
+	VMOVUPS      Z13, 1536(DI)
+	VMOVUPS      Z14, 2112(DI)
+	VMOVUPS      Z11, 2688(DI)
+	VMOVUPS      Z12, 3264(DI)
+	VMOVUPS      Z16, 3840(DI)
+	VMOVUPS      Z9, 4416(DI)
+	VMOVUPS      Z15, 4992(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z8
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z13
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z14
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z15
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z16
+	VSUBPS       Z12, Z16, Z16
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z17
+	VFMADD213PS  Z17, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VFNMADD231PS Z17, Z0, Z16
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z10
+	VFMADD213PS  Z10, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VMOVUPS      Z9, 1024(DI)
+	VMOVUPS      Z14, 1600(DI)
+	VMOVUPS      Z15, 2176(DI)
+	VMOVUPS      Z12, 2752(DI)
+	VMOVUPS      Z13, 3328(DI)
+	VMOVUPS      Z17, 3904(DI)
+	VMOVUPS      Z10, 4480(DI)
+	VMOVUPS      Z16, 5056(DI)
+	ADDQ         CX, R8
+	MOVQ         R8, R9
+	VMOVUPS.Z    (R9), K1, Z9
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z10
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z11
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z12
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z13
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z14
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z15
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z16
+	ADDQ         AX, R9
+	VMOVUPS.Z    (R9), K1, Z17
+	VSUBPS       Z13, Z17, Z17
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z18
+	VFMADD213PS  Z18, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VFNMADD231PS Z18, Z0, Z17
+	VSUBPS       Z14, Z10, Z10
+	VSUBPS       Z12, Z16, Z11
+	VFMADD213PS  Z11, Z0, Z10
+	VSUBPS       Z14, Z16, Z16
+	VSUBPS       Z14, Z12, Z14
+	VFMADD213PS  Z16, Z0, Z14
+	VFNMADD231PS Z12, Z0, Z16
+	VMOVUPS      Z10, 1088(DI)
+	VMOVUPS      Z15, 1664(DI)
+	VMOVUPS      Z16, 2240(DI)
+	VMOVUPS      Z13, 2816(DI)
+	VMOVUPS      Z14, 3392(DI)
+	VMOVUPS      Z18, 3968(DI)
+	VMOVUPS      Z11, 4544(DI)
+	VMOVUPS      Z17, 5120(DI)
+	MOVQ         BX, AX
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      576(DI), Z1
+	VMOVUPS      640(DI), Z2
+	VMOVUPS      704(DI), Z3
+	VMOVUPS      768(DI), Z4
+	VMOVUPS      832(DI), Z5
+	VMOVUPS      896(DI), Z6
+	VMOVUPS      960(DI), Z7
+	VMOVUPS      1024(DI), Z8
+	VMOVUPS      1088(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1152(DI), Z1
+	VMOVUPS      1216(DI), Z2
+	VMOVUPS      1280(DI), Z3
+	VMOVUPS      1344(DI), Z4
+	VMOVUPS      1408(DI), Z5
+	VMOVUPS      1472(DI), Z6
+	VMOVUPS      1536(DI), Z7
+	VMOVUPS      1600(DI), Z8
+	VMOVUPS      1664(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1728(DI), Z1
+	VMOVUPS      1792(DI), Z2
+	VMOVUPS      1856(DI), Z3
+	VMOVUPS      1920(DI), Z4
+	VMOVUPS      1984(DI), Z5
+	VMOVUPS      2048(DI), Z6
+	VMOVUPS      2112(DI), Z7
+	VMOVUPS      2176(DI), Z8
+	VMOVUPS      2240(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2304(DI), Z1
+	VMOVUPS      2368(DI), Z2
+	VMOVUPS      2432(DI), Z3
+	VMOVUPS      2496(DI), Z4
+	VMOVUPS      2560(DI), Z5
+	VMOVUPS      2624(DI), Z6
+	VMOVUPS      2688(DI), Z7
+	VMOVUPS      2752(DI), Z8
+	VMOVUPS      2816(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2880(DI), Z1
+	VMOVUPS      2944(DI), Z2
+	VMOVUPS      3008(DI), Z3
+	VMOVUPS      3072(DI), Z4
+	VMOVUPS      3136(DI), Z5
+	VMOVUPS      3200(DI), Z6
+	VMOVUPS      3264(DI), Z7
+	VMOVUPS      3328(DI), Z8
+	VMOVUPS      3392(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      3456(DI), Z1
+	VMOVUPS      3520(DI), Z2
+	VMOVUPS      3584(DI), Z3
+	VMOVUPS      3648(DI), Z4
+	VMOVUPS      3712(DI), Z5
+	VMOVUPS      3776(DI), Z6
+	VMOVUPS      3840(DI), Z7
+	VMOVUPS      3904(DI), Z8
+	VMOVUPS      3968(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      4032(DI), Z1
+	VMOVUPS      4096(DI), Z2
+	VMOVUPS      4160(DI), Z3
+	VMOVUPS      4224(DI), Z4
+	VMOVUPS      4288(DI), Z5
+	VMOVUPS      4352(DI), Z6
+	VMOVUPS      4416(DI), Z7
+	VMOVUPS      4480(DI), Z8
+	VMOVUPS      4544(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      4608(DI), Z1
+	VMOVUPS      4672(DI), Z2
+	VMOVUPS      4736(DI), Z3
+	VMOVUPS      4800(DI), Z4
+	VMOVUPS      4864(DI), Z5
+	VMOVUPS      4928(DI), Z6
+	VMOVUPS      4992(DI), Z7
+	VMOVUPS      5056(DI), Z8
+	VMOVUPS      5120(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+
+inside_end:
+	VZEROUPPER
+	RET
+
+edge:
+	MOVQ         zero_base+40(FP), CX
+	MOVQ         x_base+8(FP), DX
+	MOVQ         v_base+88(FP), BX
+	MOVQ         step+112(FP), SI
+	SHLQ         $0x02, SI
+	VBROADCASTSS constant3<>+0(SB), Z0
+	MOVQ         c+0(FP), DI
+	SUBQ         $0x00000010, DI
+	JLT          edge_tail
+
+edge_channels:
+	MOVQ         scratch_base+120(FP), R8
+	MOVQ         (AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z1
+	MOVQ         72(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z2
+	MOVQ         144(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z3
+	MOVQ         216(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z4
+	MOVQ         288(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         360(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         432(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         504(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         576(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z2, 576(R8)
+	VMOVUPS      Z7, 1152(R8)
+	VMOVUPS      Z8, 1728(R8)
+	VMOVUPS      Z5, 2304(R8)
+	VMOVUPS      Z6, 2880(R8)
+	VMOVUPS      Z10, 3456(R8)
+	VMOVUPS      Z3, 4032(R8)
+	VMOVUPS      Z9, 4608(R8)
+	MOVQ         8(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z2
+	MOVQ         80(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z3
+	MOVQ         152(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z4
+	MOVQ         224(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         296(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         368(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         440(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         512(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         584(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	VSUBPS       Z6, Z10, Z10
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z11
+	VFMADD213PS  Z11, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VFNMADD231PS Z11, Z0, Z10
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z4
+	VFMADD213PS  Z4, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VMOVUPS      Z3, 640(R8)
+	VMOVUPS      Z8, 1216(R8)
+	VMOVUPS      Z9, 1792(R8)
+	VMOVUPS      Z6, 2368(R8)
+	VMOVUPS      Z7, 2944(R8)
+	VMOVUPS      Z11, 3520(R8)
+	VMOVUPS      Z4, 4096(R8)
+	VMOVUPS      Z10, 4672(R8)
+	MOVQ         16(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z3
+	MOVQ         88(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z4
+	MOVQ         160(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         232(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         304(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         376(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         448(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         520(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         592(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	VSUBPS       Z7, Z11, Z11
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z12
+	VFMADD213PS  Z12, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VFNMADD231PS Z12, Z0, Z11
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z5
+	VFMADD213PS  Z5, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VMOVUPS      Z4, 704(R8)
+	VMOVUPS      Z9, 1280(R8)
+	VMOVUPS      Z10, 1856(R8)
+	VMOVUPS      Z7, 2432(R8)
+	VMOVUPS      Z8, 3008(R8)
+	VMOVUPS      Z12, 3584(R8)
+	VMOVUPS      Z5, 4160(R8)
+	VMOVUPS      Z11, 4736(R8)
+	MOVQ         24(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z4
+	MOVQ         96(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         168(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         240(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         312(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         384(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         456(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         528(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         600(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	VSUBPS       Z8, Z12, Z12
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z13
+	VFMADD213PS  Z13, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VFNMADD231PS Z13, Z0, Z12
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z6
+	VFMADD213PS  Z6, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VMOVUPS      Z5, 768(R8)
+	VMOVUPS      Z10, 1344(R8)
+	VMOVUPS      Z11, 1920(R8)
+	VMOVUPS      Z8, 2496(R8)
+	VMOVUPS      Z9, 3072(R8)
+	VMOVUPS      Z13, 3648(R8)
+	VMOVUPS      Z6, 4224(R8)
+	VMOVUPS      Z12, 4800(R8)
+	MOVQ         32(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z5
+	MOVQ         104(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         176(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         248(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         320(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         392(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         464(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         536(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         608(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z13
+	VSUBPS       Z9, Z13, Z13
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z14
+	VFMADD213PS  Z14, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VFNMADD231PS Z14, Z0, Z13
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z7
+	VFMADD213PS  Z7, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VMOVUPS      Z6, 832(R8)
+	VMOVUPS      Z11, 1408(R8)
+	VMOVUPS      Z12, 1984(R8)
+	VMOVUPS      Z9, 2560(R8)
+	VMOVUPS      Z10, 3136(R8)
+	VMOVUPS      Z14, 3712(R8)
+	VMOVUPS      Z7, 4288(R8)
+	VMOVUPS      Z13, 4864(R8)
+	MOVQ         40(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z6
+	MOVQ         112(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         184(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         256(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         328(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         400(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         472(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         544(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z13
+	MOVQ         616(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	VSUBPS       Z10, Z14, Z14
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z15
+	VFMADD213PS  Z15, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VFNMADD231PS Z15, Z0, Z14
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z8
+	VFMADD213PS  Z8, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VMOVUPS      Z7, 896(R8)
+	VMOVUPS      Z12, 1472(R8)
+	VMOVUPS      Z13, 2048(R8)
+	VMOVUPS      Z10, 2624(R8)
+	VMOVUPS      Z11, 3200(R8)
+	VMOVUPS      Z15, 3776(R8)
+	VMOVUPS      Z8, 4352(R8)
+	VMOVUPS      Z14, 4928(R8)
+	MOVQ         48(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z7
+	MOVQ         120(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         192(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         264(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         336(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         408(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         480(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z13
+	MOVQ         552(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	MOVQ         624(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z15
+	VSUBPS       Z11, Z15, Z15
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z16
+	VFMADD213PS  Z16, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VFNMADD231PS Z16, Z0, Z15
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z9
+	VFMADD213PS  Z9, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VMOVUPS      Z8, 960(R8)
+	VMOVUPS      Z13, 1536(R8)
+	VMOVUPS      Z14, 2112(R8)
+	VMOVUPS      Z11, 2688(R8)
+	VMOVUPS      Z12, 3264(R8)
+	VMOVUPS      Z16, 3840(R8)
+	VMOVUPS      Z9, 4416(R8)
+	VMOVUPS      Z15, 4992(R8)
+	MOVQ         56(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z8
+	MOVQ         128(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         200(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         272(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         344(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         416(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z13
+	MOVQ         488(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	MOVQ         560(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z15
+	MOVQ         632(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z16
+	VSUBPS       Z12, Z16, Z16
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z17
+	VFMADD213PS  Z17, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VFNMADD231PS Z17, Z0, Z16
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z10
+	VFMADD213PS  Z10, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VMOVUPS      Z9, 1024(R8)
+	VMOVUPS      Z14, 1600(R8)
+	VMOVUPS      Z15, 2176(R8)
+	VMOVUPS      Z12, 2752(R8)
+	VMOVUPS      Z13, 3328(R8)
+	VMOVUPS      Z17, 3904(R8)
+	VMOVUPS      Z10, 4480(R8)
+	VMOVUPS      Z16, 5056(R8)
+	MOVQ         64(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z9
+	MOVQ         136(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z10
+	MOVQ         208(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z11
+	MOVQ         280(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z12
+	MOVQ         352(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z13
+	MOVQ         424(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z14
+	MOVQ         496(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z15
+	MOVQ         568(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z16
+	MOVQ         640(AX), R9
+	TESTQ        R9, R9
+	LEAQ         (DX)(R9*4), R9
+	CMOVQLT      CX, R9
+	VMOVUPS      (R9), Z17
 	ADDQ         $0x00000040, CX
-	SUBQ         $0x00000010, R8
-	JGE          channels_channels
+	VSUBPS       Z13, Z17, Z17
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z18
+	VFMADD213PS  Z18, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VFNMADD231PS Z18, Z0, Z17
+	VSUBPS       Z14, Z10, Z10
+	VSUBPS       Z12, Z16, Z11
+	VFMADD213PS  Z11, Z0, Z10
+	VSUBPS       Z14, Z16, Z16
+	VSUBPS       Z14, Z12, Z14
+	VFMADD213PS  Z16, Z0, Z14
+	VFNMADD231PS Z12, Z0, Z16
+	VMOVUPS      Z10, 1088(R8)
+	VMOVUPS      Z15, 1664(R8)
+	VMOVUPS      Z16, 2240(R8)
+	VMOVUPS      Z13, 2816(R8)
+	VMOVUPS      Z14, 3392(R8)
+	VMOVUPS      Z18, 3968(R8)
+	VMOVUPS      Z11, 4544(R8)
+	VMOVUPS      Z17, 5120(R8)
+	MOVQ         BX, R9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      576(R8), Z1
+	VMOVUPS      640(R8), Z2
+	VMOVUPS      704(R8), Z3
+	VMOVUPS      768(R8), Z4
+	VMOVUPS      832(R8), Z5
+	VMOVUPS      896(R8), Z6
+	VMOVUPS      960(R8), Z7
+	VMOVUPS      1024(R8), Z8
+	VMOVUPS      1088(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1152(R8), Z1
+	VMOVUPS      1216(R8), Z2
+	VMOVUPS      1280(R8), Z3
+	VMOVUPS      1344(R8), Z4
+	VMOVUPS      1408(R8), Z5
+	VMOVUPS      1472(R8), Z6
+	VMOVUPS      1536(R8), Z7
+	VMOVUPS      1600(R8), Z8
+	VMOVUPS      1664(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      1728(R8), Z1
+	VMOVUPS      1792(R8), Z2
+	VMOVUPS      1856(R8), Z3
+	VMOVUPS      1920(R8), Z4
+	VMOVUPS      1984(R8), Z5
+	VMOVUPS      2048(R8), Z6
+	VMOVUPS      2112(R8), Z7
+	VMOVUPS      2176(R8), Z8
+	VMOVUPS      2240(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      2304(R8), Z1
+	VMOVUPS      2368(R8), Z2
+	VMOVUPS      2432(R8), Z3
+	VMOVUPS      2496(R8), Z4
+	VMOVUPS      2560(R8), Z5
+	VMOVUPS      2624(R8), Z6
+	VMOVUPS      2688(R8), Z7
+	VMOVUPS      2752(R8), Z8
+	VMOVUPS      2816(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      2880(R8), Z1
+	VMOVUPS      2944(R8), Z2
+	VMOVUPS      3008(R8), Z3
+	VMOVUPS      3072(R8), Z4
+	VMOVUPS      3136(R8), Z5
+	VMOVUPS      3200(R8), Z6
+	VMOVUPS      3264(R8), Z7
+	VMOVUPS      3328(R8), Z8
+	VMOVUPS      3392(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      3456(R8), Z1
+	VMOVUPS      3520(R8), Z2
+	VMOVUPS      3584(R8), Z3
+	VMOVUPS      3648(R8), Z4
+	VMOVUPS      3712(R8), Z5
+	VMOVUPS      3776(R8), Z6
+	VMOVUPS      3840(R8), Z7
+	VMOVUPS      3904(R8), Z8
+	VMOVUPS      3968(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      4032(R8), Z1
+	VMOVUPS      4096(R8), Z2
+	VMOVUPS      4160(R8), Z3
+	VMOVUPS      4224(R8), Z4
+	VMOVUPS      4288(R8), Z5
+	VMOVUPS      4352(R8), Z6
+	VMOVUPS      4416(R8), Z7
+	VMOVUPS      4480(R8), Z8
+	VMOVUPS      4544(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      4608(R8), Z1
+	VMOVUPS      4672(R8), Z2
+	VMOVUPS      4736(R8), Z3
+	VMOVUPS      4800(R8), Z4
+	VMOVUPS      4864(R8), Z5
+	VMOVUPS      4928(R8), Z6
+	VMOVUPS      4992(R8), Z7
+	VMOVUPS      5056(R8), Z8
+	VMOVUPS      5120(R8), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z2, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z7, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z8, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z5, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z6, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z10, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z3, (R9)
+	ADDQ         SI, R9
+	VMOVUPS      Z9, (R9)
+	ADDQ         SI, R9
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000010, DI
+	JGE          edge_channels
 
-channels_tail:
-	ADDQ         $0x00000010, R8
-	JZ           channels_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
-	MOVQ         AX, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
+edge_tail:
+	ADDQ         $0x00000010, DI
+	JZ           edge_end
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+120(FP), DI
+	MOVQ         (AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z1
+	MOVQ         72(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z2
+	MOVQ         144(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z3
+	MOVQ         216(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z4
+	MOVQ         288(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         360(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         432(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         504(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         576(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
 	VSUBPS       Z5, Z9, Z9
 	VSUBPS       Z5, Z1, Z1
 	VSUBPS       Z3, Z7, Z10
@@ -23537,768 +30469,950 @@ channels_tail:
 	VSUBPS       Z6, Z4, Z6
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z2, 576(DX)
-	VMOVUPS      Z7, 1152(DX)
-	VMOVUPS      Z8, 1728(DX)
-	VMOVUPS      Z5, 2304(DX)
-	VMOVUPS      Z6, 2880(DX)
-	VMOVUPS      Z10, 3456(DX)
-	VMOVUPS      Z3, 4032(DX)
-	VMOVUPS      Z9, 4608(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
+	VMOVUPS      Z2, 576(DI)
+	VMOVUPS      Z7, 1152(DI)
+	VMOVUPS      Z8, 1728(DI)
+	VMOVUPS      Z5, 2304(DI)
+	VMOVUPS      Z6, 2880(DI)
+	VMOVUPS      Z10, 3456(DI)
+	VMOVUPS      Z3, 4032(DI)
+	VMOVUPS      Z9, 4608(DI)
+	MOVQ         8(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z2
+	MOVQ         80(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z3
+	MOVQ         152(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z4
+	MOVQ         224(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         296(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         368(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         440(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         512(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         584(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	VSUBPS       Z6, Z10, Z10
 	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z4, Z8, Z11
+	VFMADD213PS  Z11, Z0, Z2
 	VSUBPS       Z6, Z8, Z8
 	VSUBPS       Z6, Z4, Z6
 	VFMADD213PS  Z8, Z0, Z6
 	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z2, 640(DX)
-	VMOVUPS      Z7, 1216(DX)
-	VMOVUPS      Z8, 1792(DX)
-	VMOVUPS      Z5, 2368(DX)
-	VMOVUPS      Z6, 2944(DX)
-	VMOVUPS      Z10, 3520(DX)
-	VMOVUPS      Z3, 4096(DX)
-	VMOVUPS      Z9, 4672(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 128(DX)
-	VMOVUPS      Z2, 704(DX)
-	VMOVUPS      Z7, 1280(DX)
-	VMOVUPS      Z8, 1856(DX)
-	VMOVUPS      Z5, 2432(DX)
-	VMOVUPS      Z6, 3008(DX)
-	VMOVUPS      Z10, 3584(DX)
-	VMOVUPS      Z3, 4160(DX)
-	VMOVUPS      Z9, 4736(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 192(DX)
-	VMOVUPS      Z2, 768(DX)
-	VMOVUPS      Z7, 1344(DX)
-	VMOVUPS      Z8, 1920(DX)
-	VMOVUPS      Z5, 2496(DX)
-	VMOVUPS      Z6, 3072(DX)
-	VMOVUPS      Z10, 3648(DX)
-	VMOVUPS      Z3, 4224(DX)
-	VMOVUPS      Z9, 4800(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 256(DX)
-	VMOVUPS      Z2, 832(DX)
-	VMOVUPS      Z7, 1408(DX)
-	VMOVUPS      Z8, 1984(DX)
-	VMOVUPS      Z5, 2560(DX)
-	VMOVUPS      Z6, 3136(DX)
-	VMOVUPS      Z10, 3712(DX)
-	VMOVUPS      Z3, 4288(DX)
-	VMOVUPS      Z9, 4864(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 320(DX)
-	VMOVUPS      Z2, 896(DX)
-	VMOVUPS      Z7, 1472(DX)
-	VMOVUPS      Z8, 2048(DX)
-	VMOVUPS      Z5, 2624(DX)
-	VMOVUPS      Z6, 3200(DX)
-	VMOVUPS      Z10, 3776(DX)
-	VMOVUPS      Z3, 4352(DX)
-	VMOVUPS      Z9, 4928(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 384(DX)
-	VMOVUPS      Z2, 960(DX)
-	VMOVUPS      Z7, 1536(DX)
-	VMOVUPS      Z8, 2112(DX)
-	VMOVUPS      Z5, 2688(DX)
-	VMOVUPS      Z6, 3264(DX)
-	VMOVUPS      Z10, 3840(DX)
-	VMOVUPS      Z3, 4416(DX)
-	VMOVUPS      Z9, 4992(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 448(DX)
-	VMOVUPS      Z2, 1024(DX)
-	VMOVUPS      Z7, 1600(DX)
-	VMOVUPS      Z8, 2176(DX)
-	VMOVUPS      Z5, 2752(DX)
-	VMOVUPS      Z6, 3328(DX)
-	VMOVUPS      Z10, 3904(DX)
-	VMOVUPS      Z3, 4480(DX)
-	VMOVUPS      Z9, 5056(DX)
-	ADDQ         SI, R8
-	MOVQ         R8, R9
-	VMOVUPS.Z    (R9), K1, Z1
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z2
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z3
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z4
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z5
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z6
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z7
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z8
-	ADDQ         BX, R9
-	VMOVUPS.Z    (R9), K1, Z9
-	ADDQ         BX, R9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, 512(DX)
-	VMOVUPS      Z2, 1088(DX)
-	VMOVUPS      Z7, 1664(DX)
-	VMOVUPS      Z8, 2240(DX)
-	VMOVUPS      Z5, 2816(DX)
-	VMOVUPS      Z6, 3392(DX)
-	VMOVUPS      Z10, 3968(DX)
-	VMOVUPS      Z3, 4544(DX)
-	VMOVUPS      Z9, 5120(DX)
-	ADDQ         SI, R8
-	MOVQ         CX, BX
-	VMOVUPS      (DX), Z1
-	VMOVUPS      64(DX), Z2
-	VMOVUPS      128(DX), Z3
-	VMOVUPS      192(DX), Z4
-	VMOVUPS      256(DX), Z5
-	VMOVUPS      320(DX), Z6
-	VMOVUPS      384(DX), Z7
-	VMOVUPS      448(DX), Z8
-	VMOVUPS      512(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      576(DX), Z1
-	VMOVUPS      640(DX), Z2
-	VMOVUPS      704(DX), Z3
-	VMOVUPS      768(DX), Z4
-	VMOVUPS      832(DX), Z5
-	VMOVUPS      896(DX), Z6
-	VMOVUPS      960(DX), Z7
-	VMOVUPS      1024(DX), Z8
-	VMOVUPS      1088(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1152(DX), Z1
-	VMOVUPS      1216(DX), Z2
-	VMOVUPS      1280(DX), Z3
-	VMOVUPS      1344(DX), Z4
-	VMOVUPS      1408(DX), Z5
-	VMOVUPS      1472(DX), Z6
-	VMOVUPS      1536(DX), Z7
-	VMOVUPS      1600(DX), Z8
-	VMOVUPS      1664(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      1728(DX), Z1
-	VMOVUPS      1792(DX), Z2
-	VMOVUPS      1856(DX), Z3
-	VMOVUPS      1920(DX), Z4
-	VMOVUPS      1984(DX), Z5
-	VMOVUPS      2048(DX), Z6
-	VMOVUPS      2112(DX), Z7
-	VMOVUPS      2176(DX), Z8
-	VMOVUPS      2240(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      2304(DX), Z1
-	VMOVUPS      2368(DX), Z2
-	VMOVUPS      2432(DX), Z3
-	VMOVUPS      2496(DX), Z4
-	VMOVUPS      2560(DX), Z5
-	VMOVUPS      2624(DX), Z6
-	VMOVUPS      2688(DX), Z7
-	VMOVUPS      2752(DX), Z8
-	VMOVUPS      2816(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      2880(DX), Z1
-	VMOVUPS      2944(DX), Z2
-	VMOVUPS      3008(DX), Z3
-	VMOVUPS      3072(DX), Z4
-	VMOVUPS      3136(DX), Z5
-	VMOVUPS      3200(DX), Z6
-	VMOVUPS      3264(DX), Z7
-	VMOVUPS      3328(DX), Z8
-	VMOVUPS      3392(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      3456(DX), Z1
-	VMOVUPS      3520(DX), Z2
-	VMOVUPS      3584(DX), Z3
-	VMOVUPS      3648(DX), Z4
-	VMOVUPS      3712(DX), Z5
-	VMOVUPS      3776(DX), Z6
-	VMOVUPS      3840(DX), Z7
-	VMOVUPS      3904(DX), Z8
-	VMOVUPS      3968(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      4032(DX), Z1
-	VMOVUPS      4096(DX), Z2
-	VMOVUPS      4160(DX), Z3
-	VMOVUPS      4224(DX), Z4
-	VMOVUPS      4288(DX), Z5
-	VMOVUPS      4352(DX), Z6
-	VMOVUPS      4416(DX), Z7
-	VMOVUPS      4480(DX), Z8
-	VMOVUPS      4544(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      4608(DX), Z1
-	VMOVUPS      4672(DX), Z2
-	VMOVUPS      4736(DX), Z3
-	VMOVUPS      4800(DX), Z4
-	VMOVUPS      4864(DX), Z5
-	VMOVUPS      4928(DX), Z6
-	VMOVUPS      4992(DX), Z7
-	VMOVUPS      5056(DX), Z8
-	VMOVUPS      5120(DX), Z9
-	VSUBPS       Z5, Z9, Z9
-	VSUBPS       Z5, Z1, Z1
-	VSUBPS       Z3, Z7, Z10
-	VFMADD213PS  Z10, Z0, Z1
-	VSUBPS       Z5, Z7, Z7
-	VSUBPS       Z5, Z3, Z5
-	VFMADD213PS  Z7, Z0, Z5
-	VFNMADD231PS Z3, Z0, Z7
-	VFNMADD231PS Z10, Z0, Z9
-	VSUBPS       Z6, Z2, Z2
-	VSUBPS       Z4, Z8, Z3
-	VFMADD213PS  Z3, Z0, Z2
-	VSUBPS       Z6, Z8, Z8
-	VSUBPS       Z6, Z4, Z6
-	VFMADD213PS  Z8, Z0, Z6
-	VFNMADD231PS Z4, Z0, Z8
-	VMOVUPS      Z1, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z2, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z7, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z8, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z5, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z6, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z10, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z3, K1, (BX)
-	ADDQ         DI, BX
-	VMOVUPS      Z9, K1, (BX)
-	ADDQ         DI, BX
-	ADDQ         $0x00000040, AX
+	VFNMADD231PS Z11, Z0, Z10
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z4
+	VFMADD213PS  Z4, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VMOVUPS      Z3, 640(DI)
+	VMOVUPS      Z8, 1216(DI)
+	VMOVUPS      Z9, 1792(DI)
+	VMOVUPS      Z6, 2368(DI)
+	VMOVUPS      Z7, 2944(DI)
+	VMOVUPS      Z11, 3520(DI)
+	VMOVUPS      Z4, 4096(DI)
+	VMOVUPS      Z10, 4672(DI)
+	MOVQ         16(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z3
+	MOVQ         88(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z4
+	MOVQ         160(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         232(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         304(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         376(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         448(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         520(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         592(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	VSUBPS       Z7, Z11, Z11
+	VSUBPS       Z7, Z3, Z3
+	VSUBPS       Z5, Z9, Z12
+	VFMADD213PS  Z12, Z0, Z3
+	VSUBPS       Z7, Z9, Z9
+	VSUBPS       Z7, Z5, Z7
+	VFMADD213PS  Z9, Z0, Z7
+	VFNMADD231PS Z5, Z0, Z9
+	VFNMADD231PS Z12, Z0, Z11
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z5
+	VFMADD213PS  Z5, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VMOVUPS      Z4, 704(DI)
+	VMOVUPS      Z9, 1280(DI)
+	VMOVUPS      Z10, 1856(DI)
+	VMOVUPS      Z7, 2432(DI)
+	VMOVUPS      Z8, 3008(DI)
+	VMOVUPS      Z12, 3584(DI)
+	VMOVUPS      Z5, 4160(DI)
+	VMOVUPS      Z11, 4736(DI)
+	MOVQ         24(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z4
+	MOVQ         96(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         168(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         240(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         312(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         384(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         456(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         528(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         600(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	VSUBPS       Z8, Z12, Z12
+	VSUBPS       Z8, Z4, Z4
+	VSUBPS       Z6, Z10, Z13
+	VFMADD213PS  Z13, Z0, Z4
+	VSUBPS       Z8, Z10, Z10
+	VSUBPS       Z8, Z6, Z8
+	VFMADD213PS  Z10, Z0, Z8
+	VFNMADD231PS Z6, Z0, Z10
+	VFNMADD231PS Z13, Z0, Z12
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z6
+	VFMADD213PS  Z6, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VMOVUPS      Z5, 768(DI)
+	VMOVUPS      Z10, 1344(DI)
+	VMOVUPS      Z11, 1920(DI)
+	VMOVUPS      Z8, 2496(DI)
+	VMOVUPS      Z9, 3072(DI)
+	VMOVUPS      Z13, 3648(DI)
+	VMOVUPS      Z6, 4224(DI)
+	VMOVUPS      Z12, 4800(DI)
+	MOVQ         32(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z5
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         176(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         248(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         320(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         392(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         464(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         536(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         608(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z13
+	VSUBPS       Z9, Z13, Z13
+	VSUBPS       Z9, Z5, Z5
+	VSUBPS       Z7, Z11, Z14
+	VFMADD213PS  Z14, Z0, Z5
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z7, Z9
+	VFMADD213PS  Z11, Z0, Z9
+	VFNMADD231PS Z7, Z0, Z11
+	VFNMADD231PS Z14, Z0, Z13
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z7
+	VFMADD213PS  Z7, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VMOVUPS      Z6, 832(DI)
+	VMOVUPS      Z11, 1408(DI)
+	VMOVUPS      Z12, 1984(DI)
+	VMOVUPS      Z9, 2560(DI)
+	VMOVUPS      Z10, 3136(DI)
+	VMOVUPS      Z14, 3712(DI)
+	VMOVUPS      Z7, 4288(DI)
+	VMOVUPS      Z13, 4864(DI)
+	MOVQ         40(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z6
+	MOVQ         112(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         184(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         256(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         328(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         400(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         472(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         544(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z13
+	MOVQ         616(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	VSUBPS       Z10, Z14, Z14
+	VSUBPS       Z10, Z6, Z6
+	VSUBPS       Z8, Z12, Z15
+	VFMADD213PS  Z15, Z0, Z6
+	VSUBPS       Z10, Z12, Z12
+	VSUBPS       Z10, Z8, Z10
+	VFMADD213PS  Z12, Z0, Z10
+	VFNMADD231PS Z8, Z0, Z12
+	VFNMADD231PS Z15, Z0, Z14
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z8
+	VFMADD213PS  Z8, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VMOVUPS      Z7, 896(DI)
+	VMOVUPS      Z12, 1472(DI)
+	VMOVUPS      Z13, 2048(DI)
+	VMOVUPS      Z10, 2624(DI)
+	VMOVUPS      Z11, 3200(DI)
+	VMOVUPS      Z15, 3776(DI)
+	VMOVUPS      Z8, 4352(DI)
+	VMOVUPS      Z14, 4928(DI)
+	MOVQ         48(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z7
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         192(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         264(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         336(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         408(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         480(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z13
+	MOVQ         552(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	MOVQ         624(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z15
+	VSUBPS       Z11, Z15, Z15
+	VSUBPS       Z11, Z7, Z7
+	VSUBPS       Z9, Z13, Z16
+	VFMADD213PS  Z16, Z0, Z7
+	VSUBPS       Z11, Z13, Z13
+	VSUBPS       Z11, Z9, Z11
+	VFMADD213PS  Z13, Z0, Z11
+	VFNMADD231PS Z9, Z0, Z13
+	VFNMADD231PS Z16, Z0, Z15
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z9
+	VFMADD213PS  Z9, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VMOVUPS      Z8, 960(DI)
+	VMOVUPS      Z13, 1536(DI)
+	VMOVUPS      Z14, 2112(DI)
+	VMOVUPS      Z11, 2688(DI)
+	VMOVUPS      Z12, 3264(DI)
+	VMOVUPS      Z16, 3840(DI)
+	VMOVUPS      Z9, 4416(DI)
+	VMOVUPS      Z15, 4992(DI)
+	MOVQ         56(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z8
+	MOVQ         128(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         200(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         272(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         344(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         416(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z13
+	MOVQ         488(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	MOVQ         560(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z15
+	MOVQ         632(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z16
+	VSUBPS       Z12, Z16, Z16
+	VSUBPS       Z12, Z8, Z8
+	VSUBPS       Z10, Z14, Z17
+	VFMADD213PS  Z17, Z0, Z8
+	VSUBPS       Z12, Z14, Z14
+	VSUBPS       Z12, Z10, Z12
+	VFMADD213PS  Z14, Z0, Z12
+	VFNMADD231PS Z10, Z0, Z14
+	VFNMADD231PS Z17, Z0, Z16
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z10
+	VFMADD213PS  Z10, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VMOVUPS      Z9, 1024(DI)
+	VMOVUPS      Z14, 1600(DI)
+	VMOVUPS      Z15, 2176(DI)
+	VMOVUPS      Z12, 2752(DI)
+	VMOVUPS      Z13, 3328(DI)
+	VMOVUPS      Z17, 3904(DI)
+	VMOVUPS      Z10, 4480(DI)
+	VMOVUPS      Z16, 5056(DI)
+	MOVQ         64(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z9
+	MOVQ         136(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z10
+	MOVQ         208(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z11
+	MOVQ         280(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z12
+	MOVQ         352(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z13
+	MOVQ         424(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z14
+	MOVQ         496(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z15
+	MOVQ         568(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z16
+	MOVQ         640(AX), R8
+	TESTQ        R8, R8
+	LEAQ         (DX)(R8*4), R8
+	CMOVQLT      CX, R8
+	VMOVUPS.Z    (R8), K1, Z17
 	ADDQ         $0x00000040, CX
+	VSUBPS       Z13, Z17, Z17
+	VSUBPS       Z13, Z9, Z9
+	VSUBPS       Z11, Z15, Z18
+	VFMADD213PS  Z18, Z0, Z9
+	VSUBPS       Z13, Z15, Z15
+	VSUBPS       Z13, Z11, Z13
+	VFMADD213PS  Z15, Z0, Z13
+	VFNMADD231PS Z11, Z0, Z15
+	VFNMADD231PS Z18, Z0, Z17
+	VSUBPS       Z14, Z10, Z10
+	VSUBPS       Z12, Z16, Z11
+	VFMADD213PS  Z11, Z0, Z10
+	VSUBPS       Z14, Z16, Z16
+	VSUBPS       Z14, Z12, Z14
+	VFMADD213PS  Z16, Z0, Z14
+	VFNMADD231PS Z12, Z0, Z16
+	VMOVUPS      Z10, 1088(DI)
+	VMOVUPS      Z15, 1664(DI)
+	VMOVUPS      Z16, 2240(DI)
+	VMOVUPS      Z13, 2816(DI)
+	VMOVUPS      Z14, 3392(DI)
+	VMOVUPS      Z18, 3968(DI)
+	VMOVUPS      Z11, 4544(DI)
+	VMOVUPS      Z17, 5120(DI)
+	MOVQ         BX, AX
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      576(DI), Z1
+	VMOVUPS      640(DI), Z2
+	VMOVUPS      704(DI), Z3
+	VMOVUPS      768(DI), Z4
+	VMOVUPS      832(DI), Z5
+	VMOVUPS      896(DI), Z6
+	VMOVUPS      960(DI), Z7
+	VMOVUPS      1024(DI), Z8
+	VMOVUPS      1088(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1152(DI), Z1
+	VMOVUPS      1216(DI), Z2
+	VMOVUPS      1280(DI), Z3
+	VMOVUPS      1344(DI), Z4
+	VMOVUPS      1408(DI), Z5
+	VMOVUPS      1472(DI), Z6
+	VMOVUPS      1536(DI), Z7
+	VMOVUPS      1600(DI), Z8
+	VMOVUPS      1664(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      1728(DI), Z1
+	VMOVUPS      1792(DI), Z2
+	VMOVUPS      1856(DI), Z3
+	VMOVUPS      1920(DI), Z4
+	VMOVUPS      1984(DI), Z5
+	VMOVUPS      2048(DI), Z6
+	VMOVUPS      2112(DI), Z7
+	VMOVUPS      2176(DI), Z8
+	VMOVUPS      2240(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2304(DI), Z1
+	VMOVUPS      2368(DI), Z2
+	VMOVUPS      2432(DI), Z3
+	VMOVUPS      2496(DI), Z4
+	VMOVUPS      2560(DI), Z5
+	VMOVUPS      2624(DI), Z6
+	VMOVUPS      2688(DI), Z7
+	VMOVUPS      2752(DI), Z8
+	VMOVUPS      2816(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      2880(DI), Z1
+	VMOVUPS      2944(DI), Z2
+	VMOVUPS      3008(DI), Z3
+	VMOVUPS      3072(DI), Z4
+	VMOVUPS      3136(DI), Z5
+	VMOVUPS      3200(DI), Z6
+	VMOVUPS      3264(DI), Z7
+	VMOVUPS      3328(DI), Z8
+	VMOVUPS      3392(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      3456(DI), Z1
+	VMOVUPS      3520(DI), Z2
+	VMOVUPS      3584(DI), Z3
+	VMOVUPS      3648(DI), Z4
+	VMOVUPS      3712(DI), Z5
+	VMOVUPS      3776(DI), Z6
+	VMOVUPS      3840(DI), Z7
+	VMOVUPS      3904(DI), Z8
+	VMOVUPS      3968(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      4032(DI), Z1
+	VMOVUPS      4096(DI), Z2
+	VMOVUPS      4160(DI), Z3
+	VMOVUPS      4224(DI), Z4
+	VMOVUPS      4288(DI), Z5
+	VMOVUPS      4352(DI), Z6
+	VMOVUPS      4416(DI), Z7
+	VMOVUPS      4480(DI), Z8
+	VMOVUPS      4544(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      4608(DI), Z1
+	VMOVUPS      4672(DI), Z2
+	VMOVUPS      4736(DI), Z3
+	VMOVUPS      4800(DI), Z4
+	VMOVUPS      4864(DI), Z5
+	VMOVUPS      4928(DI), Z6
+	VMOVUPS      4992(DI), Z7
+	VMOVUPS      5056(DI), Z8
+	VMOVUPS      5120(DI), Z9
+	VSUBPS       Z5, Z9, Z9
+	VSUBPS       Z5, Z1, Z1
+	VSUBPS       Z3, Z7, Z10
+	VFMADD213PS  Z10, Z0, Z1
+	VSUBPS       Z5, Z7, Z7
+	VSUBPS       Z5, Z3, Z5
+	VFMADD213PS  Z7, Z0, Z5
+	VFNMADD231PS Z3, Z0, Z7
+	VFNMADD231PS Z10, Z0, Z9
+	VSUBPS       Z6, Z2, Z2
+	VSUBPS       Z4, Z8, Z3
+	VFMADD213PS  Z3, Z0, Z2
+	VSUBPS       Z6, Z8, Z8
+	VSUBPS       Z6, Z4, Z6
+	VFMADD213PS  Z8, Z0, Z6
+	VFNMADD231PS Z4, Z0, Z8
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         SI, AX
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         SI, AX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
 
-channels_end:
+edge_end:
 	VZEROUPPER
 	RET
 
@@ -24319,14 +31433,14 @@ TEXT ·winogradOutput2AVX512(SB), NOSPLIT, $0-152
 	MOVQ    shift_base+40(FP), CX
 	MOVQ    old_base+64(FP), DX
 	MOVQ    y_base+88(FP), BX
-	MOVQ    scratch_base+128(FP), SI
+	MOVQ    k+0(FP), SI
+	SHLQ    $0x02, SI
 	MOVQ    k+0(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    k+0(FP), R8
-	SUBQ    $0x00000010, R8
+	SUBQ    $0x00000010, DI
 	JLT     act0_tail
 
 act0_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -24353,106 +31467,91 @@ act0_channels:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z12
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z10
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z12
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z18
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -24460,146 +31559,131 @@ act0_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS      (CX), Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act0_eight_row0_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R11
 
 act0_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z4, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z16, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z13, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     320(SI), Z3
-	VMOVUPS     384(SI), Z4
-	VMOVUPS     448(SI), Z5
-	VMOVUPS     512(SI), Z6
-	VMOVUPS     576(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
+	VADDPS      Z9, Z6, Z3
+	VSUBPS      Z9, Z6, Z5
+	VADDPS      Z3, Z4, Z4
+	VADDPS      Z12, Z4, Z4
+	VADDPS      Z5, Z15, Z15
+	VFMADD231PS Z12, Z2, Z15
+	VFMADD231PS Z12, Z1, Z3
+	VFMADD231PS Z12, Z0, Z5
+	VMOVUPS     (CX), Z6
+	VADDPS      Z6, Z4, Z4
+	VADDPS      Z6, Z5, Z5
 	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
-	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z6, Z15, Z15
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act0_eight_row1_added
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z4, Z4
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z5, Z5
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z3, Z3
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z15, Z15
+	ADDQ        SI, R11
 
 act0_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
-	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
 	VMOVUPS     Z4, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z15, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     640(SI), Z3
-	VMOVUPS     704(SI), Z4
-	VMOVUPS     768(SI), Z5
-	VMOVUPS     832(SI), Z6
-	VMOVUPS     896(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
-	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
+	VADDPS      Z14, Z11, Z3
+	VSUBPS      Z14, Z11, Z4
+	VADDPS      Z3, Z8, Z8
+	VADDPS      Z17, Z8, Z8
+	VADDPS      Z4, Z20, Z20
+	VFMADD231PS Z17, Z2, Z20
+	VFMADD231PS Z17, Z1, Z3
+	VFMADD231PS Z17, Z0, Z4
 	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
 	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z5, Z4, Z4
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z5, Z20, Z20
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act0_eight_row2_added
 	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R11
+	VADDPS      Z5, Z8, Z8
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z5
 	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R11
+	VADDPS      Z5, Z3, Z3
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R11
+	VADDPS      Z5, Z20, Z20
+	ADDQ        SI, R11
 
 act0_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
-	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z4, (R11)
-	ADDQ        DI, R11
 	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
-	VMOVUPS     Z7, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VMOVUPS     Z4, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Z20, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     960(SI), Z3
-	VMOVUPS     1024(SI), Z4
-	VMOVUPS     1088(SI), Z5
-	VMOVUPS     1152(SI), Z6
-	VMOVUPS     1216(SI), Z7
+	VMOVUPS     960(R8), Z3
+	VMOVUPS     1024(R8), Z4
+	VMOVUPS     1088(R8), Z5
+	VMOVUPS     1152(R8), Z6
+	VMOVUPS     1216(R8), Z7
 	VADDPS      Z5, Z4, Z8
 	VSUBPS      Z5, Z4, Z4
 	VADDPS      Z8, Z3, Z3
@@ -24613,48 +31697,49 @@ act0_eight_row2_added:
 	VADDPS      Z0, Z4, Z4
 	VADDPS      Z0, Z8, Z8
 	VADDPS      Z0, Z7, Z7
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act0_eight_row3_added
-	VMOVUPS     (R11), Z0
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z4, Z4
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z7, Z7
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act0_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
-	VMOVUPS Z3, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Z4, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Z8, (R11)
-	ADDQ    DI, R11
-	VMOVUPS Z7, (R11)
-	ADDQ    DI, R11
+	LEAQ    (BX)(R10*1), R8
+	VMOVUPS Z3, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    SI, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
 	ADDQ    $0x00000040, BX
-	LEAQ    64(DX), R9
+	LEAQ    64(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000010, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000010, DI
 	JGE     act0_channels
 
 act0_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act0_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -24681,106 +31766,91 @@ act0_tail:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z12
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z10
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z12
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z18
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -24788,146 +31858,131 @@ act0_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act0_few_row0_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R10
 
 act0_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
 	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z4, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z7, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z16, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z13, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     320(SI), Z3
-	VMOVUPS     384(SI), Z4
-	VMOVUPS     448(SI), Z5
-	VMOVUPS     512(SI), Z6
-	VMOVUPS     576(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
+	VADDPS      Z9, Z6, Z3
+	VSUBPS      Z9, Z6, Z5
+	VADDPS      Z3, Z4, Z4
+	VADDPS      Z12, Z4, Z4
+	VADDPS      Z5, Z15, Z15
+	VFMADD231PS Z12, Z2, Z15
+	VFMADD231PS Z12, Z1, Z3
+	VFMADD231PS Z12, Z0, Z5
+	VMOVUPS.Z   (CX), K1, Z6
+	VADDPS      Z6, Z4, Z4
+	VADDPS      Z6, Z5, Z5
 	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
-	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z6, Z15, Z15
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act0_few_row1_added
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z4, Z4
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z5, Z5
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z3, Z3
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z15, Z15
+	ADDQ        SI, R10
 
 act0_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
-	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
 	VMOVUPS     Z4, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z7, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z15, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     640(SI), Z3
-	VMOVUPS     704(SI), Z4
-	VMOVUPS     768(SI), Z5
-	VMOVUPS     832(SI), Z6
-	VMOVUPS     896(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
-	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
+	VADDPS      Z14, Z11, Z3
+	VSUBPS      Z14, Z11, Z4
+	VADDPS      Z3, Z8, Z8
+	VADDPS      Z17, Z8, Z8
+	VADDPS      Z4, Z20, Z20
+	VFMADD231PS Z17, Z2, Z20
+	VFMADD231PS Z17, Z1, Z3
+	VFMADD231PS Z17, Z0, Z4
 	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
 	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z5, Z4, Z4
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z5, Z20, Z20
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act0_few_row2_added
 	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R10
+	VADDPS      Z5, Z8, Z8
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z5
 	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R10
+	VADDPS      Z5, Z3, Z3
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R10
+	VADDPS      Z5, Z20, Z20
+	ADDQ        SI, R10
 
 act0_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
-	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z4, K1, (R10)
-	ADDQ        DI, R10
 	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
-	VMOVUPS     Z7, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VMOVUPS     Z4, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        SI, R10
+	VMOVUPS     Z20, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     960(SI), Z3
-	VMOVUPS     1024(SI), Z4
-	VMOVUPS     1088(SI), Z5
-	VMOVUPS     1152(SI), Z6
-	VMOVUPS     1216(SI), Z7
+	VMOVUPS     960(DI), Z3
+	VMOVUPS     1024(DI), Z4
+	VMOVUPS     1088(DI), Z5
+	VMOVUPS     1152(DI), Z6
+	VMOVUPS     1216(DI), Z7
 	VADDPS      Z5, Z4, Z8
 	VSUBPS      Z5, Z4, Z4
 	VADDPS      Z8, Z3, Z3
@@ -24941,32 +31996,32 @@ act0_few_row2_added:
 	VADDPS      Z0, Z4, Z4
 	VADDPS      Z0, Z8, Z8
 	VADDPS      Z0, Z7, Z7
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act0_few_row3_added
-	VMOVUPS.Z   (SI), K1, Z0
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z4, Z4
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z7, Z7
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act0_few_row3_added:
-	LEAQ    (BX)(R9*1), SI
-	VMOVUPS Z3, K1, (SI)
-	ADDQ    DI, SI
-	VMOVUPS Z4, K1, (SI)
-	ADDQ    DI, SI
-	VMOVUPS Z8, K1, (SI)
-	ADDQ    DI, SI
-	VMOVUPS Z7, K1, (SI)
-	ADDQ    DI, SI
+	LEAQ    (BX)(R9*1), DI
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    SI, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    SI, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    SI, DI
+	VMOVUPS Z7, K1, (DI)
+	ADDQ    SI, DI
 	ADDQ    R8, R9
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
@@ -24984,14 +32039,14 @@ act1_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act1_tail
 
 act1_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -25018,106 +32073,91 @@ act1_channels:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z12
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z10
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z12
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z18
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -25125,170 +32165,155 @@ act1_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS      (CX), Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act1_eight_row0_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R11
 
 act1_eight_row0_added:
 	LEAQ        (BX)(R10*1), R11
-	VXORPS      Z5, Z5, Z5
-	VMAXPS      Z3, Z5, Z3
+	VXORPS      Z7, Z7, Z7
+	VMAXPS      Z3, Z7, Z3
 	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z4, Z3, Z4
-	VMOVUPS     Z4, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z5, Z3, Z5
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z16, Z3, Z16
+	VMOVUPS     Z16, (R11)
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z7, Z3, Z7
-	VMOVUPS     Z7, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z13, Z3, Z13
+	VMOVUPS     Z13, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     320(SI), Z3
-	VMOVUPS     384(SI), Z4
-	VMOVUPS     448(SI), Z5
-	VMOVUPS     512(SI), Z6
-	VMOVUPS     576(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
+	VADDPS      Z9, Z6, Z3
+	VSUBPS      Z9, Z6, Z5
+	VADDPS      Z3, Z4, Z4
+	VADDPS      Z12, Z4, Z4
+	VADDPS      Z5, Z15, Z15
+	VFMADD231PS Z12, Z2, Z15
+	VFMADD231PS Z12, Z1, Z3
+	VFMADD231PS Z12, Z0, Z5
+	VMOVUPS     (CX), Z6
+	VADDPS      Z6, Z4, Z4
+	VADDPS      Z6, Z5, Z5
 	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
-	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z6, Z15, Z15
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act1_eight_row1_added
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z4, Z4
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z5, Z5
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z3, Z3
+	ADDQ        SI, R11
+	VMOVUPS     (R11), Z6
+	VADDPS      Z6, Z15, Z15
+	ADDQ        SI, R11
 
 act1_eight_row1_added:
 	LEAQ        (BX)(R10*1), R11
-	VXORPS      Z5, Z5, Z5
-	VMAXPS      Z3, Z5, Z3
-	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z4, Z3, Z4
+	VXORPS      Z6, Z6, Z6
+	VMAXPS      Z4, Z6, Z4
 	VMOVUPS     Z4, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z5, Z4, Z5
+	VMOVUPS     Z5, (R11)
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z3, Z4, Z3
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z7, Z3, Z7
-	VMOVUPS     Z7, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z15, Z3, Z15
+	VMOVUPS     Z15, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     640(SI), Z3
-	VMOVUPS     704(SI), Z4
-	VMOVUPS     768(SI), Z5
-	VMOVUPS     832(SI), Z6
-	VMOVUPS     896(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
-	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
+	VADDPS      Z14, Z11, Z3
+	VSUBPS      Z14, Z11, Z4
+	VADDPS      Z3, Z8, Z8
+	VADDPS      Z17, Z8, Z8
+	VADDPS      Z4, Z20, Z20
+	VFMADD231PS Z17, Z2, Z20
+	VFMADD231PS Z17, Z1, Z3
+	VFMADD231PS Z17, Z0, Z4
 	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
 	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z5, Z4, Z4
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z5, Z20, Z20
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
 	JZ          act1_eight_row2_added
 	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R11
+	VADDPS      Z5, Z8, Z8
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z5
 	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R11
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R11
+	VADDPS      Z5, Z3, Z3
+	ADDQ        SI, R11
 	VMOVUPS     (R11), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R11
+	VADDPS      Z5, Z20, Z20
+	ADDQ        SI, R11
 
 act1_eight_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z5, Z5, Z5
-	VMAXPS      Z3, Z5, Z3
-	VMOVUPS     Z3, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z4, Z3, Z4
-	VMOVUPS     Z4, (R11)
-	ADDQ        DI, R11
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
+	VMAXPS      Z8, Z5, Z8
 	VMOVUPS     Z8, (R11)
-	ADDQ        DI, R11
+	ADDQ        SI, R11
+	VXORPS      Z5, Z5, Z5
+	VMAXPS      Z4, Z5, Z4
+	VMOVUPS     Z4, (R11)
+	ADDQ        SI, R11
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z3, Z4, Z3
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, R11
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z7, Z3, Z7
-	VMOVUPS     Z7, (R11)
-	ADDQ        DI, R11
+	VMAXPS      Z20, Z3, Z20
+	VMOVUPS     Z20, (R11)
+	ADDQ        SI, R11
 	ADDQ        R9, R10
-	VMOVUPS     960(SI), Z3
-	VMOVUPS     1024(SI), Z4
-	VMOVUPS     1088(SI), Z5
-	VMOVUPS     1152(SI), Z6
-	VMOVUPS     1216(SI), Z7
+	VMOVUPS     960(R8), Z3
+	VMOVUPS     1024(R8), Z4
+	VMOVUPS     1088(R8), Z5
+	VMOVUPS     1152(R8), Z6
+	VMOVUPS     1216(R8), Z7
 	VADDPS      Z5, Z4, Z8
 	VSUBPS      Z5, Z4, Z4
 	VADDPS      Z8, Z3, Z3
@@ -25302,56 +32327,57 @@ act1_eight_row2_added:
 	VADDPS      Z0, Z4, Z4
 	VADDPS      Z0, Z8, Z8
 	VADDPS      Z0, Z7, Z7
-	LEAQ        (DX)(R10*1), R11
+	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
 	JZ          act1_eight_row3_added
-	VMOVUPS     (R11), Z0
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z4, Z4
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, R11
-	VMOVUPS     (R11), Z0
+	ADDQ        SI, R8
+	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z7, Z7
-	ADDQ        DI, R11
+	ADDQ        SI, R8
 
 act1_eight_row3_added:
-	LEAQ    (BX)(R10*1), R11
+	LEAQ    (BX)(R10*1), R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z3, Z0, Z3
-	VMOVUPS Z3, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z3, (R8)
+	ADDQ    SI, R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z4, Z0, Z4
-	VMOVUPS Z4, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z4, (R8)
+	ADDQ    SI, R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z8, Z0, Z8
-	VMOVUPS Z8, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z8, (R8)
+	ADDQ    SI, R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z7, Z0, Z7
-	VMOVUPS Z7, (R11)
-	ADDQ    DI, R11
+	VMOVUPS Z7, (R8)
+	ADDQ    SI, R8
 	ADDQ    R9, R10
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
 	ADDQ    $0x00000040, BX
-	LEAQ    64(DX), R9
+	LEAQ    64(DX), R8
 	TESTQ   DX, DX
-	CMOVQNE R9, DX
-	SUBQ    $0x00000010, R8
+	CMOVQNE R8, DX
+	SUBQ    $0x00000010, DI
 	JGE     act1_channels
 
 act1_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act1_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -25378,106 +32404,91 @@ act1_tail:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z12
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z10
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z12
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z18
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -25485,170 +32496,155 @@ act1_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act1_few_row0_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R10
 
 act1_few_row0_added:
 	LEAQ        (BX)(R9*1), R10
-	VXORPS      Z5, Z5, Z5
-	VMAXPS      Z3, Z5, Z3
+	VXORPS      Z7, Z7, Z7
+	VMAXPS      Z3, Z7, Z3
 	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z4, Z3, Z4
-	VMOVUPS     Z4, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z5, Z3, Z5
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z16, Z3, Z16
+	VMOVUPS     Z16, K1, (R10)
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z7, Z3, Z7
-	VMOVUPS     Z7, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z13, Z3, Z13
+	VMOVUPS     Z13, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     320(SI), Z3
-	VMOVUPS     384(SI), Z4
-	VMOVUPS     448(SI), Z5
-	VMOVUPS     512(SI), Z6
-	VMOVUPS     576(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
+	VADDPS      Z9, Z6, Z3
+	VSUBPS      Z9, Z6, Z5
+	VADDPS      Z3, Z4, Z4
+	VADDPS      Z12, Z4, Z4
+	VADDPS      Z5, Z15, Z15
+	VFMADD231PS Z12, Z2, Z15
+	VFMADD231PS Z12, Z1, Z3
+	VFMADD231PS Z12, Z0, Z5
+	VMOVUPS.Z   (CX), K1, Z6
+	VADDPS      Z6, Z4, Z4
+	VADDPS      Z6, Z5, Z5
 	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
-	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z6, Z15, Z15
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act1_few_row1_added
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R10
-	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z4, Z4
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z5, Z5
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z3, Z3
+	ADDQ        SI, R10
+	VMOVUPS.Z   (R10), K1, Z6
+	VADDPS      Z6, Z15, Z15
+	ADDQ        SI, R10
 
 act1_few_row1_added:
 	LEAQ        (BX)(R9*1), R10
-	VXORPS      Z5, Z5, Z5
-	VMAXPS      Z3, Z5, Z3
-	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z4, Z3, Z4
+	VXORPS      Z6, Z6, Z6
+	VMAXPS      Z4, Z6, Z4
 	VMOVUPS     Z4, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z5, Z4, Z5
+	VMOVUPS     Z5, K1, (R10)
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z3, Z4, Z3
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
-	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z7, Z3, Z7
-	VMOVUPS     Z7, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z15, Z3, Z15
+	VMOVUPS     Z15, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     640(SI), Z3
-	VMOVUPS     704(SI), Z4
-	VMOVUPS     768(SI), Z5
-	VMOVUPS     832(SI), Z6
-	VMOVUPS     896(SI), Z7
-	VADDPS      Z5, Z4, Z8
-	VSUBPS      Z5, Z4, Z4
-	VADDPS      Z8, Z3, Z3
-	VADDPS      Z6, Z3, Z3
-	VADDPS      Z4, Z7, Z7
-	VFMADD231PS Z6, Z2, Z7
-	VFMADD231PS Z6, Z1, Z8
-	VFMADD231PS Z6, Z0, Z4
+	VADDPS      Z14, Z11, Z3
+	VSUBPS      Z14, Z11, Z4
+	VADDPS      Z3, Z8, Z8
+	VADDPS      Z17, Z8, Z8
+	VADDPS      Z4, Z20, Z20
+	VFMADD231PS Z17, Z2, Z20
+	VFMADD231PS Z17, Z1, Z3
+	VFMADD231PS Z17, Z0, Z4
 	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	VADDPS      Z5, Z4, Z4
 	VADDPS      Z5, Z8, Z8
-	VADDPS      Z5, Z7, Z7
+	VADDPS      Z5, Z4, Z4
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z5, Z20, Z20
 	LEAQ        (DX)(R9*1), R10
 	TESTQ       DX, DX
 	JZ          act1_few_row2_added
 	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z3, Z3
-	ADDQ        DI, R10
+	VADDPS      Z5, Z8, Z8
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z5
 	VADDPS      Z5, Z4, Z4
-	ADDQ        DI, R10
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DI, R10
+	VADDPS      Z5, Z3, Z3
+	ADDQ        SI, R10
 	VMOVUPS.Z   (R10), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DI, R10
+	VADDPS      Z5, Z20, Z20
+	ADDQ        SI, R10
 
 act1_few_row2_added:
 	LEAQ        (BX)(R9*1), R10
 	VXORPS      Z5, Z5, Z5
-	VMAXPS      Z3, Z5, Z3
-	VMOVUPS     Z3, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z4, Z3, Z4
-	VMOVUPS     Z4, K1, (R10)
-	ADDQ        DI, R10
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z8, Z3, Z8
+	VMAXPS      Z8, Z5, Z8
 	VMOVUPS     Z8, K1, (R10)
-	ADDQ        DI, R10
+	ADDQ        SI, R10
+	VXORPS      Z5, Z5, Z5
+	VMAXPS      Z4, Z5, Z4
+	VMOVUPS     Z4, K1, (R10)
+	ADDQ        SI, R10
+	VXORPS      Z4, Z4, Z4
+	VMAXPS      Z3, Z4, Z3
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        SI, R10
 	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z7, Z3, Z7
-	VMOVUPS     Z7, K1, (R10)
-	ADDQ        DI, R10
+	VMAXPS      Z20, Z3, Z20
+	VMOVUPS     Z20, K1, (R10)
+	ADDQ        SI, R10
 	ADDQ        R8, R9
-	VMOVUPS     960(SI), Z3
-	VMOVUPS     1024(SI), Z4
-	VMOVUPS     1088(SI), Z5
-	VMOVUPS     1152(SI), Z6
-	VMOVUPS     1216(SI), Z7
+	VMOVUPS     960(DI), Z3
+	VMOVUPS     1024(DI), Z4
+	VMOVUPS     1088(DI), Z5
+	VMOVUPS     1152(DI), Z6
+	VMOVUPS     1216(DI), Z7
 	VADDPS      Z5, Z4, Z8
 	VSUBPS      Z5, Z4, Z4
 	VADDPS      Z8, Z3, Z3
@@ -25662,40 +32658,40 @@ act1_few_row2_added:
 	VADDPS      Z0, Z4, Z4
 	VADDPS      Z0, Z8, Z8
 	VADDPS      Z0, Z7, Z7
-	LEAQ        (DX)(R9*1), SI
+	LEAQ        (DX)(R9*1), DI
 	TESTQ       DX, DX
 	JZ          act1_few_row3_added
-	VMOVUPS.Z   (SI), K1, Z0
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z4, Z4
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z8, Z8
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z0
+	ADDQ        SI, DI
+	VMOVUPS.Z   (DI), K1, Z0
 	VADDPS      Z0, Z7, Z7
-	ADDQ        DI, SI
+	ADDQ        SI, DI
 
 act1_few_row3_added:
-	LEAQ    (BX)(R9*1), SI
+	LEAQ    (BX)(R9*1), DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z3, Z0, Z3
-	VMOVUPS Z3, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z3, K1, (DI)
+	ADDQ    SI, DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z4, Z0, Z4
-	VMOVUPS Z4, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    SI, DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z8, Z0, Z8
-	VMOVUPS Z8, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    SI, DI
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z7, Z0, Z7
-	VMOVUPS Z7, K1, (SI)
-	ADDQ    DI, SI
+	VMOVUPS Z7, K1, (DI)
+	ADDQ    SI, DI
 	ADDQ    R8, R9
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
@@ -25713,14 +32709,14 @@ act2_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act2_tail
 
 act2_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -25747,106 +32743,91 @@ act2_channels:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z12
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z10
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z12
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z18
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -25854,194 +32835,179 @@ act2_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS      (CX), Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act2_eight_row0_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R11
 
 act2_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z3, Z7, Z3
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z3, Z7, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z4, Z3, Z4
+	VMAXPS       Z5, Z3, Z5
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z5, Z3, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
+	VMAXPS       Z16, Z3, Z16
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z16, Z3, Z16
+	VMOVUPS      Z16, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z7, Z3, Z7
+	VMAXPS       Z13, Z3, Z13
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z13, Z3, Z13
+	VMOVUPS      Z13, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      320(SI), Z3
-	VMOVUPS      384(SI), Z4
-	VMOVUPS      448(SI), Z5
-	VMOVUPS      512(SI), Z6
-	VMOVUPS      576(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
+	VADDPS       Z9, Z6, Z3
+	VSUBPS       Z9, Z6, Z5
+	VADDPS       Z3, Z4, Z4
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z5, Z15, Z15
+	VFMADD231PS  Z12, Z2, Z15
+	VFMADD231PS  Z12, Z1, Z3
+	VFMADD231PS  Z12, Z0, Z5
+	VMOVUPS      (CX), Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
 	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act2_eight_row1_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z4, Z4
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z15, Z15
+	ADDQ         SI, R11
 
 act2_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z4, Z3, Z4
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
 	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z5, Z4, Z5
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
+	VMAXPS       Z15, Z3, Z15
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z7, Z3, Z7
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z15, Z3, Z15
+	VMOVUPS      Z15, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      640(SI), Z3
-	VMOVUPS      704(SI), Z4
-	VMOVUPS      768(SI), Z5
-	VMOVUPS      832(SI), Z6
-	VMOVUPS      896(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
+	VADDPS       Z14, Z11, Z3
+	VSUBPS       Z14, Z11, Z4
+	VADDPS       Z3, Z8, Z8
+	VADDPS       Z17, Z8, Z8
+	VADDPS       Z4, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z17, Z1, Z3
+	VFMADD231PS  Z17, Z0, Z4
 	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
 	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z5, Z4, Z4
+	VADDPS       Z5, Z3, Z3
+	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act2_eight_row2_added
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
+	VADDPS       Z5, Z8, Z8
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
 	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z5, Z3, Z3
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VADDPS       Z5, Z20, Z20
+	ADDQ         SI, R11
 
 act2_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
+	VMAXPS       Z8, Z5, Z8
 	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z4, Z3, Z4
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
+	VMINPS       Z8, Z5, Z8
 	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMOVUPS      Z4, (R11)
+	ADDQ         SI, R11
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z7, Z3, Z7
+	VMAXPS       Z20, Z3, Z20
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMINPS       Z20, Z3, Z20
+	VMOVUPS      Z20, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      960(SI), Z3
-	VMOVUPS      1024(SI), Z4
-	VMOVUPS      1088(SI), Z5
-	VMOVUPS      1152(SI), Z6
-	VMOVUPS      1216(SI), Z7
+	VMOVUPS      960(R8), Z3
+	VMOVUPS      1024(R8), Z4
+	VMOVUPS      1088(R8), Z5
+	VMOVUPS      1152(R8), Z6
+	VMOVUPS      1216(R8), Z7
 	VADDPS       Z5, Z4, Z8
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z8, Z3, Z3
@@ -26055,64 +33021,65 @@ act2_eight_row2_added:
 	VADDPS       Z0, Z4, Z4
 	VADDPS       Z0, Z8, Z8
 	VADDPS       Z0, Z7, Z7
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act2_eight_row3_added
-	VMOVUPS      (R11), Z0
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z7, Z7
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act2_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z3, Z0, Z3
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z3, Z0, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z3, (R8)
+	ADDQ         SI, R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z4, Z0, Z4
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z4, Z0, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z4, (R8)
+	ADDQ         SI, R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z8, Z0, Z8
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z8, Z0, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z8, (R8)
+	ADDQ         SI, R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z7, Z0, Z7
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z7, Z0, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z7, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	LEAQ         64(DX), R9
+	LEAQ         64(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000010, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000010, DI
 	JGE          act2_channels
 
 act2_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act2_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -26139,106 +33106,91 @@ act2_tail:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z12
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z10
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z12
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z18
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -26246,194 +33198,179 @@ act2_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act2_few_row0_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R10
 
 act2_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z3, Z7, Z3
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z3, Z7, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z4, Z3, Z4
+	VMAXPS       Z5, Z3, Z5
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
-	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z5, Z3, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
+	VMAXPS       Z16, Z3, Z16
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z16, Z3, Z16
+	VMOVUPS      Z16, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z7, Z3, Z7
+	VMAXPS       Z13, Z3, Z13
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z13, Z3, Z13
+	VMOVUPS      Z13, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      320(SI), Z3
-	VMOVUPS      384(SI), Z4
-	VMOVUPS      448(SI), Z5
-	VMOVUPS      512(SI), Z6
-	VMOVUPS      576(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
+	VADDPS       Z9, Z6, Z3
+	VSUBPS       Z9, Z6, Z5
+	VADDPS       Z3, Z4, Z4
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z5, Z15, Z15
+	VFMADD231PS  Z12, Z2, Z15
+	VFMADD231PS  Z12, Z1, Z3
+	VFMADD231PS  Z12, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
 	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act2_few_row1_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z4, Z4
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z15, Z15
+	ADDQ         SI, R10
 
 act2_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z4, Z3, Z4
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
 	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z5, Z4, Z5
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
+	VMAXPS       Z15, Z3, Z15
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z7, Z3, Z7
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z15, Z3, Z15
+	VMOVUPS      Z15, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      640(SI), Z3
-	VMOVUPS      704(SI), Z4
-	VMOVUPS      768(SI), Z5
-	VMOVUPS      832(SI), Z6
-	VMOVUPS      896(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
+	VADDPS       Z14, Z11, Z3
+	VSUBPS       Z14, Z11, Z4
+	VADDPS       Z3, Z8, Z8
+	VADDPS       Z17, Z8, Z8
+	VADDPS       Z4, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z17, Z1, Z3
+	VFMADD231PS  Z17, Z0, Z4
 	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
 	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z5, Z4, Z4
+	VADDPS       Z5, Z3, Z3
+	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act2_few_row2_added
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
+	VADDPS       Z5, Z8, Z8
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
 	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z5, Z3, Z3
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VADDPS       Z5, Z20, Z20
+	ADDQ         SI, R10
 
 act2_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
 	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
+	VMAXPS       Z8, Z5, Z8
 	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z4, Z3, Z4
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
-	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
-	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z8, Z3, Z8
-	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z8, Z3, Z8
+	VMINPS       Z8, Z5, Z8
 	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMOVUPS      Z4, K1, (R10)
+	ADDQ         SI, R10
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
 	VXORPS       Z3, Z3, Z3
-	VMAXPS       Z7, Z3, Z7
+	VMAXPS       Z20, Z3, Z20
 	VBROADCASTSS constant0<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMINPS       Z20, Z3, Z20
+	VMOVUPS      Z20, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      960(SI), Z3
-	VMOVUPS      1024(SI), Z4
-	VMOVUPS      1088(SI), Z5
-	VMOVUPS      1152(SI), Z6
-	VMOVUPS      1216(SI), Z7
+	VMOVUPS      960(DI), Z3
+	VMOVUPS      1024(DI), Z4
+	VMOVUPS      1088(DI), Z5
+	VMOVUPS      1152(DI), Z6
+	VMOVUPS      1216(DI), Z7
 	VADDPS       Z5, Z4, Z8
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z8, Z3, Z3
@@ -26447,48 +33384,48 @@ act2_few_row2_added:
 	VADDPS       Z0, Z4, Z4
 	VADDPS       Z0, Z8, Z8
 	VADDPS       Z0, Z7, Z7
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act2_few_row3_added
-	VMOVUPS.Z    (SI), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z4, Z4
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z7, Z7
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act2_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z3, Z0, Z3
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z3, Z0, Z3
-	VMOVUPS      Z3, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z3, K1, (DI)
+	ADDQ         SI, DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z4, Z0, Z4
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z4, Z0, Z4
-	VMOVUPS      Z4, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z4, K1, (DI)
+	ADDQ         SI, DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z8, Z0, Z8
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z8, Z0, Z8
-	VMOVUPS      Z8, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z8, K1, (DI)
+	ADDQ         SI, DI
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z7, Z0, Z7
 	VBROADCASTSS constant0<>+0(SB), Z0
 	VMINPS       Z7, Z0, Z7
-	VMOVUPS      Z7, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z7, K1, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
@@ -26506,14 +33443,14 @@ act3_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act3_tail
 
 act3_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -26540,106 +33477,91 @@ act3_channels:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z12
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z10
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z12
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z18
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -26647,254 +33569,239 @@ act3_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS      (CX), Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act3_eight_row0_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R11
 
 act3_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z5
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z5, Z6, Z5
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z5, Z6, Z5
-	VMULPS       Z5, Z3, Z5
+	VBROADCASTSS constant1<>+0(SB), Z7
+	VADDPS       Z7, Z3, Z7
+	VXORPS       Z10, Z10, Z10
+	VMAXPS       Z7, Z10, Z7
+	VBROADCASTSS constant0<>+0(SB), Z10
+	VMINPS       Z7, Z10, Z7
+	VMULPS       Z7, Z3, Z7
 	VBROADCASTSS constant2<>+0(SB), Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z7, Z3
 	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
+	VADDPS       Z3, Z5, Z3
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z3, Z7, Z3
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z3, Z7, Z3
+	VMULPS       Z3, Z5, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z16, Z3
 	VXORPS       Z5, Z5, Z5
 	VMAXPS       Z3, Z5, Z3
 	VBROADCASTSS constant0<>+0(SB), Z5
 	VMINPS       Z3, Z5, Z3
-	VMULPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z3, Z16, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z16
+	VMOVUPS      Z16, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z7, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VADDPS       Z3, Z13, Z3
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z3, Z5, Z3
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z3
+	VMULPS       Z3, Z13, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z13
+	VMOVUPS      Z13, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      320(SI), Z3
-	VMOVUPS      384(SI), Z4
-	VMOVUPS      448(SI), Z5
-	VMOVUPS      512(SI), Z6
-	VMOVUPS      576(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
+	VADDPS       Z9, Z6, Z3
+	VSUBPS       Z9, Z6, Z5
+	VADDPS       Z3, Z4, Z4
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z5, Z15, Z15
+	VFMADD231PS  Z12, Z2, Z15
+	VFMADD231PS  Z12, Z1, Z3
+	VFMADD231PS  Z12, Z0, Z5
+	VMOVUPS      (CX), Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
 	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act3_eight_row1_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z4, Z4
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z15, Z15
+	ADDQ         SI, R11
 
 act3_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z5
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z5, Z6, Z5
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z5, Z6, Z5
-	VMULPS       Z5, Z3, Z5
-	VBROADCASTSS constant2<>+0(SB), Z3
-	VMULPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMULPS       Z3, Z4, Z3
+	VBROADCASTSS constant1<>+0(SB), Z6
+	VADDPS       Z6, Z4, Z6
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z6, Z7, Z6
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z6, Z7, Z6
+	VMULPS       Z6, Z4, Z6
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
+	VMULPS       Z4, Z6, Z4
 	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMULPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMULPS       Z4, Z3, Z4
+	VBROADCASTSS constant2<>+0(SB), Z3
+	VMULPS       Z3, Z4, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	VADDPS       Z3, Z15, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
+	VMULPS       Z3, Z15, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z7, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z15
+	VMOVUPS      Z15, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      640(SI), Z3
-	VMOVUPS      704(SI), Z4
-	VMOVUPS      768(SI), Z5
-	VMOVUPS      832(SI), Z6
-	VMOVUPS      896(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
+	VADDPS       Z14, Z11, Z3
+	VSUBPS       Z14, Z11, Z4
+	VADDPS       Z3, Z8, Z8
+	VADDPS       Z17, Z8, Z8
+	VADDPS       Z4, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z17, Z1, Z3
+	VFMADD231PS  Z17, Z0, Z4
 	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
 	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z5, Z4, Z4
+	VADDPS       Z5, Z3, Z3
+	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act3_eight_row2_added
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
+	VADDPS       Z5, Z8, Z8
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
 	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z5, Z3, Z3
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VADDPS       Z5, Z20, Z20
+	ADDQ         SI, R11
 
 act3_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z5
+	VADDPS       Z5, Z8, Z5
 	VXORPS       Z6, Z6, Z6
 	VMAXPS       Z5, Z6, Z5
 	VBROADCASTSS constant0<>+0(SB), Z6
 	VMINPS       Z5, Z6, Z5
-	VMULPS       Z5, Z3, Z5
-	VBROADCASTSS constant2<>+0(SB), Z3
-	VMULPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMULPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
+	VMULPS       Z5, Z8, Z5
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z5, Z8
 	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z5
+	VADDPS       Z5, Z4, Z5
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z5, Z6, Z5
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z5, Z6, Z5
+	VMULPS       Z5, Z4, Z5
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z5, Z4
+	VMOVUPS      Z4, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMULPS       Z4, Z3, Z4
+	VBROADCASTSS constant2<>+0(SB), Z3
+	VMULPS       Z3, Z4, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
+	VADDPS       Z3, Z20, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z7, Z3
+	VMULPS       Z3, Z20, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z20
+	VMOVUPS      Z20, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      960(SI), Z3
-	VMOVUPS      1024(SI), Z4
-	VMOVUPS      1088(SI), Z5
-	VMOVUPS      1152(SI), Z6
-	VMOVUPS      1216(SI), Z7
+	VMOVUPS      960(R8), Z3
+	VMOVUPS      1024(R8), Z4
+	VMOVUPS      1088(R8), Z5
+	VMOVUPS      1152(R8), Z6
+	VMOVUPS      1216(R8), Z7
 	VADDPS       Z5, Z4, Z8
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z8, Z3, Z3
@@ -26908,24 +33815,24 @@ act3_eight_row2_added:
 	VADDPS       Z0, Z4, Z4
 	VADDPS       Z0, Z8, Z8
 	VADDPS       Z0, Z7, Z7
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act3_eight_row3_added
-	VMOVUPS      (R11), Z0
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z7, Z7
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act3_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -26935,8 +33842,8 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z3, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z4, Z0
 	VXORPS       Z1, Z1, Z1
@@ -26946,8 +33853,8 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z4, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -26957,8 +33864,8 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z8, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z7, Z0
 	VXORPS       Z1, Z1, Z1
@@ -26968,24 +33875,25 @@ act3_eight_row3_added:
 	VMULPS       Z0, Z7, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z7, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	LEAQ         64(DX), R9
+	LEAQ         64(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000010, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000010, DI
 	JGE          act3_channels
 
 act3_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act3_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -27012,106 +33920,91 @@ act3_tail:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z12
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z10
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z12
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z18
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -27119,254 +34012,239 @@ act3_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act3_few_row0_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R10
 
 act3_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z5
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z5, Z6, Z5
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z5, Z6, Z5
-	VMULPS       Z5, Z3, Z5
+	VBROADCASTSS constant1<>+0(SB), Z7
+	VADDPS       Z7, Z3, Z7
+	VXORPS       Z10, Z10, Z10
+	VMAXPS       Z7, Z10, Z7
+	VBROADCASTSS constant0<>+0(SB), Z10
+	VMINPS       Z7, Z10, Z7
+	VMULPS       Z7, Z3, Z7
 	VBROADCASTSS constant2<>+0(SB), Z3
-	VMULPS       Z3, Z5, Z3
+	VMULPS       Z3, Z7, Z3
 	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
+	VADDPS       Z3, Z5, Z3
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z3, Z7, Z3
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z3, Z7, Z3
+	VMULPS       Z3, Z5, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z16, Z3
 	VXORPS       Z5, Z5, Z5
 	VMAXPS       Z3, Z5, Z3
 	VBROADCASTSS constant0<>+0(SB), Z5
 	VMINPS       Z3, Z5, Z3
-	VMULPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z3, Z16, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z16
+	VMOVUPS      Z16, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z7, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VADDPS       Z3, Z13, Z3
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z3, Z5, Z3
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z3
+	VMULPS       Z3, Z13, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z13
+	VMOVUPS      Z13, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      320(SI), Z3
-	VMOVUPS      384(SI), Z4
-	VMOVUPS      448(SI), Z5
-	VMOVUPS      512(SI), Z6
-	VMOVUPS      576(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
+	VADDPS       Z9, Z6, Z3
+	VSUBPS       Z9, Z6, Z5
+	VADDPS       Z3, Z4, Z4
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z5, Z15, Z15
+	VFMADD231PS  Z12, Z2, Z15
+	VFMADD231PS  Z12, Z1, Z3
+	VFMADD231PS  Z12, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
 	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act3_few_row1_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z4, Z4
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z15, Z15
+	ADDQ         SI, R10
 
 act3_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z5
-	VXORPS       Z6, Z6, Z6
-	VMAXPS       Z5, Z6, Z5
-	VBROADCASTSS constant0<>+0(SB), Z6
-	VMINPS       Z5, Z6, Z5
-	VMULPS       Z5, Z3, Z5
-	VBROADCASTSS constant2<>+0(SB), Z3
-	VMULPS       Z3, Z5, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMULPS       Z3, Z4, Z3
+	VBROADCASTSS constant1<>+0(SB), Z6
+	VADDPS       Z6, Z4, Z6
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z6, Z7, Z6
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z6, Z7, Z6
+	VMULPS       Z6, Z4, Z6
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
+	VMULPS       Z4, Z6, Z4
 	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMULPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMULPS       Z4, Z3, Z4
+	VBROADCASTSS constant2<>+0(SB), Z3
+	VMULPS       Z3, Z4, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	VADDPS       Z3, Z15, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
+	VMULPS       Z3, Z15, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z7, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z15
+	VMOVUPS      Z15, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      640(SI), Z3
-	VMOVUPS      704(SI), Z4
-	VMOVUPS      768(SI), Z5
-	VMOVUPS      832(SI), Z6
-	VMOVUPS      896(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
+	VADDPS       Z14, Z11, Z3
+	VSUBPS       Z14, Z11, Z4
+	VADDPS       Z3, Z8, Z8
+	VADDPS       Z17, Z8, Z8
+	VADDPS       Z4, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z17, Z1, Z3
+	VFMADD231PS  Z17, Z0, Z4
 	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
 	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z5, Z4, Z4
+	VADDPS       Z5, Z3, Z3
+	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act3_few_row2_added
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
+	VADDPS       Z5, Z8, Z8
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
 	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z5, Z3, Z3
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VADDPS       Z5, Z20, Z20
+	ADDQ         SI, R10
 
 act3_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
 	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z5
+	VADDPS       Z5, Z8, Z5
 	VXORPS       Z6, Z6, Z6
 	VMAXPS       Z5, Z6, Z5
 	VBROADCASTSS constant0<>+0(SB), Z6
 	VMINPS       Z5, Z6, Z5
-	VMULPS       Z5, Z3, Z5
-	VBROADCASTSS constant2<>+0(SB), Z3
-	VMULPS       Z3, Z5, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VMULPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z8, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
+	VMULPS       Z5, Z8, Z5
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z5, Z8
 	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z5
+	VADDPS       Z5, Z4, Z5
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z5, Z6, Z5
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z5, Z6, Z5
+	VMULPS       Z5, Z4, Z5
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z5, Z4
+	VMOVUPS      Z4, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMULPS       Z4, Z3, Z4
+	VBROADCASTSS constant2<>+0(SB), Z3
+	VMULPS       Z3, Z4, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
+	VADDPS       Z3, Z20, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
-	VMULPS       Z3, Z7, Z3
+	VMULPS       Z3, Z20, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z20
+	VMOVUPS      Z20, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      960(SI), Z3
-	VMOVUPS      1024(SI), Z4
-	VMOVUPS      1088(SI), Z5
-	VMOVUPS      1152(SI), Z6
-	VMOVUPS      1216(SI), Z7
+	VMOVUPS      960(DI), Z3
+	VMOVUPS      1024(DI), Z4
+	VMOVUPS      1088(DI), Z5
+	VMOVUPS      1152(DI), Z6
+	VMOVUPS      1216(DI), Z7
 	VADDPS       Z5, Z4, Z8
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z8, Z3, Z3
@@ -27380,24 +34258,24 @@ act3_few_row2_added:
 	VADDPS       Z0, Z4, Z4
 	VADDPS       Z0, Z8, Z8
 	VADDPS       Z0, Z7, Z7
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act3_few_row3_added
-	VMOVUPS.Z    (SI), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z4, Z4
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z7, Z7
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act3_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27407,8 +34285,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z3, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z3, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z4, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27418,8 +34296,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z4, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z4
-	VMOVUPS      Z4, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z4, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27429,8 +34307,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z8, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z8, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z7, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27440,8 +34318,8 @@ act3_few_row3_added:
 	VMULPS       Z0, Z7, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z7
-	VMOVUPS      Z7, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z7, K1, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
@@ -27459,14 +34337,14 @@ act4_begin:
 	MOVQ shift_base+40(FP), CX
 	MOVQ old_base+64(FP), DX
 	MOVQ y_base+88(FP), BX
-	MOVQ scratch_base+128(FP), SI
+	MOVQ k+0(FP), SI
+	SHLQ $0x02, SI
 	MOVQ k+0(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+0(FP), R8
-	SUBQ $0x00000010, R8
+	SUBQ $0x00000010, DI
 	JLT  act4_tail
 
 act4_channels:
+	MOVQ         scratch_base+128(FP), R8
 	MOVQ         step+32(FP), R9
 	SHLQ         $0x02, R9
 	LEAQ         (R9)(R9*4), R10
@@ -27493,106 +34371,91 @@ act4_channels:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z5
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z6
 	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
-	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
-	ADDQ         R10, R12
 	VMOVUPS      (R12), Z7
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS      (R12), Z9
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z10
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z12
+	ADDQ         R10, R12
+	VMOVUPS      (R12), Z13
+	ADDQ         R10, R12
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z10
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z12
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(R8)
 	ADDQ         R9, R11
 	MOVQ         R11, R12
-	VMOVUPS      (R12), Z3
+	VMOVUPS      (R12), Z13
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12), Z15
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z5
+	VMOVUPS      (R12), Z16
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z6
+	VMOVUPS      (R12), Z18
 	ADDQ         R10, R12
-	VMOVUPS      (R12), Z7
+	VMOVUPS      (R12), Z19
 	ADDQ         R10, R12
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(R8)
 	ADDQ         R9, R11
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -27600,242 +34463,227 @@ act4_channels:
 	MOVQ         row+112(FP), R9
 	SHLQ         $0x02, R9
 	XORQ         R10, R10
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS      (CX), Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act4_eight_row0_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R11
 
 act4_eight_row0_added:
 	LEAQ         (BX)(R10*1), R11
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z3
+	VBROADCASTSS constant1<>+0(SB), Z7
+	VADDPS       Z7, Z3, Z3
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z3, Z7, Z3
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z3, Z7, Z3
+	VBROADCASTSS constant2<>+0(SB), Z7
+	VMULPS       Z7, Z3, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z5, Z3
 	VXORPS       Z5, Z5, Z5
 	VMAXPS       Z3, Z5, Z3
 	VBROADCASTSS constant0<>+0(SB), Z5
 	VMINPS       Z3, Z5, Z3
 	VBROADCASTSS constant2<>+0(SB), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z5, Z3, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	VADDPS       Z3, Z16, Z3
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z3, Z5, Z3
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z16
+	VMOVUPS      Z16, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VADDPS       Z3, Z13, Z3
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z3, Z5, Z3
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z13
+	VMOVUPS      Z13, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      320(SI), Z3
-	VMOVUPS      384(SI), Z4
-	VMOVUPS      448(SI), Z5
-	VMOVUPS      512(SI), Z6
-	VMOVUPS      576(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
+	VADDPS       Z9, Z6, Z3
+	VSUBPS       Z9, Z6, Z5
+	VADDPS       Z3, Z4, Z4
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z5, Z15, Z15
+	VFMADD231PS  Z12, Z2, Z15
+	VFMADD231PS  Z12, Z1, Z3
+	VFMADD231PS  Z12, Z0, Z5
+	VMOVUPS      (CX), Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
 	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act4_eight_row1_added
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z4, Z4
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z3, Z3
+	ADDQ         SI, R11
+	VMOVUPS      (R11), Z6
+	VADDPS       Z6, Z15, Z15
+	ADDQ         SI, R11
 
 act4_eight_row1_added:
 	LEAQ         (BX)(R10*1), R11
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VBROADCASTSS constant2<>+0(SB), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
+	VBROADCASTSS constant1<>+0(SB), Z6
+	VADDPS       Z6, Z4, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z4, Z4
 	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
+	VADDPS       Z3, Z15, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z15
+	VMOVUPS      Z15, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      640(SI), Z3
-	VMOVUPS      704(SI), Z4
-	VMOVUPS      768(SI), Z5
-	VMOVUPS      832(SI), Z6
-	VMOVUPS      896(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
+	VADDPS       Z14, Z11, Z3
+	VSUBPS       Z14, Z11, Z4
+	VADDPS       Z3, Z8, Z8
+	VADDPS       Z17, Z8, Z8
+	VADDPS       Z4, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z17, Z1, Z3
+	VFMADD231PS  Z17, Z0, Z4
 	VMOVUPS      (CX), Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
 	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z5, Z4, Z4
+	VADDPS       Z5, Z3, Z3
+	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
 	JZ           act4_eight_row2_added
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R11
+	VADDPS       Z5, Z8, Z8
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
 	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R11
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R11
+	VADDPS       Z5, Z3, Z3
+	ADDQ         SI, R11
 	VMOVUPS      (R11), Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R11
+	VADDPS       Z5, Z20, Z20
+	ADDQ         SI, R11
 
 act4_eight_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VBROADCASTSS constant2<>+0(SB), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
+	VADDPS       Z5, Z8, Z5
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z5, Z6, Z5
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z5, Z6, Z5
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z5, Z8
 	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z5
+	VADDPS       Z5, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z4
+	VMOVUPS      Z4, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, (R11)
+	ADDQ         SI, R11
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z20, Z3
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z3, Z20
+	VMOVUPS      Z20, (R11)
+	ADDQ         SI, R11
 	ADDQ         R9, R10
-	VMOVUPS      960(SI), Z3
-	VMOVUPS      1024(SI), Z4
-	VMOVUPS      1088(SI), Z5
-	VMOVUPS      1152(SI), Z6
-	VMOVUPS      1216(SI), Z7
+	VMOVUPS      960(R8), Z3
+	VMOVUPS      1024(R8), Z4
+	VMOVUPS      1088(R8), Z5
+	VMOVUPS      1152(R8), Z6
+	VMOVUPS      1216(R8), Z7
 	VADDPS       Z5, Z4, Z8
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z8, Z3, Z3
@@ -27849,24 +34697,24 @@ act4_eight_row2_added:
 	VADDPS       Z0, Z4, Z4
 	VADDPS       Z0, Z8, Z8
 	VADDPS       Z0, Z7, Z7
-	LEAQ         (DX)(R10*1), R11
+	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
 	JZ           act4_eight_row3_added
-	VMOVUPS      (R11), Z0
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z4, Z4
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, R11
-	VMOVUPS      (R11), Z0
+	ADDQ         SI, R8
+	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z7, Z7
-	ADDQ         DI, R11
+	ADDQ         SI, R8
 
 act4_eight_row3_added:
-	LEAQ         (BX)(R10*1), R11
+	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27875,8 +34723,8 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z3, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z4, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27885,8 +34733,8 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z4
-	VMOVUPS      Z4, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z4, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27895,8 +34743,8 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z8, (R8)
+	ADDQ         SI, R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z7, Z0
 	VXORPS       Z1, Z1, Z1
@@ -27905,24 +34753,25 @@ act4_eight_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         DI, R11
+	VMOVUPS      Z7, (R8)
+	ADDQ         SI, R8
 	ADDQ         R9, R10
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	LEAQ         64(DX), R9
+	LEAQ         64(DX), R8
 	TESTQ        DX, DX
-	CMOVQNE      R9, DX
-	SUBQ         $0x00000010, R8
+	CMOVQNE      R8, DX
+	SUBQ         $0x00000010, DI
 	JGE          act4_channels
 
 act4_tail:
-	ADDQ         $0x00000010, R8
+	ADDQ         $0x00000010, DI
 	JZ           act4_end
-	MOVL         $0xffffffff, R9
-	BZHIL        R8, R9, R9
-	KMOVW        R9, K1
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K1
+	MOVQ         scratch_base+128(FP), DI
 	MOVQ         step+32(FP), R8
 	SHLQ         $0x02, R8
 	LEAQ         (R8)(R8*4), R9
@@ -27949,106 +34798,91 @@ act4_tail:
 	VFMADD231PS  Z6, Z2, Z7
 	VFMADD231PS  Z6, Z1, Z8
 	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      Z4, 320(SI)
-	VMOVUPS      Z8, 640(SI)
-	VMOVUPS      Z7, 960(SI)
+	VMOVUPS      Z7, 960(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z5
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z6
 	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      Z4, 384(SI)
-	VMOVUPS      Z8, 704(SI)
-	VMOVUPS      Z7, 1024(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VADDPS       Z7, Z6, Z11
+	VSUBPS       Z7, Z6, Z6
+	VADDPS       Z11, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VADDPS       Z6, Z10, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VFMADD231PS  Z9, Z1, Z11
+	VFMADD231PS  Z9, Z0, Z6
+	VMOVUPS      Z10, 1024(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
-	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
-	ADDQ         R9, R11
 	VMOVUPS.Z    (R11), K1, Z7
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 128(SI)
-	VMOVUPS      Z4, 448(SI)
-	VMOVUPS      Z8, 768(SI)
-	VMOVUPS      Z7, 1088(SI)
+	VMOVUPS.Z    (R11), K1, Z9
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z10
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z12
+	ADDQ         R9, R11
+	VMOVUPS.Z    (R11), K1, Z13
+	ADDQ         R9, R11
+	VADDPS       Z10, Z9, Z14
+	VSUBPS       Z10, Z9, Z9
+	VADDPS       Z14, Z7, Z7
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z9, Z13, Z13
+	VFMADD231PS  Z12, Z2, Z13
+	VFMADD231PS  Z12, Z1, Z14
+	VFMADD231PS  Z12, Z0, Z9
+	VMOVUPS      Z13, 1088(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z10
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z12
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, 512(SI)
-	VMOVUPS      Z8, 832(SI)
-	VMOVUPS      Z7, 1152(SI)
+	VADDPS       Z13, Z12, Z17
+	VSUBPS       Z13, Z12, Z12
+	VADDPS       Z17, Z10, Z10
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z12, Z16, Z16
+	VFMADD231PS  Z15, Z2, Z16
+	VFMADD231PS  Z15, Z1, Z17
+	VFMADD231PS  Z15, Z0, Z12
+	VMOVUPS      Z16, 1152(DI)
 	ADDQ         R8, R10
 	MOVQ         R10, R11
-	VMOVUPS.Z    (R11), K1, Z3
+	VMOVUPS.Z    (R11), K1, Z13
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z4
+	VMOVUPS.Z    (R11), K1, Z15
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z5
+	VMOVUPS.Z    (R11), K1, Z16
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z6
+	VMOVUPS.Z    (R11), K1, Z18
 	ADDQ         R9, R11
-	VMOVUPS.Z    (R11), K1, Z7
+	VMOVUPS.Z    (R11), K1, Z19
 	ADDQ         R9, R11
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS      Z3, 256(SI)
-	VMOVUPS      Z4, 576(SI)
-	VMOVUPS      Z8, 896(SI)
-	VMOVUPS      Z7, 1216(SI)
+	VADDPS       Z16, Z15, Z20
+	VSUBPS       Z16, Z15, Z15
+	VADDPS       Z20, Z13, Z13
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z15, Z19, Z19
+	VFMADD231PS  Z18, Z2, Z19
+	VFMADD231PS  Z18, Z1, Z20
+	VFMADD231PS  Z18, Z0, Z15
+	VMOVUPS      Z19, 1216(DI)
 	ADDQ         R8, R10
 	VBROADCASTSS constant3<>+0(SB), Z0
 	VBROADCASTSS constant4<>+0(SB), Z1
@@ -28056,242 +34890,227 @@ act4_tail:
 	MOVQ         row+112(FP), R8
 	SHLQ         $0x02, R8
 	XORQ         R9, R9
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS      128(SI), Z5
-	VMOVUPS      192(SI), Z6
-	VMOVUPS      256(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z7, Z5, Z16
+	VSUBPS       Z7, Z5, Z5
+	VADDPS       Z16, Z3, Z3
+	VADDPS       Z10, Z3, Z3
+	VADDPS       Z5, Z13, Z13
+	VFMADD231PS  Z10, Z2, Z13
+	VFMADD231PS  Z10, Z1, Z16
+	VFMADD231PS  Z10, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	VADDPS       Z7, Z5, Z5
+	VADDPS       Z7, Z16, Z16
+	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act4_few_row0_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z16, Z16
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z7
+	VADDPS       Z7, Z13, Z13
+	ADDQ         SI, R10
 
 act4_few_row0_added:
 	LEAQ         (BX)(R9*1), R10
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z3
+	VBROADCASTSS constant1<>+0(SB), Z7
+	VADDPS       Z7, Z3, Z3
+	VXORPS       Z7, Z7, Z7
+	VMAXPS       Z3, Z7, Z3
+	VBROADCASTSS constant0<>+0(SB), Z7
+	VMINPS       Z3, Z7, Z3
+	VBROADCASTSS constant2<>+0(SB), Z7
+	VMULPS       Z7, Z3, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z5, Z3
 	VXORPS       Z5, Z5, Z5
 	VMAXPS       Z3, Z5, Z3
 	VBROADCASTSS constant0<>+0(SB), Z5
 	VMINPS       Z3, Z5, Z3
 	VBROADCASTSS constant2<>+0(SB), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z5, Z3, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
+	VADDPS       Z3, Z16, Z3
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z3, Z5, Z3
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z16
+	VMOVUPS      Z16, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VADDPS       Z3, Z13, Z3
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z3, Z5, Z3
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z3
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z3, Z13
+	VMOVUPS      Z13, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      320(SI), Z3
-	VMOVUPS      384(SI), Z4
-	VMOVUPS      448(SI), Z5
-	VMOVUPS      512(SI), Z6
-	VMOVUPS      576(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
+	VADDPS       Z9, Z6, Z3
+	VSUBPS       Z9, Z6, Z5
+	VADDPS       Z3, Z4, Z4
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z5, Z15, Z15
+	VFMADD231PS  Z12, Z2, Z15
+	VFMADD231PS  Z12, Z1, Z3
+	VFMADD231PS  Z12, Z0, Z5
+	VMOVUPS.Z    (CX), K1, Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
 	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
-	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
-	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act4_few_row1_added
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
-	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z4, Z4
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z3, Z3
+	ADDQ         SI, R10
+	VMOVUPS.Z    (R10), K1, Z6
+	VADDPS       Z6, Z15, Z15
+	ADDQ         SI, R10
 
 act4_few_row1_added:
 	LEAQ         (BX)(R9*1), R10
-	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VBROADCASTSS constant2<>+0(SB), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
+	VBROADCASTSS constant1<>+0(SB), Z6
+	VADDPS       Z6, Z4, Z4
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z4, Z6, Z4
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z4, Z4
 	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z5, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      Z5, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
-	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
 	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
+	VADDPS       Z3, Z15, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z15
+	VMOVUPS      Z15, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      640(SI), Z3
-	VMOVUPS      704(SI), Z4
-	VMOVUPS      768(SI), Z5
-	VMOVUPS      832(SI), Z6
-	VMOVUPS      896(SI), Z7
-	VADDPS       Z5, Z4, Z8
-	VSUBPS       Z5, Z4, Z4
-	VADDPS       Z8, Z3, Z3
-	VADDPS       Z6, Z3, Z3
-	VADDPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z7
-	VFMADD231PS  Z6, Z1, Z8
-	VFMADD231PS  Z6, Z0, Z4
+	VADDPS       Z14, Z11, Z3
+	VSUBPS       Z14, Z11, Z4
+	VADDPS       Z3, Z8, Z8
+	VADDPS       Z17, Z8, Z8
+	VADDPS       Z4, Z20, Z20
+	VFMADD231PS  Z17, Z2, Z20
+	VFMADD231PS  Z17, Z1, Z3
+	VFMADD231PS  Z17, Z0, Z4
 	VMOVUPS.Z    (CX), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	VADDPS       Z5, Z4, Z4
 	VADDPS       Z5, Z8, Z8
-	VADDPS       Z5, Z7, Z7
+	VADDPS       Z5, Z4, Z4
+	VADDPS       Z5, Z3, Z3
+	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R9*1), R10
 	TESTQ        DX, DX
 	JZ           act4_few_row2_added
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z3, Z3
-	ADDQ         DI, R10
+	VADDPS       Z5, Z8, Z8
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
 	VADDPS       Z5, Z4, Z4
-	ADDQ         DI, R10
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         DI, R10
+	VADDPS       Z5, Z3, Z3
+	ADDQ         SI, R10
 	VMOVUPS.Z    (R10), K1, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         DI, R10
+	VADDPS       Z5, Z20, Z20
+	ADDQ         SI, R10
 
 act4_few_row2_added:
 	LEAQ         (BX)(R9*1), R10
 	VBROADCASTSS constant1<>+0(SB), Z5
-	VADDPS       Z5, Z3, Z3
-	VXORPS       Z5, Z5, Z5
-	VMAXPS       Z3, Z5, Z3
-	VBROADCASTSS constant0<>+0(SB), Z5
-	VMINPS       Z3, Z5, Z3
-	VBROADCASTSS constant2<>+0(SB), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      Z3, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z4, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z4
-	VMOVUPS      Z4, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z8, Z3
-	VXORPS       Z4, Z4, Z4
-	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS constant0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z8
+	VADDPS       Z5, Z8, Z5
+	VXORPS       Z6, Z6, Z6
+	VMAXPS       Z5, Z6, Z5
+	VBROADCASTSS constant0<>+0(SB), Z6
+	VMINPS       Z5, Z6, Z5
+	VBROADCASTSS constant2<>+0(SB), Z6
+	VMULPS       Z6, Z5, Z8
 	VMOVUPS      Z8, K1, (R10)
-	ADDQ         DI, R10
-	VBROADCASTSS constant1<>+0(SB), Z3
-	VADDPS       Z3, Z7, Z3
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z5
+	VADDPS       Z5, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	VMAXPS       Z4, Z5, Z4
+	VBROADCASTSS constant0<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VBROADCASTSS constant2<>+0(SB), Z5
+	VMULPS       Z5, Z4, Z4
+	VMOVUPS      Z4, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z4
+	VADDPS       Z4, Z3, Z3
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
 	VBROADCASTSS constant0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
 	VBROADCASTSS constant2<>+0(SB), Z4
-	VMULPS       Z4, Z3, Z7
-	VMOVUPS      Z7, K1, (R10)
-	ADDQ         DI, R10
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, K1, (R10)
+	ADDQ         SI, R10
+	VBROADCASTSS constant1<>+0(SB), Z3
+	VADDPS       Z3, Z20, Z3
+	VXORPS       Z4, Z4, Z4
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS constant0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VBROADCASTSS constant2<>+0(SB), Z4
+	VMULPS       Z4, Z3, Z20
+	VMOVUPS      Z20, K1, (R10)
+	ADDQ         SI, R10
 	ADDQ         R8, R9
-	VMOVUPS      960(SI), Z3
-	VMOVUPS      1024(SI), Z4
-	VMOVUPS      1088(SI), Z5
-	VMOVUPS      1152(SI), Z6
-	VMOVUPS      1216(SI), Z7
+	VMOVUPS      960(DI), Z3
+	VMOVUPS      1024(DI), Z4
+	VMOVUPS      1088(DI), Z5
+	VMOVUPS      1152(DI), Z6
+	VMOVUPS      1216(DI), Z7
 	VADDPS       Z5, Z4, Z8
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z8, Z3, Z3
@@ -28305,24 +35124,24 @@ act4_few_row2_added:
 	VADDPS       Z0, Z4, Z4
 	VADDPS       Z0, Z8, Z8
 	VADDPS       Z0, Z7, Z7
-	LEAQ         (DX)(R9*1), SI
+	LEAQ         (DX)(R9*1), DI
 	TESTQ        DX, DX
 	JZ           act4_few_row3_added
-	VMOVUPS.Z    (SI), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z3, Z3
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z4, Z4
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z8, Z8
-	ADDQ         DI, SI
-	VMOVUPS.Z    (SI), K1, Z0
+	ADDQ         SI, DI
+	VMOVUPS.Z    (DI), K1, Z0
 	VADDPS       Z0, Z7, Z7
-	ADDQ         DI, SI
+	ADDQ         SI, DI
 
 act4_few_row3_added:
-	LEAQ         (BX)(R9*1), SI
+	LEAQ         (BX)(R9*1), DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
 	VXORPS       Z1, Z1, Z1
@@ -28331,8 +35150,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z3
-	VMOVUPS      Z3, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z3, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z4, Z0
 	VXORPS       Z1, Z1, Z1
@@ -28341,8 +35160,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z4
-	VMOVUPS      Z4, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z4, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z8, Z0
 	VXORPS       Z1, Z1, Z1
@@ -28351,8 +35170,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z8
-	VMOVUPS      Z8, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z8, K1, (DI)
+	ADDQ         SI, DI
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z7, Z0
 	VXORPS       Z1, Z1, Z1
@@ -28361,8 +35180,8 @@ act4_few_row3_added:
 	VMINPS       Z0, Z1, Z0
 	VBROADCASTSS constant2<>+0(SB), Z1
 	VMULPS       Z1, Z0, Z7
-	VMOVUPS      Z7, K1, (SI)
-	ADDQ         DI, SI
+	VMOVUPS      Z7, K1, (DI)
+	ADDQ         SI, DI
 	ADDQ         R8, R9
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
@@ -28468,42 +35287,6 @@ column:
 	JNZ    column
 
 end:
-	VZEROUPPER
-	RET
-
-// func multiplyAddsAVX2(rounds int)
-// Requires: AVX, FMA3
-TEXT ·multiplyAddsAVX2(SB), NOSPLIT, $0-8
-	MOVQ   rounds+0(FP), AX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-
-round:
-	VFMADD231PS Y0, Y0, Y1
-	VFMADD231PS Y0, Y0, Y2
-	VFMADD231PS Y0, Y0, Y3
-	VFMADD231PS Y0, Y0, Y4
-	VFMADD231PS Y0, Y0, Y5
-	VFMADD231PS Y0, Y0, Y6
-	VFMADD231PS Y0, Y0, Y7
-	VFMADD231PS Y0, Y0, Y8
-	VFMADD231PS Y0, Y0, Y9
-	VFMADD231PS Y0, Y0, Y10
-	VFMADD231PS Y0, Y0, Y11
-	VFMADD231PS Y0, Y0, Y12
-	DECQ        AX
-	JNZ         round
 	VZEROUPPER
 	RET
 

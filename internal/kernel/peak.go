@@ -1,7 +1,8 @@
 package kernel
 
-// peakWidth is how many multiplications with an addition a round of multiplyAdds has: 12 registers of 8 values.
-const peakWidth = 12 * 8
+// peakWidth is how many multiplications with an addition a round of multiplyAdds has: 12 registers of 16 values, or twice 12
+// of 8.
+const peakWidth = 12 * 16
 
 // MultiplyAdds multiplies and adds in registers, without memory and without waiting for a result, and returns how many
 // multiplications and additions that were: at most how fast a product of matrices can be on this CPU. rounds is above 0.

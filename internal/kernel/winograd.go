@@ -191,41 +191,36 @@ func (w winograd) scratch(ws *Workspace) []float32 {
 	return grow(&ws.scratch, w.reads*w.reads*tileCols)
 }
 
-// patch is a tile of the input or of the output.
-func (w winograd) patch(ws *Workspace) []float32 {
-	return grow(&ws.patch, w.reads*w.reads*max(w.C, w.K))
-}
-
-// input transforms the pixels that a tile reads. Tiles that reach over an edge are copied to where zeros surround them.
+// input transforms the pixels that a tile reads; those outside of the image are zeros.
 func (w winograd) input(t int, x, v []float32, ws *Workspace) {
 	n, i, j := w.place(t)
 	i, j = i*w.Stride-w.Pad, j*w.Stride-w.Pad
-	image := x[n*w.H*w.W*w.C:][:w.H*w.W*w.C]
+	image, pixels := x[n*w.H*w.W*w.C:][:w.H*w.W*w.C], []int(nil)
 	if i >= 0 && j >= 0 && i+w.reads <= w.H && j+w.reads <= w.W {
-		w.transformTile(image[(i*w.W+j)*w.C:], w.W*w.C, v, ws)
-		return
+		image = image[(i*w.W+j)*w.C:]
+	} else {
+		pixels = w.pixels(i, j, grow(&ws.pixels, w.reads*w.reads))
 	}
-	patch := w.patch(ws)
-	left, right := min(max(-j, 0), w.reads), max(min(w.W-j, w.reads), 0)
-	for r := range w.reads {
-		row := patch[r*w.reads*w.C:][:w.reads*w.C]
-		if h := i + r; h < 0 || h >= w.H || left >= right {
-			clear(row)
-			continue
-		}
-		clear(row[:left*w.C])
-		copy(row[left*w.C:right*w.C], image[((i+r)*w.W+j+left)*w.C:])
-		clear(row[right*w.C:])
+	zero := ws.zero(w.C)
+	if w.Stride == 2 {
+		winogradInput2(w.C, image, w.W*w.C, zero, pixels, v, w.inStep, w.scratch(ws))
+	} else {
+		winogradInput(w.C, image, w.W*w.C, zero, pixels, v, w.inStep, w.scratch(ws))
 	}
-	w.transformTile(patch, w.reads*w.C, v, ws)
 }
 
-func (w winograd) transformTile(x []float32, row int, v []float32, ws *Workspace) {
-	if w.Stride == 2 {
-		winogradInput2(w.C, x, row, v, w.inStep, w.scratch(ws))
-	} else {
-		winogradInput(w.C, x, row, v, w.inStep, w.scratch(ws))
+// pixels writes where the pixels of a tile lie in an image, the first of which is (i, j): -1 outside.
+func (w winograd) pixels(i, j int, offsets []int) []int {
+	for r := range w.reads {
+		row := offsets[r*w.reads:][:w.reads]
+		for s := range row {
+			row[s] = -1
+			if h, v := i+r, j+s; uint(h) < uint(w.H) && uint(v) < uint(w.W) {
+				row[s] = (h*w.W + v) * w.C
+			}
+		}
 	}
+	return offsets
 }
 
 // multiply computes, for each point, the product of its tiles with its filters, of which the next are fetched meanwhile.
@@ -283,7 +278,7 @@ func (w winograd) output(t int, m []float32, e follow, y []float32, ws *Workspac
 		return
 	}
 	const wide = winogradStep
-	patch := w.patch(ws)
+	patch := grow(&ws.patch, wide*wide*w.K)
 	var old []float32
 	if e.old != nil {
 		old = patch

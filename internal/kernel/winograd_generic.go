@@ -32,14 +32,14 @@ func transformInput(d [winogradTile]float32) [winogradTile]float32 {
 }
 
 // winogradInputGeneric transforms a tile of 6 x 6 pixels of c channels, rows of pixels lying row values apart, with B
-// from above: v[(6i+j)*step + channel] = (B x B^T)[i, j]. scratch [36*16] is for the kernel's own use.
-func winogradInputGeneric(c int, x []float32, row int, v []float32, step int, _ []float32) {
+// from above. With pixels [36] each pixel lies where that says in x instead, or is zero [c] for -1: v[(6i+j)*step + channel] = (B x B^T)[i, j]. scratch [36*16] is for the kernel's own use.
+func winogradInputGeneric(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, _ []float32) {
 	for k := range c {
 		var columns [winogradTile][winogradTile]float32
 		for j := range columns {
 			var d [winogradTile]float32
 			for i := range d {
-				d[i] = x[i*row+j*c+k]
+				d[i] = pixel(x, i*row+j*c, zero, pixels, i*winogradTile+j, k)
 			}
 			columns[j] = transformInput(d)
 		}
@@ -53,6 +53,17 @@ func winogradInputGeneric(c int, x []float32, row int, v []float32, step int, _ 
 			}
 		}
 	}
+}
+
+// pixel gives channel k of a pixel that lies at x[at:], or where pixels[n] says.
+func pixel(x []float32, at int, zero []float32, pixels []int, n, k int) float32 {
+	if pixels != nil {
+		at = pixels[n]
+	}
+	if at < 0 {
+		return zero[k]
+	}
+	return x[at+k]
 }
 
 // transformOutput multiplies six values by the output matrix of the same paper:
@@ -123,14 +134,14 @@ func transformPhases(d [stridedTile]float32) [stridedTile]float32 {
 }
 
 // winogradInput2Generic is winogradInputGeneric of a tile of 9 x 9 pixels for a convolution of stride 2, of which
-// v[(9i+j)*step + channel] are the values. scratch has [81*8].
-func winogradInput2Generic(c int, x []float32, row int, v []float32, step int, _ []float32) {
+// v[(9i+j)*step + channel] are the values. scratch has [81*16].
+func winogradInput2Generic(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, _ []float32) {
 	for k := range c {
 		var columns [stridedTile][stridedTile]float32
 		for j := range columns {
 			var d [stridedTile]float32
 			for i := range d {
-				d[i] = x[i*row+j*c+k]
+				d[i] = pixel(x, i*row+j*c, zero, pixels, i*stridedTile+j, k)
 			}
 			columns[j] = transformPhases(d)
 		}
@@ -163,7 +174,7 @@ func transformOutput2(m [stridedProducts]float32) [winogradStep]float32 {
 }
 
 // winogradOutput2Generic is winogradOutputGeneric of the products of winogradInput2Generic's values, m[(5i+j)*step +
-// channel]. scratch has [20*8].
+// channel]. scratch has [20*16].
 func winogradOutput2Generic(
 	k int, m []float32, step int, shift, old, y []float32, row int, act Activation, _ []float32,
 ) {

@@ -27,36 +27,46 @@ type tile struct {
 	sums  [][]VecVirtual
 }
 
-// forms are the tiles of a set: for the most columns first, the last of which may be few. The last part is as narrow as the
-// columns allow: some processors need half the time for half a register.
-func forms() []*tile {
+// forms are the tiles of a set, by columns: for the most first, the last part of which may be few. The last part is as narrow
+// as the columns allow: some processors need half the time for half a register. Of those with the same columns the larger
+// comes first. Half a panel is multiplied with two tiles, if there are two, so that a sum need not wait for the one before.
+func forms() [][]*tile {
 	if set == avx512 {
-		return []*tile{
-			{labels: "two", tiles: 2, parts: []int{16, 16}},
-			{labels: "one_half", tiles: 2, parts: []int{16, 8}},
+		return [][]*tile{
+			{{labels: "two", tiles: 2, parts: []int{16, 16}}},
+			{{labels: "one_half", tiles: 2, parts: []int{16, 8}}},
 		}
 	}
-	return []*tile{{labels: "whole", tiles: 1, parts: []int{8, 8}}, {labels: "half", tiles: 1, parts: []int{8}}}
+	return [][]*tile{
+		{{labels: "whole", tiles: 1, parts: []int{8, 8}}},
+		{{labels: "half_pair", tiles: 2, parts: []int{8}}, {labels: "half", tiles: 1, parts: []int{8}}},
+	}
 }
 
-// eachForm emits the tiles of a set, and the choice among them by the number of columns.
+// eachForm emits the tiles of a set, and the choice among them by the number of columns and of tiles, which in units of the
+// last form's divides.
 func eachForm(emit func(t *tile)) {
-	CMPQ(address("tiles"), U32(0))
-	JLE(LabelRef("none"))
 	all := forms()
 	for i := len(all) - 1; i > 0; i-- {
-		CMPQ(address("cols"), U32(all[i].columns()))
-		JLE(LabelRef(all[i].name("tile")))
+		CMPQ(address("cols"), U32(all[i][0].columns()))
+		JLE(LabelRef(all[i][0].name("begin")))
 	}
-	for _, t := range all {
-		Label(t.name("tile"))
-		emit(t)
-		DECQ(address("tiles"))
-		JNZ(LabelRef(t.name("tile")))
+	for _, form := range all {
+		unit := form[len(form)-1].tiles
+		for _, t := range form {
+			n := U32(t.tiles / unit)
+			Label(t.name("begin"))
+			SUBQ(n, address("tiles"))
+			JLT(LabelRef(t.name("end")))
+			Label(t.name("tile"))
+			emit(t)
+			SUBQ(n, address("tiles"))
+			JGE(LabelRef(t.name("tile")))
+			Label(t.name("end"))
+			ADDQ(n, address("tiles"))
+		}
 		end()
 	}
-	Label("none")
-	RET()
 }
 
 func (t *tile) rows() int    { return t.tiles * rows }

@@ -11,7 +11,6 @@ func main() {
 	products()
 	wide(products)
 	transpose()
-	multiplyAdds()
 	depthwiseRun()
 	depthwiseSums()
 	touch()
@@ -48,6 +47,7 @@ func main() {
 func products() {
 	multiplyRows()
 	multiplyColumns()
+	multiplyAdds()
 	for _, w := range winogradForms {
 		w.transformInput()
 		w.transformOutput()

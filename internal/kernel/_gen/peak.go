@@ -10,7 +10,7 @@ import (
 const peakChains = 12
 
 func multiplyAdds() {
-	begin("multiplyAdds", "(rounds int)", "multiplyAddsAVX2 is multiplyAddsGeneric.")
+	begin("multiplyAdds", "(rounds int)", "multiplyAdds"+set+" is multiplyAddsGeneric.")
 	left := integer("rounds")
 	factor := zero()
 	var sums []VecVirtual
@@ -18,8 +18,10 @@ func multiplyAdds() {
 		sums = append(sums, zero())
 	}
 	Label("round")
-	for _, s := range sums {
-		VFMADD231PS(factor, factor, s)
+	for range 16 / lanes { // a round is as long with narrow registers
+		for _, s := range sums {
+			VFMADD231PS(factor, factor, s)
+		}
 	}
 	DECQ(left)
 	JNZ(LabelRef("round"))

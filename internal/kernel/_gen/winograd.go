@@ -72,46 +72,69 @@ func phasesTransform(f inputFactors, d []VecVirtual) []VecVirtual {
 	return []VecVirtual{even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3], d[8]}
 }
 
-func (w winogradForm) values() []VecVirtual {
-	d := make([]VecVirtual, w.in)
-	for i := range d {
-		d[i] = vector()
-	}
-	return d
-}
-
 func (w winogradForm) transformInput() {
 	name := "winogradInput" + w.name
-	begin(name, "(c int, x []float32, row int, v []float32, step int, scratch []float32)", name+set+" is "+name+"Generic.")
-	x, v, scratch := pointer("x"), pointer("v"), pointer("scratch")
-	row, col, step := bytes("row"), bytes("c"), bytes("step")
+	begin(name, "(c int, x []float32, row int, zero []float32, pixels []int, v []float32, step int, scratch []float32)",
+		name+set+" is "+name+"Generic.")
+	pixels := pointer("pixels")
+	TESTQ(pixels, pixels)
+	JNZ(LabelRef("edge"))
+	Label("inside")
+	row, col := bytes("row"), bytes("c")
+	w.inputs("inside", func(x, column Register) func(d VecVirtual, l lane, i, j int) {
+		from := GP64()
+		return func(d VecVirtual, l lane, i, j int) {
+			switch {
+			case i > 0:
+				ADDQ(row, from)
+			case j > 0:
+				ADDQ(col, column)
+				MOVQ(column, from)
+			default:
+				MOVQ(x, column)
+				MOVQ(x, from)
+			}
+			l.load(Mem{Base: from}, d)
+		}
+	})
+	Label("edge")
+	zeros := pointer("zero")
+	w.inputs("edge", func(x, from Register) func(d VecVirtual, l lane, i, j int) {
+		return func(d VecVirtual, l lane, i, j int) {
+			MOVQ(Mem{Base: pixels, Disp: 8 * (i*w.in + j)}, from)
+			selectRow(from.(GPVirtual), x, zeros)
+			l.load(Mem{Base: from}, d)
+			if i == w.in-1 && j == w.in-1 {
+				ADDQ(U32(4*lanes), zeros)
+			}
+		}
+	})
+}
+
+// inputs emits a loop over channels; of some of them, the function that pixels returns loads those of pixel (i, j), by
+// columns.
+func (w winogradForm) inputs(l labels, pixels func(x, scratch Register) func(d VecVirtual, l lane, i, j int)) {
+	x, v, step := pointer("x"), pointer("v"), bytes("step")
 	f := inputFactors{two: constant(2)}
 	if w.in == 6 {
 		f.four, f.five = constant(4), constant(5)
 	}
-	channels("channels", "c", func(_ labels, l lane) {
-		column := GP64()
-		MOVQ(x, column)
+	channels(l, "c", func(_ labels, l lane) {
+		g, load := newGrid(w.in, w.in), pixels(x, GP64())
 		for j := range w.in {
-			d, from := w.values(), GP64()
-			MOVQ(column, from)
-			for _, v := range d {
-				l.load(Mem{Base: from}, v)
-				ADDQ(row, from)
+			d := make([]VecVirtual, w.in)
+			for i := range d {
+				d[i] = vector()
+				load(d[i], l, i, j)
 			}
 			for i, t := range w.input(f, d) {
-				VMOVUPS(t, Mem{Base: scratch, Disp: 4 * lanes * (i*w.in + j)})
+				g.set(i, j, t)
 			}
-			ADDQ(col, column)
 		}
 		to := GP64()
 		MOVQ(v, to)
 		for i := range w.in {
-			d := w.values()
-			for j, v := range d {
-				VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*w.in + j)}, v)
-			}
-			for _, t := range w.input(f, d) {
+			for _, t := range w.input(f, g.row(i)) {
 				l.store(t, Mem{Base: to})
 				ADDQ(step, to)
 			}
@@ -120,6 +143,47 @@ func (w winogradForm) transformInput() {
 		ADDQ(U32(4*lanes), v)
 	})
 	end()
+}
+
+// grid holds the columns of a tile until its rows are read: the first rows in registers, where there are enough, the others
+// in scratch.
+type grid struct {
+	cols, kept int
+	values     map[int]VecVirtual
+	scratch    Register
+}
+
+func newGrid(rows, cols int) grid {
+	g := grid{cols: cols, values: map[int]VecVirtual{}, scratch: pointer("scratch")}
+	if set == avx512 {
+		const spare = 15 // registers that a transform leaves
+		g.kept = min(spare/(cols-1), rows)
+	}
+	return g
+}
+
+func (g grid) at(i, j int) Mem { return Mem{Base: g.scratch, Disp: 4 * lanes * (i*g.cols + j)} }
+
+func (g grid) set(i, j int, v VecVirtual) {
+	if i < g.kept {
+		g.values[i*g.cols+j] = v
+	} else {
+		VMOVUPS(v, g.at(i, j))
+	}
+}
+
+// row gives the values of a row, to be used up.
+func (g grid) row(i int) []VecVirtual {
+	d := make([]VecVirtual, g.cols)
+	for j := range d {
+		if i < g.kept {
+			d[j] = g.values[i*g.cols+j]
+			continue
+		}
+		d[j] = vector()
+		VMOVUPS(g.at(i, j), d[j])
+	}
+	return d
 }
 
 // outputFactors are the constants of outputTransform.
@@ -160,16 +224,16 @@ func (w winogradForm) transformOutput() {
 	begin(name, "(k int, m []float32, step int, shift, old, y []float32, row int, act uint8, scratch []float32)",
 		name+set+" is "+name+"Generic.")
 	eachActivation(func(l labels, a activation) {
-		m, shift, old, y, scratch := pointer("m"), pointer("shift"), pointer("old"), pointer("y"), pointer("scratch")
+		m, shift, old, y := pointer("m"), pointer("shift"), pointer("old"), pointer("y")
 		col := bytes("k")
 		channels(l, "k", func(l labels, v lane) {
-			w.columns(m, scratch, v)
+			g := w.columns(m, v)
 			f := outputFactors{constant(2), constant(4), constant(8)}
 			row := bytes("row")
 			at := GP64()
 			XORQ(at, at)
 			for i := range winogradOut {
-				w.row(labels(l.name(fmt.Sprint("row", i))), v, a, f, i, scratch, shift, old, y, at, col)
+				w.row(labels(l.name(fmt.Sprint("row", i))), v, a, f, g.row(i), shift, old, y, at, col)
 				ADDQ(row, at)
 			}
 			ADDQ(U32(4*lanes), m)
@@ -183,8 +247,9 @@ func (w winogradForm) transformOutput() {
 	})
 }
 
-// columns transforms the columns of a tile of products into scratch [4][points].
-func (w winogradForm) columns(m, scratch Register, v lane) {
+// columns transforms the columns of a tile of products.
+func (w winogradForm) columns(m Register, v lane) grid {
+	g := newGrid(winogradOut, w.points)
 	step, down := bytes("step"), GP64()
 	if w.points == 6 {
 		LEAQ(Mem{Base: step, Index: step, Scale: 2}, down)
@@ -205,21 +270,17 @@ func (w winogradForm) columns(m, scratch Register, v lane) {
 			ADDQ(down, from)
 		}
 		for i, t := range w.output(f, d) {
-			VMOVUPS(t, Mem{Base: scratch, Disp: 4 * lanes * (i*w.points + j)})
+			g.set(i, j, t)
 		}
 		ADDQ(step, column)
 	}
+	return g
 }
 
-// row makes row i of the output, at bytes behind y.
+// row makes a row of the output, at bytes behind y, of a row d of the columns.
 func (w winogradForm) row(
-	l labels, v lane, a activation, f outputFactors, i int, scratch, shift, old, y, at, col Register,
+	l labels, v lane, a activation, f outputFactors, d []VecVirtual, shift, old, y, at, col Register,
 ) {
-	d := make([]VecVirtual, w.points)
-	for j := range d {
-		d[j] = vector()
-		VMOVUPS(Mem{Base: scratch, Disp: 4 * lanes * (i*w.points + j)}, d[j])
-	}
 	out := w.output(f, d)
 	bias := vector()
 	v.load(Mem{Base: shift}, bias)
