@@ -15,12 +15,12 @@ var measured = []struct {
 	gigabits  float64
 	ms        float64
 }{
-	{"ring.1gbit.n4.4mb.int32", ringsim.Mesh, 4, 4, 1, 66.5},
-	{"ring.1gbit.n4.4mb.int32.broker", ringsim.Broker, 4, 4, 1, 242.2},
-	{"ring.1gbit.n4.14mb.int32", ringsim.Mesh, 4, 14, 1, 234.8},
-	{"ring.1gbit.n4.14mb.int32.broker", ringsim.Broker, 4, 14, 1, 775.0},
-	{"ring.1gbit.n4.45mb.int32", ringsim.Mesh, 4, 45, 1, 742.2},
-	{"ring.1gbit.n4.45mb.int32.broker", ringsim.Broker, 4, 45, 1, 2560.6},
+	{"ring.1gbit.n4.4mb.int32", ringsim.Mesh, 4, 4, 1, 59.5},
+	{"ring.1gbit.n4.4mb.int32.broker", ringsim.Broker, 4, 4, 1, 220.0},
+	{"ring.1gbit.n4.14mb.int32", ringsim.Mesh, 4, 14, 1, 197.2},
+	{"ring.1gbit.n4.14mb.int32.broker", ringsim.Broker, 4, 14, 1, 767.3},
+	{"ring.1gbit.n4.45mb.int32", ringsim.Mesh, 4, 45, 1, 647.4},
+	{"ring.1gbit.n4.45mb.int32.broker", ringsim.Broker, 4, 45, 1, 2430.7},
 }
 
 func measuredTable(w io.Writer) {
