@@ -50,6 +50,7 @@ type Dataset struct {
 	block    int   // images of a unit: a segment, or 1
 	segment  int   // images of a file in the cache on disk
 	pace     pace
+	company  company
 	disk     *diskcache.Cache // nil: none
 	indexes  *cache[int, *listing]
 	units    *cache[unit, *content]

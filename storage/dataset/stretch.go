@@ -35,7 +35,8 @@ func (d *Dataset) loadUnit(ctx context.Context, u unit) (c *content, err error) 
 	own := func(v *content, e error) { c, err = v, e }
 	shared := d.ready(ctx, l, claims{u.block: own})
 	if err != nil && shared && ctx.Err() == nil { // perhaps because of the others
-		d.fetchStretch(ctx, l, u.block, u.block+1, claims{u.block: own})
+		alone := claims{u.block: own}
+		d.fetchStretch(ctx, l, u.block, u.block+1, alone, alone)
 	}
 	return c, err
 }
@@ -59,7 +60,7 @@ func (d *Dataset) claim(l *listing, blocks []int) claims {
 // beside are the blocks that are worth a fetch together with one: the group of it, as large as a request may be, that
 // lies in one segment. Without a place to keep them there are none.
 func (d *Dataset) beside(l *listing, block int) (blocks []int) {
-	if d.disk == nil || d.block > 1 {
+	if d.disk == nil || d.block > 1 || !d.company.welcome() {
 		return nil
 	}
 	n := 1 // a power of two, so that groups of different sizes nest
@@ -69,7 +70,7 @@ func (d *Dataset) beside(l *listing, block int) (blocks []int) {
 	start := block / d.segment * d.segment
 	first := start + (block-start)/n*n
 	for b := first; b < min(first+n, start+d.segment, len(l.entries)); b++ {
-		if b != block {
+		if b != block && !d.company.has(l.shard, b) {
 			blocks = append(blocks, b)
 		}
 	}
@@ -104,7 +105,7 @@ func (d *Dataset) ready(ctx context.Context, l *listing, wanted claims) (shared 
 		stretch := missing[:n]
 		missing = missing[n:]
 		if slices.ContainsFunc(stretch, func(b int) bool { return wanted[b] != nil }) {
-			d.fetchStretch(ctx, l, stretch[0], stretch[n-1]+1, all)
+			d.fetchStretch(ctx, l, stretch[0], stretch[n-1]+1, all, wanted)
 			shared = shared || n > 1
 			continue
 		}
@@ -137,8 +138,9 @@ func (d *Dataset) place(l *listing, block int) (name string, at int64) {
 	return name, l.entries[block*d.block].Offset - l.entries[segment*d.segment].Offset
 }
 
-// fetchStretch reads the blocks first to end-1 by one request, checks them, and puts them into the cache on disk.
-func (d *Dataset) fetchStretch(ctx context.Context, l *listing, first, end int, c claims) {
+// fetchStretch reads the blocks first to end-1, which are claimed, by one request, checks them, and puts them into the cache on
+// disk. Those that are wanted come into memory, too.
+func (d *Dataset) fetchStretch(ctx context.Context, l *listing, first, end int, c, wanted claims) {
 	_, start, length := d.span(l, first, end)
 	data, err := d.fetch(ctx, l.shard, start, length)
 	if err != nil {
@@ -153,32 +155,43 @@ func (d *Dataset) fetchStretch(ctx context.Context, l *listing, first, end int, 
 		part := data[offset-start:][:n:n]
 		faults[i] = d.check(l.shard, images, offset, part)
 		whole = whole && faults[i] == nil
-		if d.block == 1 && end-first > 1 {
+		if d.block == 1 && end-first > 1 && wanted[first+i] != nil {
 			part = bytes.Clone(part) // so that one image that stays does not keep the memory of all
 		}
 		loaded[i] = &content{number: l.shard, offset: offset, data: part}
 	}
-	if whole && d.disk != nil {
-		d.keep(ctx, l, first, end, data)
-	}
+	kept := whole && d.disk != nil && d.keep(ctx, l, first, end, data)
 	for i, fault := range faults {
-		if fault != nil {
-			loaded[i] = nil
+		block := first + i
+		if d.disk != nil && d.block == 1 && fault == nil {
+			d.company.fetched(l.shard, block, wanted[block] != nil)
 		}
-		c[first+i](loaded[i], fault)
+		switch {
+		case fault != nil:
+			c[block](nil, fault)
+		case wanted[block] != nil:
+			c[block](loaded[i], nil)
+		default: // it is on the disk for when it is wanted
+			c[block](nil, errReleased)
+			if !kept {
+				d.company.refused()
+			}
+		}
 	}
 }
 
-// keep writes a stretch into the cache on disk, a part for each segment.
-func (d *Dataset) keep(ctx context.Context, l *listing, first, end int, data []byte) {
+// keep writes a stretch into the cache on disk, a part for each segment, and tells whether it could.
+func (d *Dataset) keep(ctx context.Context, l *listing, first, end int, data []byte) bool {
 	_, start, _ := d.span(l, first, end)
+	kept := true
 	for first < end {
 		next := min(end, (first*d.block/d.segment+1)*d.segment/d.block)
 		_, offset, length := d.span(l, first, next)
 		name, at := d.place(l, first)
-		d.disk.Write(ctx, name, at, data[offset-start:][:length])
+		kept = d.disk.Write(ctx, name, at, data[offset-start:][:length]) && kept
 		first = next
 	}
+	return kept
 }
 
 // check compares images, which lie in data from offset, with the hashes of the index.

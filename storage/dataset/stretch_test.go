@@ -107,6 +107,34 @@ func TestNeighboursComeAlong(t *testing.T) {
 	}
 }
 
+// TestNoRoomForNeighbours reads two epochs through caches that are too small or cannot be written: though the store is slow to begin,
+// not much more is fetched than the images that are wanted.
+func TestNoRoomForNeighbours(t *testing.T) {
+	const count, epochs = 1600, 3
+	inner := mem.New()
+	m := noisy(t, inner, count)
+	for name, disk := range map[string]*diskcache.Cache{
+		"small": diskcache.New(t.TempDir(), m.Bytes()/8, nil), "none": diskcache.New("/dev/null/x", 1<<30, nil),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &late{counting: counting{Bucket: inner}, wait: 10 * time.Millisecond}
+			d := openDataset(t, l, dataset.Block(64), dataset.CacheBytes(1<<16), dataset.Disk(disk))
+			for epoch := range epochs {
+				for _, i := range random.New(random.PurposeTest, uint64(epoch)).Perm(count) {
+					if _, data, err := d.Sample(t.Context(), i); err != nil || !bytes.Equal(data, noise(i)) {
+						t.Fatalf("image %d: %d bytes, %v", i, len(data), err)
+					}
+				}
+			}
+			share := float64(d.Fetched()) / float64(m.Bytes())
+			t.Logf("%s: %.2f times the dataset in %d epochs, %d requests", name, share, epochs, l.shardGets())
+			if share > 1.3*epochs {
+				t.Errorf("%s: %.2f times the dataset was fetched in %d epochs", name, share, epochs)
+			}
+		})
+	}
+}
+
 // TestNothingIsFetchedTwice has many goroutines read and prefetch at the same time, with neighbours that come along: every image
 // is right, and each byte is fetched once.
 func TestNothingIsFetchedTwice(t *testing.T) {

@@ -118,9 +118,9 @@ func (c *Cache) Add(ctx context.Context, name string, data []byte) {
 }
 
 // Write stores data at an offset of a piece, if it can, and makes room. The rest of the piece stays as it is. A crash, or a disk
-// that is full, can leave a part of data.
-func (c *Cache) Write(ctx context.Context, name string, offset int64, data []byte) {
-	c.store(ctx, data, func() error {
+// that is full, can leave a part of data. It tells whether all was stored.
+func (c *Cache) Write(ctx context.Context, name string, offset int64, data []byte) bool {
+	return c.store(ctx, data, func() error {
 		f, err := os.OpenFile(c.path(name), os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
@@ -130,11 +130,11 @@ func (c *Cache) Write(ctx context.Context, name string, offset int64, data []byt
 	})
 }
 
-// store makes room for data and writes it.
-func (c *Cache) store(ctx context.Context, data []byte, write func() error) {
+// store makes room for data and writes it, and tells whether it could.
+func (c *Cache) store(ctx context.Context, data []byte, write func() error) bool {
 	n := int64(len(data))
 	if n > c.limit || ctx.Err() != nil {
-		return
+		return false
 	}
 	err := os.MkdirAll(c.folder, 0o755)
 	if err == nil && c.grow(n) {
@@ -149,6 +149,7 @@ func (c *Cache) store(ctx context.Context, data []byte, write func() error) {
 		}
 		c.tell(err)
 	}
+	return err == nil
 }
 
 func (c *Cache) add(name string, data []byte) error {
