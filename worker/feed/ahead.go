@@ -15,9 +15,9 @@ type ahead struct {
 	wanted chan []int // numbers of images that lie side by side
 }
 
-// newAhead has room for all that some lanes want at a time.
+// newAhead has room for all that some lanes want at a time, also of batches that are made already.
 func newAhead(c Config, lanes int) *ahead {
-	return &ahead{config: c, wanted: make(chan []int, lanes*(c.Ahead+1)*c.Order.Batch/c.Order.Lanes)}
+	return &ahead{config: c, wanted: make(chan []int, lanes*(c.Ahead+c.Prefetch+2)*c.Order.Batch/c.Order.Lanes)}
 }
 
 // run fetches until wanted is closed or ctx has ended.
