@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## both binaries into bin/
@@ -54,6 +54,7 @@ format: $(GOFUMPT) ## format the Go files
 chart: ## the Helm chart, the images, the compose file and the systemd units: rendered, held to rules, run (4 minutes, at the first time)
 	@command -v systemd-analyze >/dev/null || { apt-get update -q && apt-get install -y -q systemd; }
 	cd deploy/check && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) test -count=1 -timeout 15m ./...
+	cd deploy/images && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 # The ring's simulation (ringsim) is slow under the detector, and has one goroutine.
 .PHONY: race
@@ -79,11 +80,11 @@ partitions: build ## hosts of a cluster are cut off and parted, in network names
 		else echo "no network namespaces can be made here (in a container?): partitions are left out"; fi
 
 .PHONY: dist
-dist: ## archives for Linux on amd64 and arm64 with their checksums, in dist/
+dist: ## archives and container images for Linux on amd64 and arm64 with their checksums, in dist/
 	deploy/make-dist dist '$(VERSION)'
 
 .PHONY: dist-check
-dist-check: ## make the archives again, in another folder and without caches: the bytes must be the same (needs a clean tree)
+dist-check: ## make archives and images again, in another folder and without caches: the bytes must be the same (needs a clean tree)
 	.ci/dist '$(VERSION)'
 
 .PHONY: sbom
