@@ -12,6 +12,9 @@ STATICCHECK := $(TOOLS)/staticcheck-v0.8.2
 CYCLONEDX   := $(TOOLS)/cyclonedx-gomod-v1.10.0
 # The report of the soak test.
 SOAK     ?= $(BIN)/soak.json
+# Kubernetes' control plane and what else make e2e-k8s runs, of the versions that its module names. The API server tells Helm its own.
+KUBEVERSION := -X k8s.io/component-base/version.gitVersion=v1.37.2 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37
+KUBERNETES  := $(CACHE)/kubernetes-v1.37.2-$(shell cksum deploy/check/cluster/go.sum | cut -d ' ' -f 1)
 
 export CGO_ENABLED ?= 0
 
@@ -68,6 +71,11 @@ e2e: build ## the whole demo job, the commands of the quick start, a job on MinI
 	$(GO) test -count=1 -timeout 20m -tags e2e -run 'Demo|Quickstart|Student|Dash' -v ./internal/testcluster
 	@if test "$$(id -u)" = 0; then $(MAKE) partitions; else echo "not root: partitions are left out"; fi
 	$(GO) test -count=1 -timeout 20m -tags e2e -run MinIO ./storage/s3 ./worker
+
+.PHONY: e2e-k8s
+e2e-k8s: $(KUBERNETES)/whole ## the Helm chart on a real API server with controllers, scheduler and simulated nodes (built at the first time: 25 CPU minutes)
+	cd deploy/check/cluster && $(GO) mod tidy -diff && $(GO) vet -trimpath ./... && \
+		PUPIL_KUBERNETES=$(KUBERNETES) $(GO) test -trimpath -count=1 -timeout 40m -v ./...
 
 .PHONY: pictures
 pictures: ## take the pictures of docs/dashboard.md anew, of a run in a browser (5 minutes; gets Chromium)
@@ -146,6 +154,11 @@ scaling: ## compute the tables of docs/scaling.md anew: bytes and times of the r
 .PHONY: sweep
 sweep: build ## train with each loss of a table, three seeds each (hours; goes on where it was ended; ARGS='--only REGEXP')
 	$(GO) run ./internal/sweep --cache $(CACHE) $(ARGS)
+
+$(KUBERNETES)/whole:
+	mkdir -p $(KUBERNETES)
+	cd deploy/check/cluster && nice $(GO) build -trimpath -ldflags '-s -w $(KUBEVERSION)' -o $(KUBERNETES)/ tool
+	touch $@
 
 $(GOFUMPT):
 	mkdir -p $(TOOLS) && GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@v0.12.0 && mv $(TOOLS)/gofumpt $@
