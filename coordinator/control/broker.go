@@ -188,7 +188,7 @@ func (b *Broker) Users() Credentials { return b.users }
 // Close ends the server and all connections, and waits for that.
 func (b *Broker) Close() { natsserver.Stop(b.server) }
 
-// connect opens a connection within the process. It lives as long as the server.
+// connect opens a connection within the process, which needs no TLS. It lives as long as the server.
 func (b *Broker) connect(user string, failed nats.ErrHandler) (*nats.Conn, error) {
-	return dial(b.server.ClientURL(), b.users, user, failed, nats.InProcessServer(b.server), nats.NoReconnect())
+	return dial("nats://"+b.server.Addr().String(), b.users, user, failed, nats.InProcessServer(b.server), nats.NoReconnect())
 }

@@ -126,6 +126,22 @@ func TestBrokers(t *testing.T) {
 	leave(t, s.ended(cluster.Stopped, w)...)
 }
 
+// TestBrokersTLS carries a run over brokers that ask for certificates, the leader at the one and the workers at the other.
+func TestBrokersTLS(t *testing.T) {
+	files := peertest.Open(t, peertest.Certificates(t, "127.0.0.1"))
+	all := brokers(t, 2, control.NewCredentials(), files)
+	s := apart(t, all[1])
+	s.url, s.tls = "tls"+strings.TrimPrefix(s.url, "nats"), files
+	leader := s.lead("c0", all[0], time.Minute)
+	defer leader.end()
+	s.submit("a", 2)
+	w := s.works(2, &trainer{steps: 50})
+	if st := s.over(cluster.Finished); st.Weights != weights(50) {
+		t.Errorf("status %+v", st)
+	}
+	leave(t, w...)
+}
+
 // TestLeftBroker: the end of a connection that a worker has left for another broker's means nothing, however late it comes.
 func TestLeftBroker(t *testing.T) {
 	users := control.NewCredentials()

@@ -23,6 +23,7 @@ import (
 	"pupil/coordinator/job"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/wire"
+	"pupil/internal/certificate"
 	"pupil/worker/agent"
 )
 
@@ -59,7 +60,8 @@ func leaks() string {
 type site struct {
 	t       *testing.T
 	broker  *control.Broker
-	url     string // where workers look for it; "": its own
+	url     string              // where workers look for it; "": its own
+	tls     *certificate.Source // of workers; nil: plain
 	log     *raftlog.Log
 	service *control.Service
 	end     context.CancelFunc
@@ -166,7 +168,7 @@ func (s *site) config(id string) agent.Config {
 	as := s.broker.Users().WorkerAccess(id, "*", time.Time{})
 	return agent.Config{
 		URL: cmp.Or(s.url, s.broker.URL()), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: version, Kernel: "generic",
-		Patience: time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
+		TLS: s.tls, Patience: time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
 	}
 }
 
