@@ -28,7 +28,8 @@ func jobFields() []Field {
 		{
 			Path: "bucket", Type: TypeInteger, Unit: "bytes", Default: "0", Bounds: closed(0, 1<<30),
 			Meaning: "Gradients, as float32, that cross the network together, while the backward pass goes on: tensors are put " +
-				"together from this size on. 0 takes an eighth of all, 64 KB to 1 MB. It does not change the student.",
+				"together until they have this size, or half of what is left if that is less (64 KB at least). 0 takes an eighth of " +
+				"all, 64 KB to 1 MB. It does not change the student.",
 		},
 		{
 			Path: "steps", Type: TypeInteger, Unit: "steps", Default: "0", Bounds: closed(0, 1e9),
