@@ -183,6 +183,9 @@ func winogradOutput2(
 	winogradOutput2AVX2(k, m, step, shift, old, y, row, uint8(act), scratch)
 }
 
+// fills tells whether the last register of 16 channels would be more than half full.
+func fills(c int) bool { return (c-1)%16 >= 8 }
+
 func depthwiseRun(
 	rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32,
 	yStep int, accumulate bool,
@@ -191,12 +194,20 @@ func depthwiseRun(
 		depthwiseRunGeneric(rows, cols, c, count, x, x0, xRow, xStep, w, w0, wRow, wCol, y, yStep, accumulate)
 		return
 	}
+	if chosen == avx512 && fills(c) {
+		depthwiseRunAVX512(rows, cols, c, count, x, x0, xRow, xStep, w, w0, wRow, wCol, y, yStep, accumulate)
+		return
+	}
 	depthwiseRunAVX2(rows, cols, c, count, x, x0, xRow, xStep, w, w0, wRow, wCol, y, yStep, accumulate)
 }
 
 func depthwiseSums(rows, cols, c, count int, x []float32, x0, xRow, xStep int, dy, dw []float32, w0, wRow int) {
 	if chosen == generic {
 		depthwiseSumsGeneric(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
+		return
+	}
+	if chosen == avx512 && fills(c) {
+		depthwiseSumsAVX512(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)
 		return
 	}
 	depthwiseSumsAVX2(rows, cols, c, count, x, x0, xRow, xStep, dy, dw, w0, wRow)

@@ -39,6 +39,16 @@ func winogradInput2AVX2(c int, x []float32, row int, zero []float32, pixels []in
 //go:noescape
 func winogradOutput2AVX2(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
 
+// depthwiseRunAVX2 is depthwiseRunGeneric.
+//
+//go:noescape
+func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
+
+// depthwiseSumsAVX2 is depthwiseSumsGeneric, but sums the pixels first and adds that to dw.
+//
+//go:noescape
+func depthwiseSumsAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
+
 // multiplyRowsAVX512 is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile. Tiles are pairs of tiles, and cols 17 to 32.
 //
 //go:noescape
@@ -74,20 +84,20 @@ func winogradInput2AVX512(c int, x []float32, row int, zero []float32, pixels []
 //go:noescape
 func winogradOutput2AVX512(k int, m []float32, step int, shift []float32, old []float32, y []float32, row int, act uint8, scratch []float32)
 
+// depthwiseRunAVX512 is depthwiseRunGeneric.
+//
+//go:noescape
+func depthwiseRunAVX512(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
+
+// depthwiseSumsAVX512 is depthwiseSumsGeneric, but sums the pixels first and adds that to dw.
+//
+//go:noescape
+func depthwiseSumsAVX512(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
+
 // transposeAVX2 is transposeGeneric.
 //
 //go:noescape
 func transposeAVX2(depth int, x []float32, ld int, y []float32)
-
-// depthwiseRunAVX2 is depthwiseRunGeneric.
-//
-//go:noescape
-func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
-
-// depthwiseSumsAVX2 is depthwiseSumsGeneric, but sums the pixels first and adds that to dw.
-//
-//go:noescape
-func depthwiseSumsAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
 
 // touchAVX2 is touchGeneric.
 //

@@ -5499,7 +5499,7 @@ act0_channels:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act0_eight_row0_added
+	JZ           act0_all_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -5513,7 +5513,7 @@ act0_channels:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act0_eight_row0_added:
+act0_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R11
@@ -5547,7 +5547,7 @@ act0_eight_row0_added:
 	VADDPS      Y4, Y8, Y8
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row1_added
+	JZ          act0_all_row1_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
 	ADDQ        SI, R11
@@ -5561,7 +5561,7 @@ act0_eight_row0_added:
 	VADDPS      Y4, Y8, Y8
 	ADDQ        SI, R11
 
-act0_eight_row1_added:
+act0_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R11
@@ -5595,7 +5595,7 @@ act0_eight_row1_added:
 	VADDPS      Y4, Y8, Y8
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row2_added
+	JZ          act0_all_row2_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
 	ADDQ        SI, R11
@@ -5609,7 +5609,7 @@ act0_eight_row1_added:
 	VADDPS      Y4, Y8, Y8
 	ADDQ        SI, R11
 
-act0_eight_row2_added:
+act0_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R11
@@ -5643,7 +5643,7 @@ act0_eight_row2_added:
 	VADDPS      Y0, Y8, Y8
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act0_eight_row3_added
+	JZ          act0_all_row3_added
 	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
 	ADDQ        SI, R8
@@ -5657,7 +5657,7 @@ act0_eight_row2_added:
 	VADDPS      Y0, Y8, Y8
 	ADDQ        SI, R8
 
-act0_eight_row3_added:
+act0_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VMOVUPS Y3, (R8)
 	ADDQ    SI, R8
@@ -6288,7 +6288,7 @@ act1_channels:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act1_eight_row0_added
+	JZ           act1_all_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -6302,7 +6302,7 @@ act1_channels:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act1_eight_row0_added:
+act1_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y3, Y4, Y3
@@ -6344,7 +6344,7 @@ act1_eight_row0_added:
 	VADDPS      Y4, Y8, Y8
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row1_added
+	JZ          act1_all_row1_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
 	ADDQ        SI, R11
@@ -6358,7 +6358,7 @@ act1_eight_row0_added:
 	VADDPS      Y4, Y8, Y8
 	ADDQ        SI, R11
 
-act1_eight_row1_added:
+act1_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y3, Y4, Y3
@@ -6400,7 +6400,7 @@ act1_eight_row1_added:
 	VADDPS      Y4, Y8, Y8
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row2_added
+	JZ          act1_all_row2_added
 	VMOVUPS     (R11), Y4
 	VADDPS      Y4, Y3, Y3
 	ADDQ        SI, R11
@@ -6414,7 +6414,7 @@ act1_eight_row1_added:
 	VADDPS      Y4, Y8, Y8
 	ADDQ        SI, R11
 
-act1_eight_row2_added:
+act1_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y3, Y4, Y3
@@ -6456,7 +6456,7 @@ act1_eight_row2_added:
 	VADDPS      Y0, Y8, Y8
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act1_eight_row3_added
+	JZ          act1_all_row3_added
 	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
 	ADDQ        SI, R8
@@ -6470,7 +6470,7 @@ act1_eight_row2_added:
 	VADDPS      Y0, Y8, Y8
 	ADDQ        SI, R8
 
-act1_eight_row3_added:
+act1_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y3, Y0, Y3
@@ -7141,7 +7141,7 @@ act2_channels:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row0_added
+	JZ           act2_all_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -7155,7 +7155,7 @@ act2_channels:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act2_eight_row0_added:
+act2_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y3, Y4, Y3
@@ -7205,7 +7205,7 @@ act2_eight_row0_added:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row1_added
+	JZ           act2_all_row1_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -7219,7 +7219,7 @@ act2_eight_row0_added:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act2_eight_row1_added:
+act2_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y3, Y4, Y3
@@ -7269,7 +7269,7 @@ act2_eight_row1_added:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row2_added
+	JZ           act2_all_row2_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -7283,7 +7283,7 @@ act2_eight_row1_added:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act2_eight_row2_added:
+act2_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Y4, Y4, Y4
 	VMAXPS       Y3, Y4, Y3
@@ -7333,7 +7333,7 @@ act2_eight_row2_added:
 	VADDPS       Y0, Y8, Y8
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act2_eight_row3_added
+	JZ           act2_all_row3_added
 	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
 	ADDQ         SI, R8
@@ -7347,7 +7347,7 @@ act2_eight_row2_added:
 	VADDPS       Y0, Y8, Y8
 	ADDQ         SI, R8
 
-act2_eight_row3_added:
+act2_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y3, Y0, Y3
@@ -8058,7 +8058,7 @@ act3_channels:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row0_added
+	JZ           act3_all_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -8072,7 +8072,7 @@ act3_channels:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act3_eight_row0_added:
+act3_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y4
@@ -8142,7 +8142,7 @@ act3_eight_row0_added:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row1_added
+	JZ           act3_all_row1_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -8156,7 +8156,7 @@ act3_eight_row0_added:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act3_eight_row1_added:
+act3_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y4
@@ -8226,7 +8226,7 @@ act3_eight_row1_added:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row2_added
+	JZ           act3_all_row2_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -8240,7 +8240,7 @@ act3_eight_row1_added:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act3_eight_row2_added:
+act3_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y4
@@ -8310,7 +8310,7 @@ act3_eight_row2_added:
 	VADDPS       Y0, Y8, Y8
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act3_eight_row3_added
+	JZ           act3_all_row3_added
 	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
 	ADDQ         SI, R8
@@ -8324,7 +8324,7 @@ act3_eight_row2_added:
 	VADDPS       Y0, Y8, Y8
 	ADDQ         SI, R8
 
-act3_eight_row3_added:
+act3_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
@@ -9135,7 +9135,7 @@ act4_channels:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row0_added
+	JZ           act4_all_row0_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -9149,7 +9149,7 @@ act4_channels:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act4_eight_row0_added:
+act4_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y3
@@ -9215,7 +9215,7 @@ act4_eight_row0_added:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row1_added
+	JZ           act4_all_row1_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -9229,7 +9229,7 @@ act4_eight_row0_added:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act4_eight_row1_added:
+act4_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y3
@@ -9295,7 +9295,7 @@ act4_eight_row1_added:
 	VADDPS       Y4, Y8, Y8
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row2_added
+	JZ           act4_all_row2_added
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
 	ADDQ         SI, R11
@@ -9309,7 +9309,7 @@ act4_eight_row1_added:
 	VADDPS       Y4, Y8, Y8
 	ADDQ         SI, R11
 
-act4_eight_row2_added:
+act4_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y4
 	VADDPS       Y4, Y3, Y3
@@ -9375,7 +9375,7 @@ act4_eight_row2_added:
 	VADDPS       Y0, Y8, Y8
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act4_eight_row3_added
+	JZ           act4_all_row3_added
 	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
 	ADDQ         SI, R8
@@ -9389,7 +9389,7 @@ act4_eight_row2_added:
 	VADDPS       Y0, Y8, Y8
 	ADDQ         SI, R8
 
-act4_eight_row3_added:
+act4_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
@@ -13823,7 +13823,7 @@ act0_channels:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act0_eight_row0_added
+	JZ           act0_all_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -13837,7 +13837,7 @@ act0_channels:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act0_eight_row0_added:
+act0_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R11
@@ -13868,7 +13868,7 @@ act0_eight_row0_added:
 	VADDPS      Y5, Y7, Y7
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row1_added
+	JZ          act0_all_row1_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
 	ADDQ        SI, R11
@@ -13882,7 +13882,7 @@ act0_eight_row0_added:
 	VADDPS      Y5, Y7, Y7
 	ADDQ        SI, R11
 
-act0_eight_row1_added:
+act0_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R11
@@ -13913,7 +13913,7 @@ act0_eight_row1_added:
 	VADDPS      Y5, Y7, Y7
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row2_added
+	JZ          act0_all_row2_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
 	ADDQ        SI, R11
@@ -13927,7 +13927,7 @@ act0_eight_row1_added:
 	VADDPS      Y5, Y7, Y7
 	ADDQ        SI, R11
 
-act0_eight_row2_added:
+act0_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Y3, (R11)
 	ADDQ        SI, R11
@@ -13958,7 +13958,7 @@ act0_eight_row2_added:
 	VADDPS      Y0, Y7, Y7
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act0_eight_row3_added
+	JZ          act0_all_row3_added
 	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
 	ADDQ        SI, R8
@@ -13972,7 +13972,7 @@ act0_eight_row2_added:
 	VADDPS      Y0, Y7, Y7
 	ADDQ        SI, R8
 
-act0_eight_row3_added:
+act0_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VMOVUPS Y3, (R8)
 	ADDQ    SI, R8
@@ -14490,7 +14490,7 @@ act1_channels:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act1_eight_row0_added
+	JZ           act1_all_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -14504,7 +14504,7 @@ act1_channels:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act1_eight_row0_added:
+act1_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y3, Y5, Y3
@@ -14543,7 +14543,7 @@ act1_eight_row0_added:
 	VADDPS      Y5, Y7, Y7
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row1_added
+	JZ          act1_all_row1_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
 	ADDQ        SI, R11
@@ -14557,7 +14557,7 @@ act1_eight_row0_added:
 	VADDPS      Y5, Y7, Y7
 	ADDQ        SI, R11
 
-act1_eight_row1_added:
+act1_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y3, Y5, Y3
@@ -14596,7 +14596,7 @@ act1_eight_row1_added:
 	VADDPS      Y5, Y7, Y7
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row2_added
+	JZ          act1_all_row2_added
 	VMOVUPS     (R11), Y5
 	VADDPS      Y5, Y3, Y3
 	ADDQ        SI, R11
@@ -14610,7 +14610,7 @@ act1_eight_row1_added:
 	VADDPS      Y5, Y7, Y7
 	ADDQ        SI, R11
 
-act1_eight_row2_added:
+act1_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y3, Y5, Y3
@@ -14649,7 +14649,7 @@ act1_eight_row2_added:
 	VADDPS      Y0, Y7, Y7
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act1_eight_row3_added
+	JZ          act1_all_row3_added
 	VMOVUPS     (R8), Y0
 	VADDPS      Y0, Y3, Y3
 	ADDQ        SI, R8
@@ -14663,7 +14663,7 @@ act1_eight_row2_added:
 	VADDPS      Y0, Y7, Y7
 	ADDQ        SI, R8
 
-act1_eight_row3_added:
+act1_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VXORPS  Y0, Y0, Y0
 	VMAXPS  Y3, Y0, Y3
@@ -15221,7 +15221,7 @@ act2_channels:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row0_added
+	JZ           act2_all_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -15235,7 +15235,7 @@ act2_channels:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act2_eight_row0_added:
+act2_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Y5, Y5, Y5
 	VMAXPS       Y3, Y5, Y3
@@ -15282,7 +15282,7 @@ act2_eight_row0_added:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row1_added
+	JZ           act2_all_row1_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -15296,7 +15296,7 @@ act2_eight_row0_added:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act2_eight_row1_added:
+act2_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Y5, Y5, Y5
 	VMAXPS       Y3, Y5, Y3
@@ -15343,7 +15343,7 @@ act2_eight_row1_added:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row2_added
+	JZ           act2_all_row2_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -15357,7 +15357,7 @@ act2_eight_row1_added:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act2_eight_row2_added:
+act2_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Y5, Y5, Y5
 	VMAXPS       Y3, Y5, Y3
@@ -15404,7 +15404,7 @@ act2_eight_row2_added:
 	VADDPS       Y0, Y7, Y7
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act2_eight_row3_added
+	JZ           act2_all_row3_added
 	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
 	ADDQ         SI, R8
@@ -15418,7 +15418,7 @@ act2_eight_row2_added:
 	VADDPS       Y0, Y7, Y7
 	ADDQ         SI, R8
 
-act2_eight_row3_added:
+act2_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VXORPS       Y0, Y0, Y0
 	VMAXPS       Y3, Y0, Y3
@@ -16016,7 +16016,7 @@ act3_channels:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row0_added
+	JZ           act3_all_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -16030,7 +16030,7 @@ act3_channels:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act3_eight_row0_added:
+act3_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y5
 	VADDPS       Y5, Y3, Y5
@@ -16097,7 +16097,7 @@ act3_eight_row0_added:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row1_added
+	JZ           act3_all_row1_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -16111,7 +16111,7 @@ act3_eight_row0_added:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act3_eight_row1_added:
+act3_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y5
 	VADDPS       Y5, Y3, Y5
@@ -16178,7 +16178,7 @@ act3_eight_row1_added:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row2_added
+	JZ           act3_all_row2_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -16192,7 +16192,7 @@ act3_eight_row1_added:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act3_eight_row2_added:
+act3_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y5
 	VADDPS       Y5, Y3, Y5
@@ -16259,7 +16259,7 @@ act3_eight_row2_added:
 	VADDPS       Y0, Y7, Y7
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act3_eight_row3_added
+	JZ           act3_all_row3_added
 	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
 	ADDQ         SI, R8
@@ -16273,7 +16273,7 @@ act3_eight_row2_added:
 	VADDPS       Y0, Y7, Y7
 	ADDQ         SI, R8
 
-act3_eight_row3_added:
+act3_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
@@ -16971,7 +16971,7 @@ act4_channels:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row0_added
+	JZ           act4_all_row0_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -16985,7 +16985,7 @@ act4_channels:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act4_eight_row0_added:
+act4_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y5
 	VADDPS       Y5, Y3, Y3
@@ -17048,7 +17048,7 @@ act4_eight_row0_added:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row1_added
+	JZ           act4_all_row1_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -17062,7 +17062,7 @@ act4_eight_row0_added:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act4_eight_row1_added:
+act4_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y5
 	VADDPS       Y5, Y3, Y3
@@ -17125,7 +17125,7 @@ act4_eight_row1_added:
 	VADDPS       Y5, Y7, Y7
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row2_added
+	JZ           act4_all_row2_added
 	VMOVUPS      (R11), Y5
 	VADDPS       Y5, Y3, Y3
 	ADDQ         SI, R11
@@ -17139,7 +17139,7 @@ act4_eight_row1_added:
 	VADDPS       Y5, Y7, Y7
 	ADDQ         SI, R11
 
-act4_eight_row2_added:
+act4_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Y5
 	VADDPS       Y5, Y3, Y3
@@ -17202,7 +17202,7 @@ act4_eight_row2_added:
 	VADDPS       Y0, Y7, Y7
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act4_eight_row3_added
+	JZ           act4_all_row3_added
 	VMOVUPS      (R8), Y0
 	VADDPS       Y0, Y3, Y3
 	ADDQ         SI, R8
@@ -17216,7 +17216,7 @@ act4_eight_row2_added:
 	VADDPS       Y0, Y7, Y7
 	ADDQ         SI, R8
 
-act4_eight_row3_added:
+act4_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Y0
 	VADDPS       Y0, Y3, Y0
@@ -17725,6 +17725,2514 @@ act4_few_row3_added:
 	CMOVQNE      AX, DX
 
 act4_end:
+	VZEROUPPER
+	RET
+
+// func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
+// Requires: AVX, FMA3
+TEXT ·depthwiseRunAVX2(SB), NOSPLIT, $0-161
+	MOVQ rows+0(FP), AX
+	LEAQ (AX)(AX*2), AX
+	ADDQ cols+8(FP), AX
+	CMPQ AX, $0x0000000c
+	JEQ  taps_3x3_begin
+	CMPQ AX, $0x0000000b
+	JEQ  taps_3x2_begin
+	CMPQ AX, $0x0000000a
+	JEQ  taps_3x1_begin
+	CMPQ AX, $0x00000009
+	JEQ  taps_2x3_begin
+	CMPQ AX, $0x00000008
+	JEQ  taps_2x2_begin
+	CMPQ AX, $0x00000007
+	JEQ  taps_2x1_begin
+	CMPQ AX, $0x00000006
+	JEQ  taps_1x3_begin
+	CMPQ AX, $0x00000005
+	JEQ  taps_1x2_begin
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  taps_1x1_tail
+
+taps_1x1_channels:
+	MOVQ    wRow+112(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    wCol+120(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, SI
+	VMOVUPS (SI), Y0
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, SI
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    count+24(FP), R10
+	MOVQ    DX, R9
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_1x1_all_add
+
+taps_1x1_all_set:
+	VXORPS      Y1, Y1, Y1
+	VFMADD231PS (SI), Y0, Y1
+	VMOVUPS     Y1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x1_all_set
+	JMP         taps_1x1_all_next
+
+taps_1x1_all_add:
+	VMOVUPS     (R9), Y1
+	VFMADD231PS (SI), Y0, Y1
+	VMOVUPS     Y1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x1_all_add
+
+taps_1x1_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, BX
+	JGE  taps_1x1_channels
+
+taps_1x1_tail:
+	ADDQ       $0x00000008, BX
+	JZ         taps_1x1_end
+	MOVQ       $0x00000008, SI
+	SUBQ       BX, SI
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(SI*4), Y0
+	MOVQ       wRow+112(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       wCol+120(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       CX, BX
+	VMASKMOVPS (BX), Y0, Y1
+	MOVQ       xRow+64(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       AX, BX
+	MOVQ       xStep+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       yStep+152(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       count+24(FP), R9
+	MOVQ       DX, R8
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_1x1_few_add
+
+taps_1x1_few_set:
+	VXORPS      Y2, Y2, Y2
+	VMASKMOVPS  (BX), Y0, Y3
+	VFMADD231PS Y3, Y1, Y2
+	VMASKMOVPS  Y2, Y0, (R8)
+	ADDQ        SI, BX
+	ADDQ        DI, R8
+	DECQ        R9
+	JNZ         taps_1x1_few_set
+	JMP         taps_1x1_few_next
+
+taps_1x1_few_add:
+	VMASKMOVPS  (R8), Y0, Y2
+	VMASKMOVPS  (BX), Y0, Y3
+	VFMADD231PS Y3, Y1, Y2
+	VMASKMOVPS  Y2, Y0, (R8)
+	ADDQ        SI, BX
+	ADDQ        DI, R8
+	DECQ        R9
+	JNZ         taps_1x1_few_add
+
+taps_1x1_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_1x1_end:
+	VZEROUPPER
+	RET
+
+taps_1x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_1x2_tail
+
+taps_1x2_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, R8
+	VMOVUPS (R8), Y0
+	VMOVUPS (R8)(DI*1), Y1
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, DI
+	MOVQ    xStep+72(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    yStep+152(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_1x2_all_add
+
+taps_1x2_all_set:
+	VXORPS      Y2, Y2, Y2
+	VFMADD231PS (DI), Y0, Y2
+	VFMADD231PS (DI)(BX*1), Y1, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x2_all_set
+	JMP         taps_1x2_all_next
+
+taps_1x2_all_add:
+	VMOVUPS     (R10), Y2
+	VFMADD231PS (DI), Y0, Y2
+	VFMADD231PS (DI)(BX*1), Y1, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x2_all_add
+
+taps_1x2_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, SI
+	JGE  taps_1x2_channels
+
+taps_1x2_tail:
+	ADDQ       $0x00000008, SI
+	JZ         taps_1x2_end
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	LEAQ       masks<>+0(SB), SI
+	VMOVUPS    (SI)(DI*4), Y0
+	MOVQ       wRow+112(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       wCol+120(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	VMASKMOVPS (DI), Y0, Y1
+	VMASKMOVPS (DI)(SI*1), Y0, Y2
+	MOVQ       xRow+64(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       AX, SI
+	MOVQ       xStep+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       yStep+152(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       count+24(FP), R10
+	MOVQ       DX, R9
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_1x2_few_add
+
+taps_1x2_few_set:
+	VXORPS      Y3, Y3, Y3
+	VMASKMOVPS  (SI), Y0, Y4
+	VFMADD231PS Y4, Y1, Y3
+	VMASKMOVPS  (SI)(BX*1), Y0, Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMASKMOVPS  Y3, Y0, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x2_few_set
+	JMP         taps_1x2_few_next
+
+taps_1x2_few_add:
+	VMASKMOVPS  (R9), Y0, Y3
+	VMASKMOVPS  (SI), Y0, Y4
+	VFMADD231PS Y4, Y1, Y3
+	VMASKMOVPS  (SI)(BX*1), Y0, Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMASKMOVPS  Y3, Y0, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x2_few_add
+
+taps_1x2_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_1x2_end:
+	VZEROUPPER
+	RET
+
+taps_1x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_1x3_tail
+
+taps_1x3_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, R8
+	VMOVUPS (R8), Y0
+	VMOVUPS (R8)(DI*1), Y1
+	VMOVUPS (R8)(DI*2), Y2
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, DI
+	MOVQ    xStep+72(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    yStep+152(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_1x3_all_add
+
+taps_1x3_all_set:
+	VXORPS      Y3, Y3, Y3
+	VFMADD231PS (DI), Y0, Y3
+	VFMADD231PS (DI)(BX*1), Y1, Y3
+	VFMADD231PS (DI)(BX*2), Y2, Y3
+	VMOVUPS     Y3, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x3_all_set
+	JMP         taps_1x3_all_next
+
+taps_1x3_all_add:
+	VMOVUPS     (R10), Y3
+	VFMADD231PS (DI), Y0, Y3
+	VFMADD231PS (DI)(BX*1), Y1, Y3
+	VFMADD231PS (DI)(BX*2), Y2, Y3
+	VMOVUPS     Y3, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x3_all_add
+
+taps_1x3_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, SI
+	JGE  taps_1x3_channels
+
+taps_1x3_tail:
+	ADDQ       $0x00000008, SI
+	JZ         taps_1x3_end
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	LEAQ       masks<>+0(SB), SI
+	VMOVUPS    (SI)(DI*4), Y0
+	MOVQ       wRow+112(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       wCol+120(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, DI
+	VMASKMOVPS (DI), Y0, Y1
+	VMASKMOVPS (DI)(SI*1), Y0, Y2
+	VMASKMOVPS (DI)(SI*2), Y0, Y3
+	MOVQ       xRow+64(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       AX, SI
+	MOVQ       xStep+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       yStep+152(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       count+24(FP), R10
+	MOVQ       DX, R9
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_1x3_few_add
+
+taps_1x3_few_set:
+	VXORPS      Y4, Y4, Y4
+	VMASKMOVPS  (SI), Y0, Y5
+	VFMADD231PS Y5, Y1, Y4
+	VMASKMOVPS  (SI)(BX*1), Y0, Y5
+	VFMADD231PS Y5, Y2, Y4
+	VMASKMOVPS  (SI)(BX*2), Y0, Y5
+	VFMADD231PS Y5, Y3, Y4
+	VMASKMOVPS  Y4, Y0, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x3_few_set
+	JMP         taps_1x3_few_next
+
+taps_1x3_few_add:
+	VMASKMOVPS  (R9), Y0, Y4
+	VMASKMOVPS  (SI), Y0, Y5
+	VFMADD231PS Y5, Y1, Y4
+	VMASKMOVPS  (SI)(BX*1), Y0, Y5
+	VFMADD231PS Y5, Y2, Y4
+	VMASKMOVPS  (SI)(BX*2), Y0, Y5
+	VFMADD231PS Y5, Y3, Y4
+	VMASKMOVPS  Y4, Y0, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x3_few_add
+
+taps_1x3_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_1x3_end:
+	VZEROUPPER
+	RET
+
+taps_2x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  taps_2x1_tail
+
+taps_2x1_channels:
+	MOVQ    wRow+112(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	VMOVUPS (DI), Y0
+	VMOVUPS (R8), Y1
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    yStep+152(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_2x1_all_add
+
+taps_2x1_all_set:
+	VXORPS      Y2, Y2, Y2
+	VFMADD231PS (DI), Y0, Y2
+	VFMADD231PS (R8), Y1, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x1_all_set
+	JMP         taps_2x1_all_next
+
+taps_2x1_all_add:
+	VMOVUPS     (R10), Y2
+	VFMADD231PS (DI), Y0, Y2
+	VFMADD231PS (R8), Y1, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x1_all_add
+
+taps_2x1_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, BX
+	JGE  taps_2x1_channels
+
+taps_2x1_tail:
+	ADDQ       $0x00000008, BX
+	JZ         taps_2x1_end
+	MOVQ       $0x00000008, SI
+	SUBQ       BX, SI
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(SI*4), Y0
+	MOVQ       wRow+112(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       wCol+120(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, SI
+	MOVQ       SI, DI
+	ADDQ       BX, DI
+	VMASKMOVPS (SI), Y0, Y1
+	VMASKMOVPS (DI), Y0, Y2
+	MOVQ       xRow+64(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       AX, SI
+	MOVQ       SI, DI
+	ADDQ       BX, DI
+	MOVQ       xStep+72(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       yStep+152(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       count+24(FP), R10
+	MOVQ       DX, R9
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_2x1_few_add
+
+taps_2x1_few_set:
+	VXORPS      Y3, Y3, Y3
+	VMASKMOVPS  (SI), Y0, Y4
+	VFMADD231PS Y4, Y1, Y3
+	VMASKMOVPS  (DI), Y0, Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMASKMOVPS  Y3, Y0, (R9)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_2x1_few_set
+	JMP         taps_2x1_few_next
+
+taps_2x1_few_add:
+	VMASKMOVPS  (R9), Y0, Y3
+	VMASKMOVPS  (SI), Y0, Y4
+	VFMADD231PS Y4, Y1, Y3
+	VMASKMOVPS  (DI), Y0, Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMASKMOVPS  Y3, Y0, (R9)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_2x1_few_add
+
+taps_2x1_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_2x1_end:
+	VZEROUPPER
+	RET
+
+taps_2x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_2x2_tail
+
+taps_2x2_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	VMOVUPS (R9), Y0
+	VMOVUPS (R9)(R8*1), Y1
+	VMOVUPS (R10), Y2
+	VMOVUPS (R10)(R8*1), Y3
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    count+24(FP), R12
+	MOVQ    DX, R11
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_2x2_all_add
+
+taps_2x2_all_set:
+	VXORPS      Y4, Y4, Y4
+	VFMADD231PS (R8), Y0, Y4
+	VFMADD231PS (R8)(BX*1), Y1, Y4
+	VFMADD231PS (R9), Y2, Y4
+	VFMADD231PS (R9)(BX*1), Y3, Y4
+	VMOVUPS     Y4, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x2_all_set
+	JMP         taps_2x2_all_next
+
+taps_2x2_all_add:
+	VMOVUPS     (R11), Y4
+	VFMADD231PS (R8), Y0, Y4
+	VFMADD231PS (R8)(BX*1), Y1, Y4
+	VFMADD231PS (R9), Y2, Y4
+	VFMADD231PS (R9)(BX*1), Y3, Y4
+	VMOVUPS     Y4, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x2_all_add
+
+taps_2x2_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, SI
+	JGE  taps_2x2_channels
+
+taps_2x2_tail:
+	ADDQ       $0x00000008, SI
+	JZ         taps_2x2_end
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	LEAQ       masks<>+0(SB), SI
+	VMOVUPS    (SI)(DI*4), Y0
+	MOVQ       wRow+112(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       wCol+120(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       CX, R8
+	MOVQ       R8, R9
+	ADDQ       SI, R9
+	VMASKMOVPS (R8), Y0, Y1
+	VMASKMOVPS (R8)(DI*1), Y0, Y2
+	VMASKMOVPS (R9), Y0, Y3
+	VMASKMOVPS (R9)(DI*1), Y0, Y4
+	MOVQ       xRow+64(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       AX, DI
+	MOVQ       DI, R8
+	ADDQ       SI, R8
+	MOVQ       xStep+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       yStep+152(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       count+24(FP), R11
+	MOVQ       DX, R10
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_2x2_few_add
+
+taps_2x2_few_set:
+	VXORPS      Y5, Y5, Y5
+	VMASKMOVPS  (DI), Y0, Y6
+	VFMADD231PS Y6, Y1, Y5
+	VMASKMOVPS  (DI)(BX*1), Y0, Y6
+	VFMADD231PS Y6, Y2, Y5
+	VMASKMOVPS  (R8), Y0, Y6
+	VFMADD231PS Y6, Y3, Y5
+	VMASKMOVPS  (R8)(BX*1), Y0, Y6
+	VFMADD231PS Y6, Y4, Y5
+	VMASKMOVPS  Y5, Y0, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x2_few_set
+	JMP         taps_2x2_few_next
+
+taps_2x2_few_add:
+	VMASKMOVPS  (R10), Y0, Y5
+	VMASKMOVPS  (DI), Y0, Y6
+	VFMADD231PS Y6, Y1, Y5
+	VMASKMOVPS  (DI)(BX*1), Y0, Y6
+	VFMADD231PS Y6, Y2, Y5
+	VMASKMOVPS  (R8), Y0, Y6
+	VFMADD231PS Y6, Y3, Y5
+	VMASKMOVPS  (R8)(BX*1), Y0, Y6
+	VFMADD231PS Y6, Y4, Y5
+	VMASKMOVPS  Y5, Y0, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x2_few_add
+
+taps_2x2_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_2x2_end:
+	VZEROUPPER
+	RET
+
+taps_2x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_2x3_tail
+
+taps_2x3_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	VMOVUPS (R9), Y0
+	VMOVUPS (R9)(R8*1), Y1
+	VMOVUPS (R9)(R8*2), Y2
+	VMOVUPS (R10), Y3
+	VMOVUPS (R10)(R8*1), Y4
+	VMOVUPS (R10)(R8*2), Y5
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    count+24(FP), R12
+	MOVQ    DX, R11
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_2x3_all_add
+
+taps_2x3_all_set:
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS (R8), Y0, Y6
+	VFMADD231PS (R8)(BX*1), Y1, Y6
+	VFMADD231PS (R8)(BX*2), Y2, Y6
+	VFMADD231PS (R9), Y3, Y6
+	VFMADD231PS (R9)(BX*1), Y4, Y6
+	VFMADD231PS (R9)(BX*2), Y5, Y6
+	VMOVUPS     Y6, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x3_all_set
+	JMP         taps_2x3_all_next
+
+taps_2x3_all_add:
+	VMOVUPS     (R11), Y6
+	VFMADD231PS (R8), Y0, Y6
+	VFMADD231PS (R8)(BX*1), Y1, Y6
+	VFMADD231PS (R8)(BX*2), Y2, Y6
+	VFMADD231PS (R9), Y3, Y6
+	VFMADD231PS (R9)(BX*1), Y4, Y6
+	VFMADD231PS (R9)(BX*2), Y5, Y6
+	VMOVUPS     Y6, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x3_all_add
+
+taps_2x3_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, SI
+	JGE  taps_2x3_channels
+
+taps_2x3_tail:
+	ADDQ       $0x00000008, SI
+	JZ         taps_2x3_end
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	LEAQ       masks<>+0(SB), SI
+	VMOVUPS    (SI)(DI*4), Y0
+	MOVQ       wRow+112(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       wCol+120(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       CX, R8
+	MOVQ       R8, R9
+	ADDQ       SI, R9
+	VMASKMOVPS (R8), Y0, Y1
+	VMASKMOVPS (R8)(DI*1), Y0, Y2
+	VMASKMOVPS (R8)(DI*2), Y0, Y3
+	VMASKMOVPS (R9), Y0, Y4
+	VMASKMOVPS (R9)(DI*1), Y0, Y5
+	VMASKMOVPS (R9)(DI*2), Y0, Y6
+	MOVQ       xRow+64(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       AX, DI
+	MOVQ       DI, R8
+	ADDQ       SI, R8
+	MOVQ       xStep+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       yStep+152(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       count+24(FP), R11
+	MOVQ       DX, R10
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_2x3_few_add
+
+taps_2x3_few_set:
+	VXORPS      Y7, Y7, Y7
+	VMASKMOVPS  (DI), Y0, Y8
+	VFMADD231PS Y8, Y1, Y7
+	VMASKMOVPS  (DI)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y2, Y7
+	VMASKMOVPS  (DI)(BX*2), Y0, Y8
+	VFMADD231PS Y8, Y3, Y7
+	VMASKMOVPS  (R8), Y0, Y8
+	VFMADD231PS Y8, Y4, Y7
+	VMASKMOVPS  (R8)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y5, Y7
+	VMASKMOVPS  (R8)(BX*2), Y0, Y8
+	VFMADD231PS Y8, Y6, Y7
+	VMASKMOVPS  Y7, Y0, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x3_few_set
+	JMP         taps_2x3_few_next
+
+taps_2x3_few_add:
+	VMASKMOVPS  (R10), Y0, Y7
+	VMASKMOVPS  (DI), Y0, Y8
+	VFMADD231PS Y8, Y1, Y7
+	VMASKMOVPS  (DI)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y2, Y7
+	VMASKMOVPS  (DI)(BX*2), Y0, Y8
+	VFMADD231PS Y8, Y3, Y7
+	VMASKMOVPS  (R8), Y0, Y8
+	VFMADD231PS Y8, Y4, Y7
+	VMASKMOVPS  (R8)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y5, Y7
+	VMASKMOVPS  (R8)(BX*2), Y0, Y8
+	VFMADD231PS Y8, Y6, Y7
+	VMASKMOVPS  Y7, Y0, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x3_few_add
+
+taps_2x3_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_2x3_end:
+	VZEROUPPER
+	RET
+
+taps_3x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  taps_3x1_tail
+
+taps_3x1_channels:
+	MOVQ    wRow+112(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	VMOVUPS (DI), Y0
+	VMOVUPS (R8), Y1
+	VMOVUPS (R9), Y2
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    yStep+152(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    count+24(FP), R12
+	MOVQ    DX, R11
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_3x1_all_add
+
+taps_3x1_all_set:
+	VXORPS      Y3, Y3, Y3
+	VFMADD231PS (DI), Y0, Y3
+	VFMADD231PS (R8), Y1, Y3
+	VFMADD231PS (R9), Y2, Y3
+	VMOVUPS     Y3, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x1_all_set
+	JMP         taps_3x1_all_next
+
+taps_3x1_all_add:
+	VMOVUPS     (R11), Y3
+	VFMADD231PS (DI), Y0, Y3
+	VFMADD231PS (R8), Y1, Y3
+	VFMADD231PS (R9), Y2, Y3
+	VMOVUPS     Y3, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x1_all_add
+
+taps_3x1_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, BX
+	JGE  taps_3x1_channels
+
+taps_3x1_tail:
+	ADDQ       $0x00000008, BX
+	JZ         taps_3x1_end
+	MOVQ       $0x00000008, SI
+	SUBQ       BX, SI
+	LEAQ       masks<>+0(SB), BX
+	VMOVUPS    (BX)(SI*4), Y0
+	MOVQ       wRow+112(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       wCol+120(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       CX, SI
+	MOVQ       SI, DI
+	ADDQ       BX, DI
+	MOVQ       DI, R8
+	ADDQ       BX, R8
+	VMASKMOVPS (SI), Y0, Y1
+	VMASKMOVPS (DI), Y0, Y2
+	VMASKMOVPS (R8), Y0, Y3
+	MOVQ       xRow+64(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       AX, SI
+	MOVQ       SI, DI
+	ADDQ       BX, DI
+	MOVQ       DI, R8
+	ADDQ       BX, R8
+	MOVQ       xStep+72(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       yStep+152(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       count+24(FP), R11
+	MOVQ       DX, R10
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_3x1_few_add
+
+taps_3x1_few_set:
+	VXORPS      Y4, Y4, Y4
+	VMASKMOVPS  (SI), Y0, Y5
+	VFMADD231PS Y5, Y1, Y4
+	VMASKMOVPS  (DI), Y0, Y5
+	VFMADD231PS Y5, Y2, Y4
+	VMASKMOVPS  (R8), Y0, Y5
+	VFMADD231PS Y5, Y3, Y4
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        BX, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_3x1_few_set
+	JMP         taps_3x1_few_next
+
+taps_3x1_few_add:
+	VMASKMOVPS  (R10), Y0, Y4
+	VMASKMOVPS  (SI), Y0, Y5
+	VFMADD231PS Y5, Y1, Y4
+	VMASKMOVPS  (DI), Y0, Y5
+	VFMADD231PS Y5, Y2, Y4
+	VMASKMOVPS  (R8), Y0, Y5
+	VFMADD231PS Y5, Y3, Y4
+	VMASKMOVPS  Y4, Y0, (R10)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        BX, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_3x1_few_add
+
+taps_3x1_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_3x1_end:
+	VZEROUPPER
+	RET
+
+taps_3x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_3x2_tail
+
+taps_3x2_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    R10, R11
+	ADDQ    DI, R11
+	VMOVUPS (R9), Y0
+	VMOVUPS (R9)(R8*1), Y1
+	VMOVUPS (R10), Y2
+	VMOVUPS (R10)(R8*1), Y3
+	VMOVUPS (R11), Y4
+	VMOVUPS (R11)(R8*1), Y5
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    count+24(FP), R13
+	MOVQ    DX, R12
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_3x2_all_add
+
+taps_3x2_all_set:
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS (R8), Y0, Y6
+	VFMADD231PS (R8)(BX*1), Y1, Y6
+	VFMADD231PS (R9), Y2, Y6
+	VFMADD231PS (R9)(BX*1), Y3, Y6
+	VFMADD231PS (R10), Y4, Y6
+	VFMADD231PS (R10)(BX*1), Y5, Y6
+	VMOVUPS     Y6, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x2_all_set
+	JMP         taps_3x2_all_next
+
+taps_3x2_all_add:
+	VMOVUPS     (R12), Y6
+	VFMADD231PS (R8), Y0, Y6
+	VFMADD231PS (R8)(BX*1), Y1, Y6
+	VFMADD231PS (R9), Y2, Y6
+	VFMADD231PS (R9)(BX*1), Y3, Y6
+	VFMADD231PS (R10), Y4, Y6
+	VFMADD231PS (R10)(BX*1), Y5, Y6
+	VMOVUPS     Y6, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x2_all_add
+
+taps_3x2_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, SI
+	JGE  taps_3x2_channels
+
+taps_3x2_tail:
+	ADDQ       $0x00000008, SI
+	JZ         taps_3x2_end
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	LEAQ       masks<>+0(SB), SI
+	VMOVUPS    (SI)(DI*4), Y0
+	MOVQ       wRow+112(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       wCol+120(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       CX, R8
+	MOVQ       R8, R9
+	ADDQ       SI, R9
+	MOVQ       R9, R10
+	ADDQ       SI, R10
+	VMASKMOVPS (R8), Y0, Y1
+	VMASKMOVPS (R8)(DI*1), Y0, Y2
+	VMASKMOVPS (R9), Y0, Y3
+	VMASKMOVPS (R9)(DI*1), Y0, Y4
+	VMASKMOVPS (R10), Y0, Y5
+	VMASKMOVPS (R10)(DI*1), Y0, Y6
+	MOVQ       xRow+64(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       AX, DI
+	MOVQ       DI, R8
+	ADDQ       SI, R8
+	MOVQ       R8, R9
+	ADDQ       SI, R9
+	MOVQ       xStep+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       yStep+152(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       count+24(FP), R12
+	MOVQ       DX, R11
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_3x2_few_add
+
+taps_3x2_few_set:
+	VXORPS      Y7, Y7, Y7
+	VMASKMOVPS  (DI), Y0, Y8
+	VFMADD231PS Y8, Y1, Y7
+	VMASKMOVPS  (DI)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y2, Y7
+	VMASKMOVPS  (R8), Y0, Y8
+	VFMADD231PS Y8, Y3, Y7
+	VMASKMOVPS  (R8)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y4, Y7
+	VMASKMOVPS  (R9), Y0, Y8
+	VFMADD231PS Y8, Y5, Y7
+	VMASKMOVPS  (R9)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y6, Y7
+	VMASKMOVPS  Y7, Y0, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x2_few_set
+	JMP         taps_3x2_few_next
+
+taps_3x2_few_add:
+	VMASKMOVPS  (R11), Y0, Y7
+	VMASKMOVPS  (DI), Y0, Y8
+	VFMADD231PS Y8, Y1, Y7
+	VMASKMOVPS  (DI)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y2, Y7
+	VMASKMOVPS  (R8), Y0, Y8
+	VFMADD231PS Y8, Y3, Y7
+	VMASKMOVPS  (R8)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y4, Y7
+	VMASKMOVPS  (R9), Y0, Y8
+	VFMADD231PS Y8, Y5, Y7
+	VMASKMOVPS  (R9)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y6, Y7
+	VMASKMOVPS  Y7, Y0, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x2_few_add
+
+taps_3x2_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_3x2_end:
+	VZEROUPPER
+	RET
+
+taps_3x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_3x3_tail
+
+taps_3x3_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    R10, R11
+	ADDQ    DI, R11
+	VMOVUPS (R9), Y0
+	VMOVUPS (R9)(R8*1), Y1
+	VMOVUPS (R9)(R8*2), Y2
+	VMOVUPS (R10), Y3
+	VMOVUPS (R10)(R8*1), Y4
+	VMOVUPS (R10)(R8*2), Y5
+	VMOVUPS (R11), Y6
+	VMOVUPS (R11)(R8*1), Y7
+	VMOVUPS (R11)(R8*2), Y8
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    count+24(FP), R13
+	MOVQ    DX, R12
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_3x3_all_add
+
+taps_3x3_all_set:
+	VXORPS      Y9, Y9, Y9
+	VFMADD231PS (R8), Y0, Y9
+	VFMADD231PS (R8)(BX*1), Y1, Y9
+	VFMADD231PS (R8)(BX*2), Y2, Y9
+	VFMADD231PS (R9), Y3, Y9
+	VFMADD231PS (R9)(BX*1), Y4, Y9
+	VFMADD231PS (R9)(BX*2), Y5, Y9
+	VFMADD231PS (R10), Y6, Y9
+	VFMADD231PS (R10)(BX*1), Y7, Y9
+	VFMADD231PS (R10)(BX*2), Y8, Y9
+	VMOVUPS     Y9, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x3_all_set
+	JMP         taps_3x3_all_next
+
+taps_3x3_all_add:
+	VMOVUPS     (R12), Y9
+	VFMADD231PS (R8), Y0, Y9
+	VFMADD231PS (R8)(BX*1), Y1, Y9
+	VFMADD231PS (R8)(BX*2), Y2, Y9
+	VFMADD231PS (R9), Y3, Y9
+	VFMADD231PS (R9)(BX*1), Y4, Y9
+	VFMADD231PS (R9)(BX*2), Y5, Y9
+	VFMADD231PS (R10), Y6, Y9
+	VFMADD231PS (R10)(BX*1), Y7, Y9
+	VFMADD231PS (R10)(BX*2), Y8, Y9
+	VMOVUPS     Y9, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x3_all_add
+
+taps_3x3_all_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+	SUBQ $0x00000008, SI
+	JGE  taps_3x3_channels
+
+taps_3x3_tail:
+	ADDQ       $0x00000008, SI
+	JZ         taps_3x3_end
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	LEAQ       masks<>+0(SB), SI
+	VMOVUPS    (SI)(DI*4), Y0
+	MOVQ       wRow+112(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       wCol+120(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       CX, R8
+	MOVQ       R8, R9
+	ADDQ       SI, R9
+	MOVQ       R9, R10
+	ADDQ       SI, R10
+	VMASKMOVPS (R8), Y0, Y1
+	VMASKMOVPS (R8)(DI*1), Y0, Y2
+	VMASKMOVPS (R8)(DI*2), Y0, Y3
+	VMASKMOVPS (R9), Y0, Y4
+	VMASKMOVPS (R9)(DI*1), Y0, Y5
+	VMASKMOVPS (R9)(DI*2), Y0, Y6
+	VMASKMOVPS (R10), Y0, Y7
+	VMASKMOVPS (R10)(DI*1), Y0, Y8
+	VMASKMOVPS (R10)(DI*2), Y0, Y9
+	MOVQ       xRow+64(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       AX, DI
+	MOVQ       DI, R8
+	ADDQ       SI, R8
+	MOVQ       R8, R9
+	ADDQ       SI, R9
+	MOVQ       xStep+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       yStep+152(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       count+24(FP), R12
+	MOVQ       DX, R11
+	CMPB       accumulate+160(FP), $0x00
+	JNE        taps_3x3_few_add
+
+taps_3x3_few_set:
+	VXORPS      Y10, Y10, Y10
+	VMASKMOVPS  (DI), Y0, Y11
+	VFMADD231PS Y11, Y1, Y10
+	VMASKMOVPS  (DI)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y2, Y10
+	VMASKMOVPS  (DI)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y3, Y10
+	VMASKMOVPS  (R8), Y0, Y11
+	VFMADD231PS Y11, Y4, Y10
+	VMASKMOVPS  (R8)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y5, Y10
+	VMASKMOVPS  (R8)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y6, Y10
+	VMASKMOVPS  (R9), Y0, Y11
+	VFMADD231PS Y11, Y7, Y10
+	VMASKMOVPS  (R9)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y8, Y10
+	VMASKMOVPS  (R9)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y9, Y10
+	VMASKMOVPS  Y10, Y0, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x3_few_set
+	JMP         taps_3x3_few_next
+
+taps_3x3_few_add:
+	VMASKMOVPS  (R11), Y0, Y10
+	VMASKMOVPS  (DI), Y0, Y11
+	VFMADD231PS Y11, Y1, Y10
+	VMASKMOVPS  (DI)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y2, Y10
+	VMASKMOVPS  (DI)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y3, Y10
+	VMASKMOVPS  (R8), Y0, Y11
+	VFMADD231PS Y11, Y4, Y10
+	VMASKMOVPS  (R8)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y5, Y10
+	VMASKMOVPS  (R8)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y6, Y10
+	VMASKMOVPS  (R9), Y0, Y11
+	VFMADD231PS Y11, Y7, Y10
+	VMASKMOVPS  (R9)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y8, Y10
+	VMASKMOVPS  (R9)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y9, Y10
+	VMASKMOVPS  Y10, Y0, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x3_few_add
+
+taps_3x3_few_next:
+	ADDQ $0x00000020, AX
+	ADDQ $0x00000020, CX
+	ADDQ $0x00000020, DX
+
+taps_3x3_end:
+	VZEROUPPER
+	RET
+
+// func depthwiseSumsAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseSumsAVX2(SB), NOSPLIT, $0-144
+	MOVQ rows+0(FP), AX
+	LEAQ (AX)(AX*2), AX
+	ADDQ cols+8(FP), AX
+	CMPQ AX, $0x0000000c
+	JEQ  taps_3x3_begin
+	CMPQ AX, $0x0000000b
+	JEQ  taps_3x2_begin
+	CMPQ AX, $0x0000000a
+	JEQ  taps_3x1_begin
+	CMPQ AX, $0x00000009
+	JEQ  taps_2x3_begin
+	CMPQ AX, $0x00000008
+	JEQ  taps_2x2_begin
+	CMPQ AX, $0x00000007
+	JEQ  taps_2x1_begin
+	CMPQ AX, $0x00000006
+	JEQ  taps_1x3_begin
+	CMPQ AX, $0x00000005
+	JEQ  taps_1x2_begin
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_1x1_tail
+
+taps_1x1_channels:
+	VXORPS Y0, Y0, Y0
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, DI
+	MOVQ   xStep+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_1x1_all_pixel:
+	VMOVUPS     (R9), Y1
+	VFMADD231PS (DI), Y1, Y0
+	ADDQ        R8, DI
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_1x1_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_1x1_channels
+
+taps_1x1_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_1x1_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, SI
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    count+24(FP), R9
+	MOVQ    DX, R8
+
+taps_1x1_few_pixel:
+	VMASKMOVPS  (R8), Y0, Y2
+	VMASKMOVPS  (SI), Y0, Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        DI, SI
+	ADDQ        BX, R8
+	DECQ        R9
+	JNZ         taps_1x1_few_pixel
+	MOVQ        wRow+136(FP), BX
+	SHLQ        $0x02, BX
+	MOVQ        CX, BX
+	VMASKMOVPS  (BX), Y0, Y2
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (BX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_1x1_end:
+	VZEROUPPER
+	RET
+
+taps_1x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_1x2_tail
+
+taps_1x2_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, DI
+	MOVQ   xStep+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_1x2_all_pixel:
+	VMOVUPS     (R9), Y2
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(BX*1), Y2, Y1
+	ADDQ        R8, DI
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_1x2_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Y2
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     (DI)(BX*1), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (DI)(BX*1)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_1x2_channels
+
+taps_1x2_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_1x2_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, SI
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    count+24(FP), R9
+	MOVQ    DX, R8
+
+taps_1x2_few_pixel:
+	VMASKMOVPS  (R8), Y0, Y3
+	VMASKMOVPS  (SI), Y0, Y4
+	VFMADD231PS Y4, Y3, Y1
+	VMASKMOVPS  (SI)(BX*1), Y0, Y4
+	VFMADD231PS Y4, Y3, Y2
+	ADDQ        DI, SI
+	ADDQ        BX, R8
+	DECQ        R9
+	JNZ         taps_1x2_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, SI
+	VMASKMOVPS  (SI), Y0, Y3
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (SI)
+	VMASKMOVPS  (SI)(BX*1), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (SI)(BX*1)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_1x2_end:
+	VZEROUPPER
+	RET
+
+taps_1x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_1x3_tail
+
+taps_1x3_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, DI
+	MOVQ   xStep+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_1x3_all_pixel:
+	VMOVUPS     (R9), Y3
+	VFMADD231PS (DI), Y3, Y0
+	VFMADD231PS (DI)(BX*1), Y3, Y1
+	VFMADD231PS (DI)(BX*2), Y3, Y2
+	ADDQ        R8, DI
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_1x3_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Y3
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     (DI)(BX*1), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     (DI)(BX*2), Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (DI)(BX*2)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_1x3_channels
+
+taps_1x3_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_1x3_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, SI
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    count+24(FP), R9
+	MOVQ    DX, R8
+
+taps_1x3_few_pixel:
+	VMASKMOVPS  (R8), Y0, Y4
+	VMASKMOVPS  (SI), Y0, Y5
+	VFMADD231PS Y5, Y4, Y1
+	VMASKMOVPS  (SI)(BX*1), Y0, Y5
+	VFMADD231PS Y5, Y4, Y2
+	VMASKMOVPS  (SI)(BX*2), Y0, Y5
+	VFMADD231PS Y5, Y4, Y3
+	ADDQ        DI, SI
+	ADDQ        BX, R8
+	DECQ        R9
+	JNZ         taps_1x3_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, SI
+	VMASKMOVPS  (SI), Y0, Y4
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (SI)
+	VMASKMOVPS  (SI)(BX*1), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (SI)(BX*1)
+	VMASKMOVPS  (SI)(BX*2), Y0, Y1
+	VADDPS      Y1, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)(BX*2)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_1x3_end:
+	VZEROUPPER
+	RET
+
+taps_2x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_2x1_tail
+
+taps_2x1_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_2x1_all_pixel:
+	VMOVUPS     (R10), Y2
+	VFMADD231PS (R8), Y2, Y0
+	VFMADD231PS (R9), Y2, Y1
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_2x1_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	VMOVUPS     (R8), Y2
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (R8)
+	VMOVUPS     (R9), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R9)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_2x1_channels
+
+taps_2x1_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_2x1_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    count+24(FP), R10
+	MOVQ    DX, R9
+
+taps_2x1_few_pixel:
+	VMASKMOVPS  (R9), Y0, Y3
+	VMASKMOVPS  (DI), Y0, Y4
+	VFMADD231PS Y4, Y3, Y1
+	VMASKMOVPS  (R8), Y0, Y4
+	VFMADD231PS Y4, Y3, Y2
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_2x1_few_pixel
+	MOVQ        wRow+136(FP), BX
+	SHLQ        $0x02, BX
+	MOVQ        CX, SI
+	MOVQ        SI, DI
+	ADDQ        BX, DI
+	VMASKMOVPS  (SI), Y0, Y3
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (SI)
+	VMASKMOVPS  (DI), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (DI)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_2x1_end:
+	VZEROUPPER
+	RET
+
+taps_2x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_2x2_tail
+
+taps_2x2_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_2x2_all_pixel:
+	VMOVUPS     (R10), Y4
+	VFMADD231PS (R8), Y4, Y0
+	VFMADD231PS (R8)(BX*1), Y4, Y1
+	VFMADD231PS (R9), Y4, Y2
+	VFMADD231PS (R9)(BX*1), Y4, Y3
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_2x2_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	VMOVUPS     (R8), Y4
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (R8)
+	VMOVUPS     (R8)(BX*1), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R8)(BX*1)
+	VMOVUPS     (R9), Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     (R9)(BX*1), Y0
+	VADDPS      Y0, Y3, Y3
+	VMOVUPS     Y3, (R9)(BX*1)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_2x2_channels
+
+taps_2x2_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_2x2_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    count+24(FP), R10
+	MOVQ    DX, R9
+
+taps_2x2_few_pixel:
+	VMASKMOVPS  (R9), Y0, Y5
+	VMASKMOVPS  (DI), Y0, Y6
+	VFMADD231PS Y6, Y5, Y1
+	VMASKMOVPS  (DI)(BX*1), Y0, Y6
+	VFMADD231PS Y6, Y5, Y2
+	VMASKMOVPS  (R8), Y0, Y6
+	VFMADD231PS Y6, Y5, Y3
+	VMASKMOVPS  (R8)(BX*1), Y0, Y6
+	VFMADD231PS Y6, Y5, Y4
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_2x2_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	VMASKMOVPS  (DI), Y0, Y5
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (DI)
+	VMASKMOVPS  (DI)(BX*1), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
+	VMASKMOVPS  (R8), Y0, Y1
+	VADDPS      Y1, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (R8)
+	VMASKMOVPS  (R8)(BX*1), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	VMASKMOVPS  Y4, Y0, (R8)(BX*1)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_2x2_end:
+	VZEROUPPER
+	RET
+
+taps_2x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_2x3_tail
+
+taps_2x3_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_2x3_all_pixel:
+	VMOVUPS     (R10), Y6
+	VFMADD231PS (R8), Y6, Y0
+	VFMADD231PS (R8)(BX*1), Y6, Y1
+	VFMADD231PS (R8)(BX*2), Y6, Y2
+	VFMADD231PS (R9), Y6, Y3
+	VFMADD231PS (R9)(BX*1), Y6, Y4
+	VFMADD231PS (R9)(BX*2), Y6, Y5
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_2x3_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	VMOVUPS     (R8), Y6
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (R8)
+	VMOVUPS     (R8)(BX*1), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R8)(BX*1)
+	VMOVUPS     (R8)(BX*2), Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R8)(BX*2)
+	VMOVUPS     (R9), Y0
+	VADDPS      Y0, Y3, Y3
+	VMOVUPS     Y3, (R9)
+	VMOVUPS     (R9)(BX*1), Y0
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (R9)(BX*1)
+	VMOVUPS     (R9)(BX*2), Y0
+	VADDPS      Y0, Y5, Y5
+	VMOVUPS     Y5, (R9)(BX*2)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_2x3_channels
+
+taps_2x3_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_2x3_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    count+24(FP), R10
+	MOVQ    DX, R9
+
+taps_2x3_few_pixel:
+	VMASKMOVPS  (R9), Y0, Y7
+	VMASKMOVPS  (DI), Y0, Y8
+	VFMADD231PS Y8, Y7, Y1
+	VMASKMOVPS  (DI)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y7, Y2
+	VMASKMOVPS  (DI)(BX*2), Y0, Y8
+	VFMADD231PS Y8, Y7, Y3
+	VMASKMOVPS  (R8), Y0, Y8
+	VFMADD231PS Y8, Y7, Y4
+	VMASKMOVPS  (R8)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y7, Y5
+	VMASKMOVPS  (R8)(BX*2), Y0, Y8
+	VFMADD231PS Y8, Y7, Y6
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_2x3_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	VMASKMOVPS  (DI), Y0, Y7
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (DI)
+	VMASKMOVPS  (DI)(BX*1), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
+	VMASKMOVPS  (DI)(BX*2), Y0, Y1
+	VADDPS      Y1, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (DI)(BX*2)
+	VMASKMOVPS  (R8), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	VMASKMOVPS  Y4, Y0, (R8)
+	VMASKMOVPS  (R8)(BX*1), Y0, Y1
+	VADDPS      Y1, Y5, Y5
+	VMASKMOVPS  Y5, Y0, (R8)(BX*1)
+	VMASKMOVPS  (R8)(BX*2), Y0, Y1
+	VADDPS      Y1, Y6, Y6
+	VMASKMOVPS  Y6, Y0, (R8)(BX*2)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_2x3_end:
+	VZEROUPPER
+	RET
+
+taps_3x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_3x1_tail
+
+taps_3x1_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	ADDQ   DI, R10
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R12
+	MOVQ   DX, R11
+
+taps_3x1_all_pixel:
+	VMOVUPS     (R11), Y3
+	VFMADD231PS (R8), Y3, Y0
+	VFMADD231PS (R9), Y3, Y1
+	VFMADD231PS (R10), Y3, Y2
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        BX, R11
+	DECQ        R12
+	JNZ         taps_3x1_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	MOVQ        R9, R10
+	ADDQ        DI, R10
+	VMOVUPS     (R8), Y3
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (R8)
+	VMOVUPS     (R9), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R9)
+	VMOVUPS     (R10), Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_3x1_channels
+
+taps_3x1_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_3x1_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+
+taps_3x1_few_pixel:
+	VMASKMOVPS  (R10), Y0, Y4
+	VMASKMOVPS  (DI), Y0, Y5
+	VFMADD231PS Y5, Y4, Y1
+	VMASKMOVPS  (R8), Y0, Y5
+	VFMADD231PS Y5, Y4, Y2
+	VMASKMOVPS  (R9), Y0, Y5
+	VFMADD231PS Y5, Y4, Y3
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_3x1_few_pixel
+	MOVQ        wRow+136(FP), BX
+	SHLQ        $0x02, BX
+	MOVQ        CX, SI
+	MOVQ        SI, DI
+	ADDQ        BX, DI
+	MOVQ        DI, R8
+	ADDQ        BX, R8
+	VMASKMOVPS  (SI), Y0, Y4
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (SI)
+	VMASKMOVPS  (DI), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (DI)
+	VMASKMOVPS  (R8), Y0, Y1
+	VADDPS      Y1, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (R8)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_3x1_end:
+	VZEROUPPER
+	RET
+
+taps_3x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_3x2_tail
+
+taps_3x2_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	ADDQ   DI, R10
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R12
+	MOVQ   DX, R11
+
+taps_3x2_all_pixel:
+	VMOVUPS     (R11), Y6
+	VFMADD231PS (R8), Y6, Y0
+	VFMADD231PS (R8)(BX*1), Y6, Y1
+	VFMADD231PS (R9), Y6, Y2
+	VFMADD231PS (R9)(BX*1), Y6, Y3
+	VFMADD231PS (R10), Y6, Y4
+	VFMADD231PS (R10)(BX*1), Y6, Y5
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        BX, R11
+	DECQ        R12
+	JNZ         taps_3x2_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	MOVQ        R9, R10
+	ADDQ        DI, R10
+	VMOVUPS     (R8), Y6
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (R8)
+	VMOVUPS     (R8)(BX*1), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R8)(BX*1)
+	VMOVUPS     (R9), Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     (R9)(BX*1), Y0
+	VADDPS      Y0, Y3, Y3
+	VMOVUPS     Y3, (R9)(BX*1)
+	VMOVUPS     (R10), Y0
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (R10)
+	VMOVUPS     (R10)(BX*1), Y0
+	VADDPS      Y0, Y5, Y5
+	VMOVUPS     Y5, (R10)(BX*1)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_3x2_channels
+
+taps_3x2_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_3x2_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+
+taps_3x2_few_pixel:
+	VMASKMOVPS  (R10), Y0, Y7
+	VMASKMOVPS  (DI), Y0, Y8
+	VFMADD231PS Y8, Y7, Y1
+	VMASKMOVPS  (DI)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y7, Y2
+	VMASKMOVPS  (R8), Y0, Y8
+	VFMADD231PS Y8, Y7, Y3
+	VMASKMOVPS  (R8)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y7, Y4
+	VMASKMOVPS  (R9), Y0, Y8
+	VFMADD231PS Y8, Y7, Y5
+	VMASKMOVPS  (R9)(BX*1), Y0, Y8
+	VFMADD231PS Y8, Y7, Y6
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_3x2_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	MOVQ        R8, R9
+	ADDQ        SI, R9
+	VMASKMOVPS  (DI), Y0, Y7
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (DI)
+	VMASKMOVPS  (DI)(BX*1), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
+	VMASKMOVPS  (R8), Y0, Y1
+	VADDPS      Y1, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (R8)
+	VMASKMOVPS  (R8)(BX*1), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	VMASKMOVPS  Y4, Y0, (R8)(BX*1)
+	VMASKMOVPS  (R9), Y0, Y1
+	VADDPS      Y1, Y5, Y5
+	VMASKMOVPS  Y5, Y0, (R9)
+	VMASKMOVPS  (R9)(BX*1), Y0, Y1
+	VADDPS      Y1, Y6, Y6
+	VMASKMOVPS  Y6, Y0, (R9)(BX*1)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_3x2_end:
+	VZEROUPPER
+	RET
+
+taps_3x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000008, SI
+	JLT  taps_3x3_tail
+
+taps_3x3_channels:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	ADDQ   DI, R10
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R12
+	MOVQ   DX, R11
+
+taps_3x3_all_pixel:
+	VMOVUPS     (R11), Y9
+	VFMADD231PS (R8), Y9, Y0
+	VFMADD231PS (R8)(BX*1), Y9, Y1
+	VFMADD231PS (R8)(BX*2), Y9, Y2
+	VFMADD231PS (R9), Y9, Y3
+	VFMADD231PS (R9)(BX*1), Y9, Y4
+	VFMADD231PS (R9)(BX*2), Y9, Y5
+	VFMADD231PS (R10), Y9, Y6
+	VFMADD231PS (R10)(BX*1), Y9, Y7
+	VFMADD231PS (R10)(BX*2), Y9, Y8
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        BX, R11
+	DECQ        R12
+	JNZ         taps_3x3_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	MOVQ        R9, R10
+	ADDQ        DI, R10
+	VMOVUPS     (R8), Y9
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R8)
+	VMOVUPS     (R8)(BX*1), Y0
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R8)(BX*1)
+	VMOVUPS     (R8)(BX*2), Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R8)(BX*2)
+	VMOVUPS     (R9), Y0
+	VADDPS      Y0, Y3, Y3
+	VMOVUPS     Y3, (R9)
+	VMOVUPS     (R9)(BX*1), Y0
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (R9)(BX*1)
+	VMOVUPS     (R9)(BX*2), Y0
+	VADDPS      Y0, Y5, Y5
+	VMOVUPS     Y5, (R9)(BX*2)
+	VMOVUPS     (R10), Y0
+	VADDPS      Y0, Y6, Y6
+	VMOVUPS     Y6, (R10)
+	VMOVUPS     (R10)(BX*1), Y0
+	VADDPS      Y0, Y7, Y7
+	VMOVUPS     Y7, (R10)(BX*1)
+	VMOVUPS     (R10)(BX*2), Y0
+	VADDPS      Y0, Y8, Y8
+	VMOVUPS     Y8, (R10)(BX*2)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, SI
+	JGE         taps_3x3_channels
+
+taps_3x3_tail:
+	ADDQ    $0x00000008, SI
+	JZ      taps_3x3_end
+	MOVQ    $0x00000008, DI
+	SUBQ    SI, DI
+	LEAQ    masks<>+0(SB), SI
+	VMOVUPS (SI)(DI*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+
+taps_3x3_few_pixel:
+	VMASKMOVPS  (R10), Y0, Y10
+	VMASKMOVPS  (DI), Y0, Y11
+	VFMADD231PS Y11, Y10, Y1
+	VMASKMOVPS  (DI)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y10, Y2
+	VMASKMOVPS  (DI)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y10, Y3
+	VMASKMOVPS  (R8), Y0, Y11
+	VFMADD231PS Y11, Y10, Y4
+	VMASKMOVPS  (R8)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y10, Y5
+	VMASKMOVPS  (R8)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y10, Y6
+	VMASKMOVPS  (R9), Y0, Y11
+	VFMADD231PS Y11, Y10, Y7
+	VMASKMOVPS  (R9)(BX*1), Y0, Y11
+	VFMADD231PS Y11, Y10, Y8
+	VMASKMOVPS  (R9)(BX*2), Y0, Y11
+	VFMADD231PS Y11, Y10, Y9
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_3x3_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	MOVQ        R8, R9
+	ADDQ        SI, R9
+	VMASKMOVPS  (DI), Y0, Y10
+	VADDPS      Y10, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (DI)
+	VMASKMOVPS  (DI)(BX*1), Y0, Y1
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
+	VMASKMOVPS  (DI)(BX*2), Y0, Y1
+	VADDPS      Y1, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (DI)(BX*2)
+	VMASKMOVPS  (R8), Y0, Y1
+	VADDPS      Y1, Y4, Y4
+	VMASKMOVPS  Y4, Y0, (R8)
+	VMASKMOVPS  (R8)(BX*1), Y0, Y1
+	VADDPS      Y1, Y5, Y5
+	VMASKMOVPS  Y5, Y0, (R8)(BX*1)
+	VMASKMOVPS  (R8)(BX*2), Y0, Y1
+	VADDPS      Y1, Y6, Y6
+	VMASKMOVPS  Y6, Y0, (R8)(BX*2)
+	VMASKMOVPS  (R9), Y0, Y1
+	VADDPS      Y1, Y7, Y7
+	VMASKMOVPS  Y7, Y0, (R9)
+	VMASKMOVPS  (R9)(BX*1), Y0, Y1
+	VADDPS      Y1, Y8, Y8
+	VMASKMOVPS  Y8, Y0, (R9)(BX*1)
+	VMASKMOVPS  (R9)(BX*2), Y0, Y1
+	VADDPS      Y1, Y9, Y9
+	VMASKMOVPS  Y9, Y0, (R9)(BX*2)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+
+taps_3x3_end:
 	VZEROUPPER
 	RET
 
@@ -23688,7 +26196,7 @@ act0_channels:
 	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act0_eight_row0_added
+	JZ           act0_all_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
 	ADDQ         SI, R11
@@ -23702,7 +26210,7 @@ act0_channels:
 	VADDPS       Z4, Z14, Z14
 	ADDQ         SI, R11
 
-act0_eight_row0_added:
+act0_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z3, (R11)
 	ADDQ        SI, R11
@@ -23730,7 +26238,7 @@ act0_eight_row0_added:
 	VADDPS      Z4, Z19, Z19
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row1_added
+	JZ          act0_all_row1_added
 	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z5, Z5
 	ADDQ        SI, R11
@@ -23744,7 +26252,7 @@ act0_eight_row0_added:
 	VADDPS      Z4, Z19, Z19
 	ADDQ        SI, R11
 
-act0_eight_row1_added:
+act0_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z5, (R11)
 	ADDQ        SI, R11
@@ -23772,7 +26280,7 @@ act0_eight_row1_added:
 	VADDPS      Z4, Z24, Z24
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row2_added
+	JZ          act0_all_row2_added
 	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z9, Z9
 	ADDQ        SI, R11
@@ -23786,7 +26294,7 @@ act0_eight_row1_added:
 	VADDPS      Z4, Z24, Z24
 	ADDQ        SI, R11
 
-act0_eight_row2_added:
+act0_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z9, (R11)
 	ADDQ        SI, R11
@@ -23820,7 +26328,7 @@ act0_eight_row2_added:
 	VADDPS      Z0, Z8, Z8
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act0_eight_row3_added
+	JZ          act0_all_row3_added
 	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
 	ADDQ        SI, R8
@@ -23834,7 +26342,7 @@ act0_eight_row2_added:
 	VADDPS      Z0, Z8, Z8
 	ADDQ        SI, R8
 
-act0_eight_row3_added:
+act0_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VMOVUPS Z3, (R8)
 	ADDQ    SI, R8
@@ -24404,7 +26912,7 @@ act1_channels:
 	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act1_eight_row0_added
+	JZ           act1_all_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
 	ADDQ         SI, R11
@@ -24418,7 +26926,7 @@ act1_channels:
 	VADDPS       Z4, Z14, Z14
 	ADDQ         SI, R11
 
-act1_eight_row0_added:
+act1_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z3, Z4, Z3
@@ -24454,7 +26962,7 @@ act1_eight_row0_added:
 	VADDPS      Z4, Z19, Z19
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row1_added
+	JZ          act1_all_row1_added
 	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z5, Z5
 	ADDQ        SI, R11
@@ -24468,7 +26976,7 @@ act1_eight_row0_added:
 	VADDPS      Z4, Z19, Z19
 	ADDQ        SI, R11
 
-act1_eight_row1_added:
+act1_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z5, Z4, Z5
@@ -24504,7 +27012,7 @@ act1_eight_row1_added:
 	VADDPS      Z4, Z24, Z24
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row2_added
+	JZ          act1_all_row2_added
 	VMOVUPS     (R11), Z4
 	VADDPS      Z4, Z9, Z9
 	ADDQ        SI, R11
@@ -24518,7 +27026,7 @@ act1_eight_row1_added:
 	VADDPS      Z4, Z24, Z24
 	ADDQ        SI, R11
 
-act1_eight_row2_added:
+act1_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z9, Z4, Z9
@@ -24560,7 +27068,7 @@ act1_eight_row2_added:
 	VADDPS      Z0, Z8, Z8
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act1_eight_row3_added
+	JZ          act1_all_row3_added
 	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
 	ADDQ        SI, R8
@@ -24574,7 +27082,7 @@ act1_eight_row2_added:
 	VADDPS      Z0, Z8, Z8
 	ADDQ        SI, R8
 
-act1_eight_row3_added:
+act1_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z3, Z0, Z3
@@ -25184,7 +27692,7 @@ act2_channels:
 	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row0_added
+	JZ           act2_all_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
 	ADDQ         SI, R11
@@ -25198,7 +27706,7 @@ act2_channels:
 	VADDPS       Z4, Z14, Z14
 	ADDQ         SI, R11
 
-act2_eight_row0_added:
+act2_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z3, Z4, Z3
@@ -25242,7 +27750,7 @@ act2_eight_row0_added:
 	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row1_added
+	JZ           act2_all_row1_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
 	ADDQ         SI, R11
@@ -25256,7 +27764,7 @@ act2_eight_row0_added:
 	VADDPS       Z4, Z19, Z19
 	ADDQ         SI, R11
 
-act2_eight_row1_added:
+act2_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z5, Z4, Z5
@@ -25300,7 +27808,7 @@ act2_eight_row1_added:
 	VADDPS       Z4, Z24, Z24
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row2_added
+	JZ           act2_all_row2_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z9, Z9
 	ADDQ         SI, R11
@@ -25314,7 +27822,7 @@ act2_eight_row1_added:
 	VADDPS       Z4, Z24, Z24
 	ADDQ         SI, R11
 
-act2_eight_row2_added:
+act2_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z4, Z4, Z4
 	VMAXPS       Z9, Z4, Z9
@@ -25364,7 +27872,7 @@ act2_eight_row2_added:
 	VADDPS       Z0, Z8, Z8
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act2_eight_row3_added
+	JZ           act2_all_row3_added
 	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
 	ADDQ         SI, R8
@@ -25378,7 +27886,7 @@ act2_eight_row2_added:
 	VADDPS       Z0, Z8, Z8
 	ADDQ         SI, R8
 
-act2_eight_row3_added:
+act2_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z3, Z0, Z3
@@ -26028,7 +28536,7 @@ act3_channels:
 	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row0_added
+	JZ           act3_all_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
 	ADDQ         SI, R11
@@ -26042,7 +28550,7 @@ act3_channels:
 	VADDPS       Z4, Z14, Z14
 	ADDQ         SI, R11
 
-act3_eight_row0_added:
+act3_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z4
@@ -26106,7 +28614,7 @@ act3_eight_row0_added:
 	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row1_added
+	JZ           act3_all_row1_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
 	ADDQ         SI, R11
@@ -26120,7 +28628,7 @@ act3_eight_row0_added:
 	VADDPS       Z4, Z19, Z19
 	ADDQ         SI, R11
 
-act3_eight_row1_added:
+act3_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z5, Z4
@@ -26184,7 +28692,7 @@ act3_eight_row1_added:
 	VADDPS       Z4, Z24, Z24
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row2_added
+	JZ           act3_all_row2_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z9, Z9
 	ADDQ         SI, R11
@@ -26198,7 +28706,7 @@ act3_eight_row1_added:
 	VADDPS       Z4, Z24, Z24
 	ADDQ         SI, R11
 
-act3_eight_row2_added:
+act3_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z9, Z4
@@ -26268,7 +28776,7 @@ act3_eight_row2_added:
 	VADDPS       Z0, Z8, Z8
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act3_eight_row3_added
+	JZ           act3_all_row3_added
 	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
 	ADDQ         SI, R8
@@ -26282,7 +28790,7 @@ act3_eight_row2_added:
 	VADDPS       Z0, Z8, Z8
 	ADDQ         SI, R8
 
-act3_eight_row3_added:
+act3_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
@@ -27032,7 +29540,7 @@ act4_channels:
 	VADDPS       Z4, Z14, Z14
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row0_added
+	JZ           act4_all_row0_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z3, Z3
 	ADDQ         SI, R11
@@ -27046,7 +29554,7 @@ act4_channels:
 	VADDPS       Z4, Z14, Z14
 	ADDQ         SI, R11
 
-act4_eight_row0_added:
+act4_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z3, Z3
@@ -27106,7 +29614,7 @@ act4_eight_row0_added:
 	VADDPS       Z4, Z19, Z19
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row1_added
+	JZ           act4_all_row1_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z5, Z5
 	ADDQ         SI, R11
@@ -27120,7 +29628,7 @@ act4_eight_row0_added:
 	VADDPS       Z4, Z19, Z19
 	ADDQ         SI, R11
 
-act4_eight_row1_added:
+act4_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z5, Z4
@@ -27180,7 +29688,7 @@ act4_eight_row1_added:
 	VADDPS       Z4, Z24, Z24
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row2_added
+	JZ           act4_all_row2_added
 	VMOVUPS      (R11), Z4
 	VADDPS       Z4, Z9, Z9
 	ADDQ         SI, R11
@@ -27194,7 +29702,7 @@ act4_eight_row1_added:
 	VADDPS       Z4, Z24, Z24
 	ADDQ         SI, R11
 
-act4_eight_row2_added:
+act4_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z4
 	VADDPS       Z4, Z9, Z4
@@ -27260,7 +29768,7 @@ act4_eight_row2_added:
 	VADDPS       Z0, Z8, Z8
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act4_eight_row3_added
+	JZ           act4_all_row3_added
 	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
 	ADDQ         SI, R8
@@ -27274,7 +29782,7 @@ act4_eight_row2_added:
 	VADDPS       Z0, Z8, Z8
 	ADDQ         SI, R8
 
-act4_eight_row3_added:
+act4_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
@@ -31574,7 +34082,7 @@ act0_channels:
 	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act0_eight_row0_added
+	JZ           act0_all_row0_added
 	VMOVUPS      (R11), Z7
 	VADDPS       Z7, Z3, Z3
 	ADDQ         SI, R11
@@ -31588,7 +34096,7 @@ act0_channels:
 	VADDPS       Z7, Z13, Z13
 	ADDQ         SI, R11
 
-act0_eight_row0_added:
+act0_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z3, (R11)
 	ADDQ        SI, R11
@@ -31614,7 +34122,7 @@ act0_eight_row0_added:
 	VADDPS      Z6, Z15, Z15
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row1_added
+	JZ          act0_all_row1_added
 	VMOVUPS     (R11), Z6
 	VADDPS      Z6, Z4, Z4
 	ADDQ        SI, R11
@@ -31628,7 +34136,7 @@ act0_eight_row0_added:
 	VADDPS      Z6, Z15, Z15
 	ADDQ        SI, R11
 
-act0_eight_row1_added:
+act0_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z4, (R11)
 	ADDQ        SI, R11
@@ -31654,7 +34162,7 @@ act0_eight_row1_added:
 	VADDPS      Z5, Z20, Z20
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act0_eight_row2_added
+	JZ          act0_all_row2_added
 	VMOVUPS     (R11), Z5
 	VADDPS      Z5, Z8, Z8
 	ADDQ        SI, R11
@@ -31668,7 +34176,7 @@ act0_eight_row1_added:
 	VADDPS      Z5, Z20, Z20
 	ADDQ        SI, R11
 
-act0_eight_row2_added:
+act0_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VMOVUPS     Z8, (R11)
 	ADDQ        SI, R11
@@ -31699,7 +34207,7 @@ act0_eight_row2_added:
 	VADDPS      Z0, Z7, Z7
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act0_eight_row3_added
+	JZ          act0_all_row3_added
 	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
 	ADDQ        SI, R8
@@ -31713,7 +34221,7 @@ act0_eight_row2_added:
 	VADDPS      Z0, Z7, Z7
 	ADDQ        SI, R8
 
-act0_eight_row3_added:
+act0_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VMOVUPS Z3, (R8)
 	ADDQ    SI, R8
@@ -32180,7 +34688,7 @@ act1_channels:
 	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act1_eight_row0_added
+	JZ           act1_all_row0_added
 	VMOVUPS      (R11), Z7
 	VADDPS       Z7, Z3, Z3
 	ADDQ         SI, R11
@@ -32194,7 +34702,7 @@ act1_channels:
 	VADDPS       Z7, Z13, Z13
 	ADDQ         SI, R11
 
-act1_eight_row0_added:
+act1_all_row0_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z3, Z7, Z3
@@ -32228,7 +34736,7 @@ act1_eight_row0_added:
 	VADDPS      Z6, Z15, Z15
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row1_added
+	JZ          act1_all_row1_added
 	VMOVUPS     (R11), Z6
 	VADDPS      Z6, Z4, Z4
 	ADDQ        SI, R11
@@ -32242,7 +34750,7 @@ act1_eight_row0_added:
 	VADDPS      Z6, Z15, Z15
 	ADDQ        SI, R11
 
-act1_eight_row1_added:
+act1_all_row1_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z6, Z6, Z6
 	VMAXPS      Z4, Z6, Z4
@@ -32276,7 +34784,7 @@ act1_eight_row1_added:
 	VADDPS      Z5, Z20, Z20
 	LEAQ        (DX)(R10*1), R11
 	TESTQ       DX, DX
-	JZ          act1_eight_row2_added
+	JZ          act1_all_row2_added
 	VMOVUPS     (R11), Z5
 	VADDPS      Z5, Z8, Z8
 	ADDQ        SI, R11
@@ -32290,7 +34798,7 @@ act1_eight_row1_added:
 	VADDPS      Z5, Z20, Z20
 	ADDQ        SI, R11
 
-act1_eight_row2_added:
+act1_all_row2_added:
 	LEAQ        (BX)(R10*1), R11
 	VXORPS      Z5, Z5, Z5
 	VMAXPS      Z8, Z5, Z8
@@ -32329,7 +34837,7 @@ act1_eight_row2_added:
 	VADDPS      Z0, Z7, Z7
 	LEAQ        (DX)(R10*1), R8
 	TESTQ       DX, DX
-	JZ          act1_eight_row3_added
+	JZ          act1_all_row3_added
 	VMOVUPS     (R8), Z0
 	VADDPS      Z0, Z3, Z3
 	ADDQ        SI, R8
@@ -32343,7 +34851,7 @@ act1_eight_row2_added:
 	VADDPS      Z0, Z7, Z7
 	ADDQ        SI, R8
 
-act1_eight_row3_added:
+act1_all_row3_added:
 	LEAQ    (BX)(R10*1), R8
 	VXORPS  Z0, Z0, Z0
 	VMAXPS  Z3, Z0, Z3
@@ -32850,7 +35358,7 @@ act2_channels:
 	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row0_added
+	JZ           act2_all_row0_added
 	VMOVUPS      (R11), Z7
 	VADDPS       Z7, Z3, Z3
 	ADDQ         SI, R11
@@ -32864,7 +35372,7 @@ act2_channels:
 	VADDPS       Z7, Z13, Z13
 	ADDQ         SI, R11
 
-act2_eight_row0_added:
+act2_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z7, Z7, Z7
 	VMAXPS       Z3, Z7, Z3
@@ -32906,7 +35414,7 @@ act2_eight_row0_added:
 	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row1_added
+	JZ           act2_all_row1_added
 	VMOVUPS      (R11), Z6
 	VADDPS       Z6, Z4, Z4
 	ADDQ         SI, R11
@@ -32920,7 +35428,7 @@ act2_eight_row0_added:
 	VADDPS       Z6, Z15, Z15
 	ADDQ         SI, R11
 
-act2_eight_row1_added:
+act2_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z6, Z6, Z6
 	VMAXPS       Z4, Z6, Z4
@@ -32962,7 +35470,7 @@ act2_eight_row1_added:
 	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act2_eight_row2_added
+	JZ           act2_all_row2_added
 	VMOVUPS      (R11), Z5
 	VADDPS       Z5, Z8, Z8
 	ADDQ         SI, R11
@@ -32976,7 +35484,7 @@ act2_eight_row1_added:
 	VADDPS       Z5, Z20, Z20
 	ADDQ         SI, R11
 
-act2_eight_row2_added:
+act2_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VXORPS       Z5, Z5, Z5
 	VMAXPS       Z8, Z5, Z8
@@ -33023,7 +35531,7 @@ act2_eight_row2_added:
 	VADDPS       Z0, Z7, Z7
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act2_eight_row3_added
+	JZ           act2_all_row3_added
 	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
 	ADDQ         SI, R8
@@ -33037,7 +35545,7 @@ act2_eight_row2_added:
 	VADDPS       Z0, Z7, Z7
 	ADDQ         SI, R8
 
-act2_eight_row3_added:
+act2_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VXORPS       Z0, Z0, Z0
 	VMAXPS       Z3, Z0, Z3
@@ -33584,7 +36092,7 @@ act3_channels:
 	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row0_added
+	JZ           act3_all_row0_added
 	VMOVUPS      (R11), Z7
 	VADDPS       Z7, Z3, Z3
 	ADDQ         SI, R11
@@ -33598,7 +36106,7 @@ act3_channels:
 	VADDPS       Z7, Z13, Z13
 	ADDQ         SI, R11
 
-act3_eight_row0_added:
+act3_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z7
 	VADDPS       Z7, Z3, Z7
@@ -33660,7 +36168,7 @@ act3_eight_row0_added:
 	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row1_added
+	JZ           act3_all_row1_added
 	VMOVUPS      (R11), Z6
 	VADDPS       Z6, Z4, Z4
 	ADDQ         SI, R11
@@ -33674,7 +36182,7 @@ act3_eight_row0_added:
 	VADDPS       Z6, Z15, Z15
 	ADDQ         SI, R11
 
-act3_eight_row1_added:
+act3_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z6
 	VADDPS       Z6, Z4, Z6
@@ -33736,7 +36244,7 @@ act3_eight_row1_added:
 	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act3_eight_row2_added
+	JZ           act3_all_row2_added
 	VMOVUPS      (R11), Z5
 	VADDPS       Z5, Z8, Z8
 	ADDQ         SI, R11
@@ -33750,7 +36258,7 @@ act3_eight_row1_added:
 	VADDPS       Z5, Z20, Z20
 	ADDQ         SI, R11
 
-act3_eight_row2_added:
+act3_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z5
 	VADDPS       Z5, Z8, Z5
@@ -33817,7 +36325,7 @@ act3_eight_row2_added:
 	VADDPS       Z0, Z7, Z7
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act3_eight_row3_added
+	JZ           act3_all_row3_added
 	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
 	ADDQ         SI, R8
@@ -33831,7 +36339,7 @@ act3_eight_row2_added:
 	VADDPS       Z0, Z7, Z7
 	ADDQ         SI, R8
 
-act3_eight_row3_added:
+act3_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
@@ -34478,7 +36986,7 @@ act4_channels:
 	VADDPS       Z7, Z13, Z13
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row0_added
+	JZ           act4_all_row0_added
 	VMOVUPS      (R11), Z7
 	VADDPS       Z7, Z3, Z3
 	ADDQ         SI, R11
@@ -34492,7 +37000,7 @@ act4_channels:
 	VADDPS       Z7, Z13, Z13
 	ADDQ         SI, R11
 
-act4_eight_row0_added:
+act4_all_row0_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z7
 	VADDPS       Z7, Z3, Z3
@@ -34550,7 +37058,7 @@ act4_eight_row0_added:
 	VADDPS       Z6, Z15, Z15
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row1_added
+	JZ           act4_all_row1_added
 	VMOVUPS      (R11), Z6
 	VADDPS       Z6, Z4, Z4
 	ADDQ         SI, R11
@@ -34564,7 +37072,7 @@ act4_eight_row0_added:
 	VADDPS       Z6, Z15, Z15
 	ADDQ         SI, R11
 
-act4_eight_row1_added:
+act4_all_row1_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z6
 	VADDPS       Z6, Z4, Z4
@@ -34622,7 +37130,7 @@ act4_eight_row1_added:
 	VADDPS       Z5, Z20, Z20
 	LEAQ         (DX)(R10*1), R11
 	TESTQ        DX, DX
-	JZ           act4_eight_row2_added
+	JZ           act4_all_row2_added
 	VMOVUPS      (R11), Z5
 	VADDPS       Z5, Z8, Z8
 	ADDQ         SI, R11
@@ -34636,7 +37144,7 @@ act4_eight_row1_added:
 	VADDPS       Z5, Z20, Z20
 	ADDQ         SI, R11
 
-act4_eight_row2_added:
+act4_all_row2_added:
 	LEAQ         (BX)(R10*1), R11
 	VBROADCASTSS constant1<>+0(SB), Z5
 	VADDPS       Z5, Z8, Z5
@@ -34699,7 +37207,7 @@ act4_eight_row2_added:
 	VADDPS       Z0, Z7, Z7
 	LEAQ         (DX)(R10*1), R8
 	TESTQ        DX, DX
-	JZ           act4_eight_row3_added
+	JZ           act4_all_row3_added
 	VMOVUPS      (R8), Z0
 	VADDPS       Z0, Z3, Z3
 	ADDQ         SI, R8
@@ -34713,7 +37221,7 @@ act4_eight_row2_added:
 	VADDPS       Z0, Z7, Z7
 	ADDQ         SI, R8
 
-act4_eight_row3_added:
+act4_all_row3_added:
 	LEAQ         (BX)(R10*1), R8
 	VBROADCASTSS constant1<>+0(SB), Z0
 	VADDPS       Z0, Z3, Z0
@@ -35194,6 +37702,2496 @@ act4_end:
 	VZEROUPPER
 	RET
 
+// func depthwiseRunAVX512(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·depthwiseRunAVX512(SB), NOSPLIT, $0-161
+	MOVQ rows+0(FP), AX
+	LEAQ (AX)(AX*2), AX
+	ADDQ cols+8(FP), AX
+	CMPQ AX, $0x0000000c
+	JEQ  taps_3x3_begin
+	CMPQ AX, $0x0000000b
+	JEQ  taps_3x2_begin
+	CMPQ AX, $0x0000000a
+	JEQ  taps_3x1_begin
+	CMPQ AX, $0x00000009
+	JEQ  taps_2x3_begin
+	CMPQ AX, $0x00000008
+	JEQ  taps_2x2_begin
+	CMPQ AX, $0x00000007
+	JEQ  taps_2x1_begin
+	CMPQ AX, $0x00000006
+	JEQ  taps_1x3_begin
+	CMPQ AX, $0x00000005
+	JEQ  taps_1x2_begin
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  taps_1x1_tail
+
+taps_1x1_channels:
+	MOVQ    wRow+112(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    wCol+120(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    CX, SI
+	VMOVUPS (SI), Z0
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, SI
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    count+24(FP), R10
+	MOVQ    DX, R9
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_1x1_all_add
+
+taps_1x1_all_set:
+	VXORPS      Z1, Z1, Z1
+	VFMADD231PS (SI), Z0, Z1
+	VMOVUPS     Z1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x1_all_set
+	JMP         taps_1x1_all_next
+
+taps_1x1_all_add:
+	VMOVUPS     (R9), Z1
+	VFMADD231PS (SI), Z0, Z1
+	VMOVUPS     Z1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x1_all_add
+
+taps_1x1_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, BX
+	JGE  taps_1x1_channels
+
+taps_1x1_tail:
+	ADDQ      $0x00000010, BX
+	JZ        taps_1x1_end
+	MOVL      $0xffffffff, SI
+	BZHIL     BX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      wRow+112(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      wCol+120(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      CX, BX
+	VMOVUPS.Z (BX), K1, Z0
+	MOVQ      xRow+64(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      AX, BX
+	MOVQ      xStep+72(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      yStep+152(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      count+24(FP), R9
+	MOVQ      DX, R8
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_1x1_few_add
+
+taps_1x1_few_set:
+	VXORPS      Z1, Z1, Z1
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, K1, (R8)
+	ADDQ        SI, BX
+	ADDQ        DI, R8
+	DECQ        R9
+	JNZ         taps_1x1_few_set
+	JMP         taps_1x1_few_next
+
+taps_1x1_few_add:
+	VMOVUPS.Z   (R8), K1, Z1
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, K1, (R8)
+	ADDQ        SI, BX
+	ADDQ        DI, R8
+	DECQ        R9
+	JNZ         taps_1x1_few_add
+
+taps_1x1_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_1x1_end:
+	VZEROUPPER
+	RET
+
+taps_1x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_1x2_tail
+
+taps_1x2_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, R8
+	VMOVUPS (R8), Z0
+	VMOVUPS (R8)(DI*1), Z1
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, DI
+	MOVQ    xStep+72(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    yStep+152(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_1x2_all_add
+
+taps_1x2_all_set:
+	VXORPS      Z2, Z2, Z2
+	VFMADD231PS (DI), Z0, Z2
+	VFMADD231PS (DI)(BX*1), Z1, Z2
+	VMOVUPS     Z2, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x2_all_set
+	JMP         taps_1x2_all_next
+
+taps_1x2_all_add:
+	VMOVUPS     (R10), Z2
+	VFMADD231PS (DI), Z0, Z2
+	VFMADD231PS (DI)(BX*1), Z1, Z2
+	VMOVUPS     Z2, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x2_all_add
+
+taps_1x2_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, SI
+	JGE  taps_1x2_channels
+
+taps_1x2_tail:
+	ADDQ      $0x00000010, SI
+	JZ        taps_1x2_end
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	MOVQ      wRow+112(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      wCol+120(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (DI)(SI*1), K1, Z1
+	MOVQ      xRow+64(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      AX, SI
+	MOVQ      xStep+72(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      yStep+152(FP), R8
+	SHLQ      $0x02, R8
+	MOVQ      count+24(FP), R10
+	MOVQ      DX, R9
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_1x2_few_add
+
+taps_1x2_few_set:
+	VXORPS      Z2, Z2, Z2
+	VMOVUPS.Z   (SI), K1, Z3
+	VFMADD231PS Z3, Z0, Z2
+	VMOVUPS.Z   (SI)(BX*1), K1, Z3
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS     Z2, K1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x2_few_set
+	JMP         taps_1x2_few_next
+
+taps_1x2_few_add:
+	VMOVUPS.Z   (R9), K1, Z2
+	VMOVUPS.Z   (SI), K1, Z3
+	VFMADD231PS Z3, Z0, Z2
+	VMOVUPS.Z   (SI)(BX*1), K1, Z3
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS     Z2, K1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x2_few_add
+
+taps_1x2_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_1x2_end:
+	VZEROUPPER
+	RET
+
+taps_1x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_1x3_tail
+
+taps_1x3_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, R8
+	VMOVUPS (R8), Z0
+	VMOVUPS (R8)(DI*1), Z1
+	VMOVUPS (R8)(DI*2), Z2
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, DI
+	MOVQ    xStep+72(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    yStep+152(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_1x3_all_add
+
+taps_1x3_all_set:
+	VXORPS      Z3, Z3, Z3
+	VFMADD231PS (DI), Z0, Z3
+	VFMADD231PS (DI)(BX*1), Z1, Z3
+	VFMADD231PS (DI)(BX*2), Z2, Z3
+	VMOVUPS     Z3, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x3_all_set
+	JMP         taps_1x3_all_next
+
+taps_1x3_all_add:
+	VMOVUPS     (R10), Z3
+	VFMADD231PS (DI), Z0, Z3
+	VFMADD231PS (DI)(BX*1), Z1, Z3
+	VFMADD231PS (DI)(BX*2), Z2, Z3
+	VMOVUPS     Z3, (R10)
+	ADDQ        R8, DI
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_1x3_all_add
+
+taps_1x3_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, SI
+	JGE  taps_1x3_channels
+
+taps_1x3_tail:
+	ADDQ      $0x00000010, SI
+	JZ        taps_1x3_end
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	MOVQ      wRow+112(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      wCol+120(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (DI)(SI*1), K1, Z1
+	VMOVUPS.Z (DI)(SI*2), K1, Z2
+	MOVQ      xRow+64(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      AX, SI
+	MOVQ      xStep+72(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      yStep+152(FP), R8
+	SHLQ      $0x02, R8
+	MOVQ      count+24(FP), R10
+	MOVQ      DX, R9
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_1x3_few_add
+
+taps_1x3_few_set:
+	VXORPS      Z3, Z3, Z3
+	VMOVUPS.Z   (SI), K1, Z4
+	VFMADD231PS Z4, Z0, Z3
+	VMOVUPS.Z   (SI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z1, Z3
+	VMOVUPS.Z   (SI)(BX*2), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     Z3, K1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x3_few_set
+	JMP         taps_1x3_few_next
+
+taps_1x3_few_add:
+	VMOVUPS.Z   (R9), K1, Z3
+	VMOVUPS.Z   (SI), K1, Z4
+	VFMADD231PS Z4, Z0, Z3
+	VMOVUPS.Z   (SI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z1, Z3
+	VMOVUPS.Z   (SI)(BX*2), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     Z3, K1, (R9)
+	ADDQ        DI, SI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_1x3_few_add
+
+taps_1x3_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_1x3_end:
+	VZEROUPPER
+	RET
+
+taps_2x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  taps_2x1_tail
+
+taps_2x1_channels:
+	MOVQ    wRow+112(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	VMOVUPS (DI), Z0
+	VMOVUPS (R8), Z1
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    yStep+152(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    count+24(FP), R11
+	MOVQ    DX, R10
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_2x1_all_add
+
+taps_2x1_all_set:
+	VXORPS      Z2, Z2, Z2
+	VFMADD231PS (DI), Z0, Z2
+	VFMADD231PS (R8), Z1, Z2
+	VMOVUPS     Z2, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x1_all_set
+	JMP         taps_2x1_all_next
+
+taps_2x1_all_add:
+	VMOVUPS     (R10), Z2
+	VFMADD231PS (DI), Z0, Z2
+	VFMADD231PS (R8), Z1, Z2
+	VMOVUPS     Z2, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x1_all_add
+
+taps_2x1_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, BX
+	JGE  taps_2x1_channels
+
+taps_2x1_tail:
+	ADDQ      $0x00000010, BX
+	JZ        taps_2x1_end
+	MOVL      $0xffffffff, SI
+	BZHIL     BX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      wRow+112(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      wCol+120(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, SI
+	MOVQ      SI, DI
+	ADDQ      BX, DI
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (DI), K1, Z1
+	MOVQ      xRow+64(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      AX, SI
+	MOVQ      SI, DI
+	ADDQ      BX, DI
+	MOVQ      xStep+72(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      yStep+152(FP), R8
+	SHLQ      $0x02, R8
+	MOVQ      count+24(FP), R10
+	MOVQ      DX, R9
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_2x1_few_add
+
+taps_2x1_few_set:
+	VXORPS      Z2, Z2, Z2
+	VMOVUPS.Z   (SI), K1, Z3
+	VFMADD231PS Z3, Z0, Z2
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS     Z2, K1, (R9)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_2x1_few_set
+	JMP         taps_2x1_few_next
+
+taps_2x1_few_add:
+	VMOVUPS.Z   (R9), K1, Z2
+	VMOVUPS.Z   (SI), K1, Z3
+	VFMADD231PS Z3, Z0, Z2
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS     Z2, K1, (R9)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        R8, R9
+	DECQ        R10
+	JNZ         taps_2x1_few_add
+
+taps_2x1_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_2x1_end:
+	VZEROUPPER
+	RET
+
+taps_2x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_2x2_tail
+
+taps_2x2_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	VMOVUPS (R9), Z0
+	VMOVUPS (R9)(R8*1), Z1
+	VMOVUPS (R10), Z2
+	VMOVUPS (R10)(R8*1), Z3
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    count+24(FP), R12
+	MOVQ    DX, R11
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_2x2_all_add
+
+taps_2x2_all_set:
+	VXORPS      Z4, Z4, Z4
+	VFMADD231PS (R8), Z0, Z4
+	VFMADD231PS (R8)(BX*1), Z1, Z4
+	VFMADD231PS (R9), Z2, Z4
+	VFMADD231PS (R9)(BX*1), Z3, Z4
+	VMOVUPS     Z4, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x2_all_set
+	JMP         taps_2x2_all_next
+
+taps_2x2_all_add:
+	VMOVUPS     (R11), Z4
+	VFMADD231PS (R8), Z0, Z4
+	VFMADD231PS (R8)(BX*1), Z1, Z4
+	VFMADD231PS (R9), Z2, Z4
+	VFMADD231PS (R9)(BX*1), Z3, Z4
+	VMOVUPS     Z4, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x2_all_add
+
+taps_2x2_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, SI
+	JGE  taps_2x2_channels
+
+taps_2x2_tail:
+	ADDQ      $0x00000010, SI
+	JZ        taps_2x2_end
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	MOVQ      wRow+112(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      wCol+120(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      CX, R8
+	MOVQ      R8, R9
+	ADDQ      SI, R9
+	VMOVUPS.Z (R8), K1, Z0
+	VMOVUPS.Z (R8)(DI*1), K1, Z1
+	VMOVUPS.Z (R9), K1, Z2
+	VMOVUPS.Z (R9)(DI*1), K1, Z3
+	MOVQ      xRow+64(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      AX, DI
+	MOVQ      DI, R8
+	ADDQ      SI, R8
+	MOVQ      xStep+72(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      yStep+152(FP), R9
+	SHLQ      $0x02, R9
+	MOVQ      count+24(FP), R11
+	MOVQ      DX, R10
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_2x2_few_add
+
+taps_2x2_few_set:
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z0, Z4
+	VMOVUPS.Z   (DI)(BX*1), K1, Z5
+	VFMADD231PS Z5, Z1, Z4
+	VMOVUPS.Z   (R8), K1, Z5
+	VFMADD231PS Z5, Z2, Z4
+	VMOVUPS.Z   (R8)(BX*1), K1, Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS     Z4, K1, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x2_few_set
+	JMP         taps_2x2_few_next
+
+taps_2x2_few_add:
+	VMOVUPS.Z   (R10), K1, Z4
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z0, Z4
+	VMOVUPS.Z   (DI)(BX*1), K1, Z5
+	VFMADD231PS Z5, Z1, Z4
+	VMOVUPS.Z   (R8), K1, Z5
+	VFMADD231PS Z5, Z2, Z4
+	VMOVUPS.Z   (R8)(BX*1), K1, Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS     Z4, K1, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x2_few_add
+
+taps_2x2_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_2x2_end:
+	VZEROUPPER
+	RET
+
+taps_2x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_2x3_tail
+
+taps_2x3_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	VMOVUPS (R9), Z0
+	VMOVUPS (R9)(R8*1), Z1
+	VMOVUPS (R9)(R8*2), Z2
+	VMOVUPS (R10), Z3
+	VMOVUPS (R10)(R8*1), Z4
+	VMOVUPS (R10)(R8*2), Z5
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    count+24(FP), R12
+	MOVQ    DX, R11
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_2x3_all_add
+
+taps_2x3_all_set:
+	VXORPS      Z6, Z6, Z6
+	VFMADD231PS (R8), Z0, Z6
+	VFMADD231PS (R8)(BX*1), Z1, Z6
+	VFMADD231PS (R8)(BX*2), Z2, Z6
+	VFMADD231PS (R9), Z3, Z6
+	VFMADD231PS (R9)(BX*1), Z4, Z6
+	VFMADD231PS (R9)(BX*2), Z5, Z6
+	VMOVUPS     Z6, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x3_all_set
+	JMP         taps_2x3_all_next
+
+taps_2x3_all_add:
+	VMOVUPS     (R11), Z6
+	VFMADD231PS (R8), Z0, Z6
+	VFMADD231PS (R8)(BX*1), Z1, Z6
+	VFMADD231PS (R8)(BX*2), Z2, Z6
+	VFMADD231PS (R9), Z3, Z6
+	VFMADD231PS (R9)(BX*1), Z4, Z6
+	VFMADD231PS (R9)(BX*2), Z5, Z6
+	VMOVUPS     Z6, (R11)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_2x3_all_add
+
+taps_2x3_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, SI
+	JGE  taps_2x3_channels
+
+taps_2x3_tail:
+	ADDQ      $0x00000010, SI
+	JZ        taps_2x3_end
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	MOVQ      wRow+112(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      wCol+120(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      CX, R8
+	MOVQ      R8, R9
+	ADDQ      SI, R9
+	VMOVUPS.Z (R8), K1, Z0
+	VMOVUPS.Z (R8)(DI*1), K1, Z1
+	VMOVUPS.Z (R8)(DI*2), K1, Z2
+	VMOVUPS.Z (R9), K1, Z3
+	VMOVUPS.Z (R9)(DI*1), K1, Z4
+	VMOVUPS.Z (R9)(DI*2), K1, Z5
+	MOVQ      xRow+64(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      AX, DI
+	MOVQ      DI, R8
+	ADDQ      SI, R8
+	MOVQ      xStep+72(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      yStep+152(FP), R9
+	SHLQ      $0x02, R9
+	MOVQ      count+24(FP), R11
+	MOVQ      DX, R10
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_2x3_few_add
+
+taps_2x3_few_set:
+	VXORPS      Z6, Z6, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS.Z   (DI)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z1, Z6
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z2, Z6
+	VMOVUPS.Z   (R8), K1, Z7
+	VFMADD231PS Z7, Z3, Z6
+	VMOVUPS.Z   (R8)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z4, Z6
+	VMOVUPS.Z   (R8)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z5, Z6
+	VMOVUPS     Z6, K1, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x3_few_set
+	JMP         taps_2x3_few_next
+
+taps_2x3_few_add:
+	VMOVUPS.Z   (R10), K1, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS.Z   (DI)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z1, Z6
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z2, Z6
+	VMOVUPS.Z   (R8), K1, Z7
+	VFMADD231PS Z7, Z3, Z6
+	VMOVUPS.Z   (R8)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z4, Z6
+	VMOVUPS.Z   (R8)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z5, Z6
+	VMOVUPS     Z6, K1, (R10)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_2x3_few_add
+
+taps_2x3_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_2x3_end:
+	VZEROUPPER
+	RET
+
+taps_3x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  taps_3x1_tail
+
+taps_3x1_channels:
+	MOVQ    wRow+112(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    wCol+120(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	VMOVUPS (DI), Z0
+	VMOVUPS (R8), Z1
+	VMOVUPS (R9), Z2
+	MOVQ    xRow+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    AX, DI
+	MOVQ    DI, R8
+	ADDQ    SI, R8
+	MOVQ    R8, R9
+	ADDQ    SI, R9
+	MOVQ    xStep+72(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    yStep+152(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    count+24(FP), R12
+	MOVQ    DX, R11
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_3x1_all_add
+
+taps_3x1_all_set:
+	VXORPS      Z3, Z3, Z3
+	VFMADD231PS (DI), Z0, Z3
+	VFMADD231PS (R8), Z1, Z3
+	VFMADD231PS (R9), Z2, Z3
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x1_all_set
+	JMP         taps_3x1_all_next
+
+taps_3x1_all_add:
+	VMOVUPS     (R11), Z3
+	VFMADD231PS (DI), Z0, Z3
+	VFMADD231PS (R8), Z1, Z3
+	VFMADD231PS (R9), Z2, Z3
+	VMOVUPS     Z3, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x1_all_add
+
+taps_3x1_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, BX
+	JGE  taps_3x1_channels
+
+taps_3x1_tail:
+	ADDQ      $0x00000010, BX
+	JZ        taps_3x1_end
+	MOVL      $0xffffffff, SI
+	BZHIL     BX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      wRow+112(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      wCol+120(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      CX, SI
+	MOVQ      SI, DI
+	ADDQ      BX, DI
+	MOVQ      DI, R8
+	ADDQ      BX, R8
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (DI), K1, Z1
+	VMOVUPS.Z (R8), K1, Z2
+	MOVQ      xRow+64(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      AX, SI
+	MOVQ      SI, DI
+	ADDQ      BX, DI
+	MOVQ      DI, R8
+	ADDQ      BX, R8
+	MOVQ      xStep+72(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      yStep+152(FP), R9
+	SHLQ      $0x02, R9
+	MOVQ      count+24(FP), R11
+	MOVQ      DX, R10
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_3x1_few_add
+
+taps_3x1_few_set:
+	VXORPS      Z3, Z3, Z3
+	VMOVUPS.Z   (SI), K1, Z4
+	VFMADD231PS Z4, Z0, Z3
+	VMOVUPS.Z   (DI), K1, Z4
+	VFMADD231PS Z4, Z1, Z3
+	VMOVUPS.Z   (R8), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        BX, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_3x1_few_set
+	JMP         taps_3x1_few_next
+
+taps_3x1_few_add:
+	VMOVUPS.Z   (R10), K1, Z3
+	VMOVUPS.Z   (SI), K1, Z4
+	VFMADD231PS Z4, Z0, Z3
+	VMOVUPS.Z   (DI), K1, Z4
+	VFMADD231PS Z4, Z1, Z3
+	VMOVUPS.Z   (R8), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     Z3, K1, (R10)
+	ADDQ        BX, SI
+	ADDQ        BX, DI
+	ADDQ        BX, R8
+	ADDQ        R9, R10
+	DECQ        R11
+	JNZ         taps_3x1_few_add
+
+taps_3x1_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_3x1_end:
+	VZEROUPPER
+	RET
+
+taps_3x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_3x2_tail
+
+taps_3x2_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    R10, R11
+	ADDQ    DI, R11
+	VMOVUPS (R9), Z0
+	VMOVUPS (R9)(R8*1), Z1
+	VMOVUPS (R10), Z2
+	VMOVUPS (R10)(R8*1), Z3
+	VMOVUPS (R11), Z4
+	VMOVUPS (R11)(R8*1), Z5
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    count+24(FP), R13
+	MOVQ    DX, R12
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_3x2_all_add
+
+taps_3x2_all_set:
+	VXORPS      Z6, Z6, Z6
+	VFMADD231PS (R8), Z0, Z6
+	VFMADD231PS (R8)(BX*1), Z1, Z6
+	VFMADD231PS (R9), Z2, Z6
+	VFMADD231PS (R9)(BX*1), Z3, Z6
+	VFMADD231PS (R10), Z4, Z6
+	VFMADD231PS (R10)(BX*1), Z5, Z6
+	VMOVUPS     Z6, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x2_all_set
+	JMP         taps_3x2_all_next
+
+taps_3x2_all_add:
+	VMOVUPS     (R12), Z6
+	VFMADD231PS (R8), Z0, Z6
+	VFMADD231PS (R8)(BX*1), Z1, Z6
+	VFMADD231PS (R9), Z2, Z6
+	VFMADD231PS (R9)(BX*1), Z3, Z6
+	VFMADD231PS (R10), Z4, Z6
+	VFMADD231PS (R10)(BX*1), Z5, Z6
+	VMOVUPS     Z6, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x2_all_add
+
+taps_3x2_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, SI
+	JGE  taps_3x2_channels
+
+taps_3x2_tail:
+	ADDQ      $0x00000010, SI
+	JZ        taps_3x2_end
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	MOVQ      wRow+112(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      wCol+120(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      CX, R8
+	MOVQ      R8, R9
+	ADDQ      SI, R9
+	MOVQ      R9, R10
+	ADDQ      SI, R10
+	VMOVUPS.Z (R8), K1, Z0
+	VMOVUPS.Z (R8)(DI*1), K1, Z1
+	VMOVUPS.Z (R9), K1, Z2
+	VMOVUPS.Z (R9)(DI*1), K1, Z3
+	VMOVUPS.Z (R10), K1, Z4
+	VMOVUPS.Z (R10)(DI*1), K1, Z5
+	MOVQ      xRow+64(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      AX, DI
+	MOVQ      DI, R8
+	ADDQ      SI, R8
+	MOVQ      R8, R9
+	ADDQ      SI, R9
+	MOVQ      xStep+72(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      yStep+152(FP), R10
+	SHLQ      $0x02, R10
+	MOVQ      count+24(FP), R12
+	MOVQ      DX, R11
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_3x2_few_add
+
+taps_3x2_few_set:
+	VXORPS      Z6, Z6, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS.Z   (DI)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z1, Z6
+	VMOVUPS.Z   (R8), K1, Z7
+	VFMADD231PS Z7, Z2, Z6
+	VMOVUPS.Z   (R8)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z3, Z6
+	VMOVUPS.Z   (R9), K1, Z7
+	VFMADD231PS Z7, Z4, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z5, Z6
+	VMOVUPS     Z6, K1, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x2_few_set
+	JMP         taps_3x2_few_next
+
+taps_3x2_few_add:
+	VMOVUPS.Z   (R11), K1, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VFMADD231PS Z7, Z0, Z6
+	VMOVUPS.Z   (DI)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z1, Z6
+	VMOVUPS.Z   (R8), K1, Z7
+	VFMADD231PS Z7, Z2, Z6
+	VMOVUPS.Z   (R8)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z3, Z6
+	VMOVUPS.Z   (R9), K1, Z7
+	VFMADD231PS Z7, Z4, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z5, Z6
+	VMOVUPS     Z6, K1, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x2_few_add
+
+taps_3x2_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_3x2_end:
+	VZEROUPPER
+	RET
+
+taps_3x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ w_base+80(FP), CX
+	MOVQ w0+104(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ y_base+128(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_3x3_tail
+
+taps_3x3_channels:
+	MOVQ    wRow+112(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    wCol+120(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    CX, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    R10, R11
+	ADDQ    DI, R11
+	VMOVUPS (R9), Z0
+	VMOVUPS (R9)(R8*1), Z1
+	VMOVUPS (R9)(R8*2), Z2
+	VMOVUPS (R10), Z3
+	VMOVUPS (R10)(R8*1), Z4
+	VMOVUPS (R10)(R8*2), Z5
+	VMOVUPS (R11), Z6
+	VMOVUPS (R11)(R8*1), Z7
+	VMOVUPS (R11)(R8*2), Z8
+	MOVQ    xRow+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    AX, R8
+	MOVQ    R8, R9
+	ADDQ    DI, R9
+	MOVQ    R9, R10
+	ADDQ    DI, R10
+	MOVQ    xStep+72(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    yStep+152(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    count+24(FP), R13
+	MOVQ    DX, R12
+	CMPB    accumulate+160(FP), $0x00
+	JNE     taps_3x3_all_add
+
+taps_3x3_all_set:
+	VXORPS      Z9, Z9, Z9
+	VFMADD231PS (R8), Z0, Z9
+	VFMADD231PS (R8)(BX*1), Z1, Z9
+	VFMADD231PS (R8)(BX*2), Z2, Z9
+	VFMADD231PS (R9), Z3, Z9
+	VFMADD231PS (R9)(BX*1), Z4, Z9
+	VFMADD231PS (R9)(BX*2), Z5, Z9
+	VFMADD231PS (R10), Z6, Z9
+	VFMADD231PS (R10)(BX*1), Z7, Z9
+	VFMADD231PS (R10)(BX*2), Z8, Z9
+	VMOVUPS     Z9, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x3_all_set
+	JMP         taps_3x3_all_next
+
+taps_3x3_all_add:
+	VMOVUPS     (R12), Z9
+	VFMADD231PS (R8), Z0, Z9
+	VFMADD231PS (R8)(BX*1), Z1, Z9
+	VFMADD231PS (R8)(BX*2), Z2, Z9
+	VFMADD231PS (R9), Z3, Z9
+	VFMADD231PS (R9)(BX*1), Z4, Z9
+	VFMADD231PS (R9)(BX*2), Z5, Z9
+	VFMADD231PS (R10), Z6, Z9
+	VFMADD231PS (R10)(BX*1), Z7, Z9
+	VFMADD231PS (R10)(BX*2), Z8, Z9
+	VMOVUPS     Z9, (R12)
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        R11, R12
+	DECQ        R13
+	JNZ         taps_3x3_all_add
+
+taps_3x3_all_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+	SUBQ $0x00000010, SI
+	JGE  taps_3x3_channels
+
+taps_3x3_tail:
+	ADDQ      $0x00000010, SI
+	JZ        taps_3x3_end
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	MOVQ      wRow+112(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      wCol+120(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      CX, R8
+	MOVQ      R8, R9
+	ADDQ      SI, R9
+	MOVQ      R9, R10
+	ADDQ      SI, R10
+	VMOVUPS.Z (R8), K1, Z0
+	VMOVUPS.Z (R8)(DI*1), K1, Z1
+	VMOVUPS.Z (R8)(DI*2), K1, Z2
+	VMOVUPS.Z (R9), K1, Z3
+	VMOVUPS.Z (R9)(DI*1), K1, Z4
+	VMOVUPS.Z (R9)(DI*2), K1, Z5
+	VMOVUPS.Z (R10), K1, Z6
+	VMOVUPS.Z (R10)(DI*1), K1, Z7
+	VMOVUPS.Z (R10)(DI*2), K1, Z8
+	MOVQ      xRow+64(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      AX, DI
+	MOVQ      DI, R8
+	ADDQ      SI, R8
+	MOVQ      R8, R9
+	ADDQ      SI, R9
+	MOVQ      xStep+72(FP), SI
+	SHLQ      $0x02, SI
+	MOVQ      yStep+152(FP), R10
+	SHLQ      $0x02, R10
+	MOVQ      count+24(FP), R12
+	MOVQ      DX, R11
+	CMPB      accumulate+160(FP), $0x00
+	JNE       taps_3x3_few_add
+
+taps_3x3_few_set:
+	VXORPS      Z9, Z9, Z9
+	VMOVUPS.Z   (DI), K1, Z10
+	VFMADD231PS Z10, Z0, Z9
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z1, Z9
+	VMOVUPS.Z   (DI)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z2, Z9
+	VMOVUPS.Z   (R8), K1, Z10
+	VFMADD231PS Z10, Z3, Z9
+	VMOVUPS.Z   (R8)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z4, Z9
+	VMOVUPS.Z   (R8)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z5, Z9
+	VMOVUPS.Z   (R9), K1, Z10
+	VFMADD231PS Z10, Z6, Z9
+	VMOVUPS.Z   (R9)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z7, Z9
+	VMOVUPS.Z   (R9)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z8, Z9
+	VMOVUPS     Z9, K1, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x3_few_set
+	JMP         taps_3x3_few_next
+
+taps_3x3_few_add:
+	VMOVUPS.Z   (R11), K1, Z9
+	VMOVUPS.Z   (DI), K1, Z10
+	VFMADD231PS Z10, Z0, Z9
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z1, Z9
+	VMOVUPS.Z   (DI)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z2, Z9
+	VMOVUPS.Z   (R8), K1, Z10
+	VFMADD231PS Z10, Z3, Z9
+	VMOVUPS.Z   (R8)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z4, Z9
+	VMOVUPS.Z   (R8)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z5, Z9
+	VMOVUPS.Z   (R9), K1, Z10
+	VFMADD231PS Z10, Z6, Z9
+	VMOVUPS.Z   (R9)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z7, Z9
+	VMOVUPS.Z   (R9)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z8, Z9
+	VMOVUPS     Z9, K1, (R11)
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        R10, R11
+	DECQ        R12
+	JNZ         taps_3x3_few_add
+
+taps_3x3_few_next:
+	ADDQ $0x00000040, AX
+	ADDQ $0x00000040, CX
+	ADDQ $0x00000040, DX
+
+taps_3x3_end:
+	VZEROUPPER
+	RET
+
+// func depthwiseSumsAVX512(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·depthwiseSumsAVX512(SB), NOSPLIT, $0-144
+	MOVQ rows+0(FP), AX
+	LEAQ (AX)(AX*2), AX
+	ADDQ cols+8(FP), AX
+	CMPQ AX, $0x0000000c
+	JEQ  taps_3x3_begin
+	CMPQ AX, $0x0000000b
+	JEQ  taps_3x2_begin
+	CMPQ AX, $0x0000000a
+	JEQ  taps_3x1_begin
+	CMPQ AX, $0x00000009
+	JEQ  taps_2x3_begin
+	CMPQ AX, $0x00000008
+	JEQ  taps_2x2_begin
+	CMPQ AX, $0x00000007
+	JEQ  taps_2x1_begin
+	CMPQ AX, $0x00000006
+	JEQ  taps_1x3_begin
+	CMPQ AX, $0x00000005
+	JEQ  taps_1x2_begin
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_1x1_tail
+
+taps_1x1_channels:
+	VXORPS Z0, Z0, Z0
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, DI
+	MOVQ   xStep+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_1x1_all_pixel:
+	VMOVUPS     (R9), Z1
+	VFMADD231PS (DI), Z1, Z0
+	ADDQ        R8, DI
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_1x1_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Z1
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_1x1_channels
+
+taps_1x1_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_1x1_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, SI
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R9
+	MOVQ   DX, R8
+
+taps_1x1_few_pixel:
+	VMOVUPS.Z   (R8), K1, Z1
+	VMOVUPS.Z   (SI), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+	ADDQ        DI, SI
+	ADDQ        BX, R8
+	DECQ        R9
+	JNZ         taps_1x1_few_pixel
+	MOVQ        wRow+136(FP), BX
+	SHLQ        $0x02, BX
+	MOVQ        CX, BX
+	VMOVUPS.Z   (BX), K1, Z1
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (BX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_1x1_end:
+	VZEROUPPER
+	RET
+
+taps_1x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_1x2_tail
+
+taps_1x2_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, DI
+	MOVQ   xStep+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_1x2_all_pixel:
+	VMOVUPS     (R9), Z2
+	VFMADD231PS (DI), Z2, Z0
+	VFMADD231PS (DI)(BX*1), Z2, Z1
+	ADDQ        R8, DI
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_1x2_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Z2
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     (DI)(BX*1), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (DI)(BX*1)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_1x2_channels
+
+taps_1x2_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_1x2_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, SI
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R9
+	MOVQ   DX, R8
+
+taps_1x2_few_pixel:
+	VMOVUPS.Z   (R8), K1, Z2
+	VMOVUPS.Z   (SI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (SI)(BX*1), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        DI, SI
+	ADDQ        BX, R8
+	DECQ        R9
+	JNZ         taps_1x2_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, SI
+	VMOVUPS.Z   (SI), K1, Z2
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (SI)
+	VMOVUPS.Z   (SI)(BX*1), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (SI)(BX*1)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_1x2_end:
+	VZEROUPPER
+	RET
+
+taps_1x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_1x3_tail
+
+taps_1x3_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, DI
+	MOVQ   xStep+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_1x3_all_pixel:
+	VMOVUPS     (R9), Z3
+	VFMADD231PS (DI), Z3, Z0
+	VFMADD231PS (DI)(BX*1), Z3, Z1
+	VFMADD231PS (DI)(BX*2), Z3, Z2
+	ADDQ        R8, DI
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_1x3_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Z3
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     (DI)(BX*1), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (DI)(BX*1)
+	VMOVUPS     (DI)(BX*2), Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*2)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_1x3_channels
+
+taps_1x3_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_1x3_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, SI
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R9
+	MOVQ   DX, R8
+
+taps_1x3_few_pixel:
+	VMOVUPS.Z   (R8), K1, Z3
+	VMOVUPS.Z   (SI), K1, Z4
+	VFMADD231PS Z4, Z3, Z0
+	VMOVUPS.Z   (SI)(BX*1), K1, Z4
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS.Z   (SI)(BX*2), K1, Z4
+	VFMADD231PS Z4, Z3, Z2
+	ADDQ        DI, SI
+	ADDQ        BX, R8
+	DECQ        R9
+	JNZ         taps_1x3_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, SI
+	VMOVUPS.Z   (SI), K1, Z3
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (SI)
+	VMOVUPS.Z   (SI)(BX*1), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (SI)(BX*1)
+	VMOVUPS.Z   (SI)(BX*2), K1, Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (SI)(BX*2)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_1x3_end:
+	VZEROUPPER
+	RET
+
+taps_2x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_2x1_tail
+
+taps_2x1_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_2x1_all_pixel:
+	VMOVUPS     (R10), Z2
+	VFMADD231PS (R8), Z2, Z0
+	VFMADD231PS (R9), Z2, Z1
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_2x1_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	VMOVUPS     (R8), Z2
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (R8)
+	VMOVUPS     (R9), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (R9)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_2x1_channels
+
+taps_2x1_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_2x1_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, DI
+	MOVQ   DI, R8
+	ADDQ   SI, R8
+	MOVQ   xStep+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_2x1_few_pixel:
+	VMOVUPS.Z   (R9), K1, Z2
+	VMOVUPS.Z   (DI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (R8), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_2x1_few_pixel
+	MOVQ        wRow+136(FP), BX
+	SHLQ        $0x02, BX
+	MOVQ        CX, SI
+	MOVQ        SI, DI
+	ADDQ        BX, DI
+	VMOVUPS.Z   (SI), K1, Z2
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (SI)
+	VMOVUPS.Z   (DI), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (DI)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_2x1_end:
+	VZEROUPPER
+	RET
+
+taps_2x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_2x2_tail
+
+taps_2x2_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_2x2_all_pixel:
+	VMOVUPS     (R10), Z4
+	VFMADD231PS (R8), Z4, Z0
+	VFMADD231PS (R8)(BX*1), Z4, Z1
+	VFMADD231PS (R9), Z4, Z2
+	VFMADD231PS (R9)(BX*1), Z4, Z3
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_2x2_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	VMOVUPS     (R8), Z4
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (R8)
+	VMOVUPS     (R8)(BX*1), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (R8)(BX*1)
+	VMOVUPS     (R9), Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, (R9)
+	VMOVUPS     (R9)(BX*1), Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, (R9)(BX*1)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_2x2_channels
+
+taps_2x2_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_2x2_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, DI
+	MOVQ   DI, R8
+	ADDQ   SI, R8
+	MOVQ   xStep+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_2x2_few_pixel:
+	VMOVUPS.Z   (R9), K1, Z4
+	VMOVUPS.Z   (DI), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS.Z   (R8), K1, Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS.Z   (R8)(BX*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z3
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_2x2_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	VMOVUPS.Z   (DI), K1, Z4
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (DI)
+	VMOVUPS.Z   (DI)(BX*1), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (DI)(BX*1)
+	VMOVUPS.Z   (R8), K1, Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (R8)
+	VMOVUPS.Z   (R8)(BX*1), K1, Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, K1, (R8)(BX*1)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_2x2_end:
+	VZEROUPPER
+	RET
+
+taps_2x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_2x3_tail
+
+taps_2x3_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_2x3_all_pixel:
+	VMOVUPS     (R10), Z6
+	VFMADD231PS (R8), Z6, Z0
+	VFMADD231PS (R8)(BX*1), Z6, Z1
+	VFMADD231PS (R8)(BX*2), Z6, Z2
+	VFMADD231PS (R9), Z6, Z3
+	VFMADD231PS (R9)(BX*1), Z6, Z4
+	VFMADD231PS (R9)(BX*2), Z6, Z5
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_2x3_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	VMOVUPS     (R8), Z6
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (R8)
+	VMOVUPS     (R8)(BX*1), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (R8)(BX*1)
+	VMOVUPS     (R8)(BX*2), Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, (R8)(BX*2)
+	VMOVUPS     (R9), Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, (R9)
+	VMOVUPS     (R9)(BX*1), Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R9)(BX*1)
+	VMOVUPS     (R9)(BX*2), Z0
+	VADDPS      Z0, Z5, Z5
+	VMOVUPS     Z5, (R9)(BX*2)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_2x3_channels
+
+taps_2x3_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_2x3_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, DI
+	MOVQ   DI, R8
+	ADDQ   SI, R8
+	MOVQ   xStep+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   count+24(FP), R10
+	MOVQ   DX, R9
+
+taps_2x3_few_pixel:
+	VMOVUPS.Z   (R9), K1, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS.Z   (R8), K1, Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z7
+	VFMADD231PS Z7, Z6, Z5
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        BX, R9
+	DECQ        R10
+	JNZ         taps_2x3_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	VMOVUPS.Z   (DI), K1, Z6
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, K1, (DI)
+	VMOVUPS.Z   (DI)(BX*1), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (DI)(BX*1)
+	VMOVUPS.Z   (DI)(BX*2), K1, Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (DI)(BX*2)
+	VMOVUPS.Z   (R8), K1, Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, K1, (R8)
+	VMOVUPS.Z   (R8)(BX*1), K1, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, K1, (R8)(BX*1)
+	VMOVUPS.Z   (R8)(BX*2), K1, Z0
+	VADDPS      Z0, Z5, Z5
+	VMOVUPS     Z5, K1, (R8)(BX*2)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_2x3_end:
+	VZEROUPPER
+	RET
+
+taps_3x1_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_3x1_tail
+
+taps_3x1_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	ADDQ   DI, R10
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R12
+	MOVQ   DX, R11
+
+taps_3x1_all_pixel:
+	VMOVUPS     (R11), Z3
+	VFMADD231PS (R8), Z3, Z0
+	VFMADD231PS (R9), Z3, Z1
+	VFMADD231PS (R10), Z3, Z2
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        BX, R11
+	DECQ        R12
+	JNZ         taps_3x1_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	MOVQ        R9, R10
+	ADDQ        DI, R10
+	VMOVUPS     (R8), Z3
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (R8)
+	VMOVUPS     (R9), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (R9)
+	VMOVUPS     (R10), Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, (R10)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_3x1_channels
+
+taps_3x1_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_3x1_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, DI
+	MOVQ   DI, R8
+	ADDQ   SI, R8
+	MOVQ   R8, R9
+	ADDQ   SI, R9
+	MOVQ   xStep+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_3x1_few_pixel:
+	VMOVUPS.Z   (R10), K1, Z3
+	VMOVUPS.Z   (DI), K1, Z4
+	VFMADD231PS Z4, Z3, Z0
+	VMOVUPS.Z   (R8), K1, Z4
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS.Z   (R9), K1, Z4
+	VFMADD231PS Z4, Z3, Z2
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_3x1_few_pixel
+	MOVQ        wRow+136(FP), BX
+	SHLQ        $0x02, BX
+	MOVQ        CX, SI
+	MOVQ        SI, DI
+	ADDQ        BX, DI
+	MOVQ        DI, R8
+	ADDQ        BX, R8
+	VMOVUPS.Z   (SI), K1, Z3
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (SI)
+	VMOVUPS.Z   (DI), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (DI)
+	VMOVUPS.Z   (R8), K1, Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (R8)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_3x1_end:
+	VZEROUPPER
+	RET
+
+taps_3x2_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_3x2_tail
+
+taps_3x2_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	ADDQ   DI, R10
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R12
+	MOVQ   DX, R11
+
+taps_3x2_all_pixel:
+	VMOVUPS     (R11), Z6
+	VFMADD231PS (R8), Z6, Z0
+	VFMADD231PS (R8)(BX*1), Z6, Z1
+	VFMADD231PS (R9), Z6, Z2
+	VFMADD231PS (R9)(BX*1), Z6, Z3
+	VFMADD231PS (R10), Z6, Z4
+	VFMADD231PS (R10)(BX*1), Z6, Z5
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        BX, R11
+	DECQ        R12
+	JNZ         taps_3x2_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	MOVQ        R9, R10
+	ADDQ        DI, R10
+	VMOVUPS     (R8), Z6
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (R8)
+	VMOVUPS     (R8)(BX*1), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (R8)(BX*1)
+	VMOVUPS     (R9), Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, (R9)
+	VMOVUPS     (R9)(BX*1), Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, (R9)(BX*1)
+	VMOVUPS     (R10), Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R10)
+	VMOVUPS     (R10)(BX*1), Z0
+	VADDPS      Z0, Z5, Z5
+	VMOVUPS     Z5, (R10)(BX*1)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_3x2_channels
+
+taps_3x2_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_3x2_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, DI
+	MOVQ   DI, R8
+	ADDQ   SI, R8
+	MOVQ   R8, R9
+	ADDQ   SI, R9
+	MOVQ   xStep+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_3x2_few_pixel:
+	VMOVUPS.Z   (R10), K1, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VFMADD231PS Z7, Z6, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z1
+	VMOVUPS.Z   (R8), K1, Z7
+	VFMADD231PS Z7, Z6, Z2
+	VMOVUPS.Z   (R8)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z3
+	VMOVUPS.Z   (R9), K1, Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS.Z   (R9)(BX*1), K1, Z7
+	VFMADD231PS Z7, Z6, Z5
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_3x2_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	MOVQ        R8, R9
+	ADDQ        SI, R9
+	VMOVUPS.Z   (DI), K1, Z6
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, K1, (DI)
+	VMOVUPS.Z   (DI)(BX*1), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (DI)(BX*1)
+	VMOVUPS.Z   (R8), K1, Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (R8)
+	VMOVUPS.Z   (R8)(BX*1), K1, Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, K1, (R8)(BX*1)
+	VMOVUPS.Z   (R9), K1, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, K1, (R9)
+	VMOVUPS.Z   (R9)(BX*1), K1, Z0
+	VADDPS      Z0, Z5, Z5
+	VMOVUPS     Z5, K1, (R9)(BX*1)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_3x2_end:
+	VZEROUPPER
+	RET
+
+taps_3x3_begin:
+	MOVQ x_base+32(FP), AX
+	MOVQ x0+56(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ dw_base+104(FP), CX
+	MOVQ w0+128(FP), DX
+	LEAQ (CX)(DX*4), CX
+	MOVQ dy_base+80(FP), DX
+	MOVQ c+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ c+16(FP), SI
+	SUBQ $0x00000010, SI
+	JLT  taps_3x3_tail
+
+taps_3x3_channels:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   xRow+64(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   AX, R8
+	MOVQ   R8, R9
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	ADDQ   DI, R10
+	MOVQ   xStep+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   count+24(FP), R12
+	MOVQ   DX, R11
+
+taps_3x3_all_pixel:
+	VMOVUPS     (R11), Z9
+	VFMADD231PS (R8), Z9, Z0
+	VFMADD231PS (R8)(BX*1), Z9, Z1
+	VFMADD231PS (R8)(BX*2), Z9, Z2
+	VFMADD231PS (R9), Z9, Z3
+	VFMADD231PS (R9)(BX*1), Z9, Z4
+	VFMADD231PS (R9)(BX*2), Z9, Z5
+	VFMADD231PS (R10), Z9, Z6
+	VFMADD231PS (R10)(BX*1), Z9, Z7
+	VFMADD231PS (R10)(BX*2), Z9, Z8
+	ADDQ        DI, R8
+	ADDQ        DI, R9
+	ADDQ        DI, R10
+	ADDQ        BX, R11
+	DECQ        R12
+	JNZ         taps_3x3_all_pixel
+	MOVQ        wRow+136(FP), DI
+	SHLQ        $0x02, DI
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DI, R9
+	MOVQ        R9, R10
+	ADDQ        DI, R10
+	VMOVUPS     (R8), Z9
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, (R8)
+	VMOVUPS     (R8)(BX*1), Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (R8)(BX*1)
+	VMOVUPS     (R8)(BX*2), Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, (R8)(BX*2)
+	VMOVUPS     (R9), Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, (R9)
+	VMOVUPS     (R9)(BX*1), Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R9)(BX*1)
+	VMOVUPS     (R9)(BX*2), Z0
+	VADDPS      Z0, Z5, Z5
+	VMOVUPS     Z5, (R9)(BX*2)
+	VMOVUPS     (R10), Z0
+	VADDPS      Z0, Z6, Z6
+	VMOVUPS     Z6, (R10)
+	VMOVUPS     (R10)(BX*1), Z0
+	VADDPS      Z0, Z7, Z7
+	VMOVUPS     Z7, (R10)(BX*1)
+	VMOVUPS     (R10)(BX*2), Z0
+	VADDPS      Z0, Z8, Z8
+	VMOVUPS     Z8, (R10)(BX*2)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, SI
+	JGE         taps_3x3_channels
+
+taps_3x3_tail:
+	ADDQ   $0x00000010, SI
+	JZ     taps_3x3_end
+	MOVL   $0xffffffff, DI
+	BZHIL  SI, DI, DI
+	KMOVW  DI, K1
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   xRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   AX, DI
+	MOVQ   DI, R8
+	ADDQ   SI, R8
+	MOVQ   R8, R9
+	ADDQ   SI, R9
+	MOVQ   xStep+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   count+24(FP), R11
+	MOVQ   DX, R10
+
+taps_3x3_few_pixel:
+	VMOVUPS.Z   (R10), K1, Z9
+	VMOVUPS.Z   (DI), K1, Z10
+	VFMADD231PS Z10, Z9, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z9, Z1
+	VMOVUPS.Z   (DI)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z9, Z2
+	VMOVUPS.Z   (R8), K1, Z10
+	VFMADD231PS Z10, Z9, Z3
+	VMOVUPS.Z   (R8)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z9, Z4
+	VMOVUPS.Z   (R8)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z9, Z5
+	VMOVUPS.Z   (R9), K1, Z10
+	VFMADD231PS Z10, Z9, Z6
+	VMOVUPS.Z   (R9)(BX*1), K1, Z10
+	VFMADD231PS Z10, Z9, Z7
+	VMOVUPS.Z   (R9)(BX*2), K1, Z10
+	VFMADD231PS Z10, Z9, Z8
+	ADDQ        SI, DI
+	ADDQ        SI, R8
+	ADDQ        SI, R9
+	ADDQ        BX, R10
+	DECQ        R11
+	JNZ         taps_3x3_few_pixel
+	MOVQ        wRow+136(FP), SI
+	SHLQ        $0x02, SI
+	MOVQ        CX, DI
+	MOVQ        DI, R8
+	ADDQ        SI, R8
+	MOVQ        R8, R9
+	ADDQ        SI, R9
+	VMOVUPS.Z   (DI), K1, Z9
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, K1, (DI)
+	VMOVUPS.Z   (DI)(BX*1), K1, Z0
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (DI)(BX*1)
+	VMOVUPS.Z   (DI)(BX*2), K1, Z0
+	VADDPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (DI)(BX*2)
+	VMOVUPS.Z   (R8), K1, Z0
+	VADDPS      Z0, Z3, Z3
+	VMOVUPS     Z3, K1, (R8)
+	VMOVUPS.Z   (R8)(BX*1), K1, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, K1, (R8)(BX*1)
+	VMOVUPS.Z   (R8)(BX*2), K1, Z0
+	VADDPS      Z0, Z5, Z5
+	VMOVUPS     Z5, K1, (R8)(BX*2)
+	VMOVUPS.Z   (R9), K1, Z0
+	VADDPS      Z0, Z6, Z6
+	VMOVUPS     Z6, K1, (R9)
+	VMOVUPS.Z   (R9)(BX*1), K1, Z0
+	VADDPS      Z0, Z7, Z7
+	VMOVUPS     Z7, K1, (R9)(BX*1)
+	VMOVUPS.Z   (R9)(BX*2), K1, Z0
+	VADDPS      Z0, Z8, Z8
+	VMOVUPS     Z8, K1, (R9)(BX*2)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+
+taps_3x3_end:
+	VZEROUPPER
+	RET
+
 // func transposeAVX2(depth int, x []float32, ld int, y []float32)
 // Requires: AVX
 TEXT ·transposeAVX2(SB), NOSPLIT, $0-64
@@ -35287,2514 +40285,6 @@ column:
 	JNZ    column
 
 end:
-	VZEROUPPER
-	RET
-
-// func depthwiseRunAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, w []float32, w0 int, wRow int, wCol int, y []float32, yStep int, accumulate bool)
-// Requires: AVX, FMA3
-TEXT ·depthwiseRunAVX2(SB), NOSPLIT, $0-161
-	MOVQ rows+0(FP), AX
-	LEAQ (AX)(AX*2), AX
-	ADDQ cols+8(FP), AX
-	CMPQ AX, $0x0000000c
-	JEQ  taps_3x3_begin
-	CMPQ AX, $0x0000000b
-	JEQ  taps_3x2_begin
-	CMPQ AX, $0x0000000a
-	JEQ  taps_3x1_begin
-	CMPQ AX, $0x00000009
-	JEQ  taps_2x3_begin
-	CMPQ AX, $0x00000008
-	JEQ  taps_2x2_begin
-	CMPQ AX, $0x00000007
-	JEQ  taps_2x1_begin
-	CMPQ AX, $0x00000006
-	JEQ  taps_1x3_begin
-	CMPQ AX, $0x00000005
-	JEQ  taps_1x2_begin
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), BX
-	SUBQ $0x00000008, BX
-	JLT  taps_1x1_tail
-
-taps_1x1_channels:
-	MOVQ    wRow+112(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    wCol+120(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    CX, SI
-	VMOVUPS (SI), Y0
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, SI
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    yStep+152(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    count+24(FP), R10
-	MOVQ    DX, R9
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_1x1_eight_add
-
-taps_1x1_eight_set:
-	VXORPS      Y1, Y1, Y1
-	VFMADD231PS (SI), Y0, Y1
-	VMOVUPS     Y1, (R9)
-	ADDQ        DI, SI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_1x1_eight_set
-	JMP         taps_1x1_eight_next
-
-taps_1x1_eight_add:
-	VMOVUPS     (R9), Y1
-	VFMADD231PS (SI), Y0, Y1
-	VMOVUPS     Y1, (R9)
-	ADDQ        DI, SI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_1x1_eight_add
-
-taps_1x1_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, BX
-	JGE  taps_1x1_channels
-
-taps_1x1_tail:
-	ADDQ       $0x00000008, BX
-	JZ         taps_1x1_end
-	MOVQ       $0x00000008, SI
-	SUBQ       BX, SI
-	LEAQ       masks<>+0(SB), BX
-	VMOVUPS    (BX)(SI*4), Y0
-	MOVQ       wRow+112(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       wCol+120(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       CX, BX
-	VMASKMOVPS (BX), Y0, Y1
-	MOVQ       xRow+64(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       AX, BX
-	MOVQ       xStep+72(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       yStep+152(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       count+24(FP), R9
-	MOVQ       DX, R8
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_1x1_few_add
-
-taps_1x1_few_set:
-	VXORPS      Y2, Y2, Y2
-	VMASKMOVPS  (BX), Y0, Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMASKMOVPS  Y2, Y0, (R8)
-	ADDQ        SI, BX
-	ADDQ        DI, R8
-	DECQ        R9
-	JNZ         taps_1x1_few_set
-	JMP         taps_1x1_few_next
-
-taps_1x1_few_add:
-	VMASKMOVPS  (R8), Y0, Y2
-	VMASKMOVPS  (BX), Y0, Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMASKMOVPS  Y2, Y0, (R8)
-	ADDQ        SI, BX
-	ADDQ        DI, R8
-	DECQ        R9
-	JNZ         taps_1x1_few_add
-
-taps_1x1_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_1x1_end:
-	VZEROUPPER
-	RET
-
-taps_1x2_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_1x2_tail
-
-taps_1x2_channels:
-	MOVQ    wRow+112(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    wCol+120(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS (R8)(DI*1), Y1
-	MOVQ    xRow+64(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    AX, DI
-	MOVQ    xStep+72(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    yStep+152(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    count+24(FP), R11
-	MOVQ    DX, R10
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_1x2_eight_add
-
-taps_1x2_eight_set:
-	VXORPS      Y2, Y2, Y2
-	VFMADD231PS (DI), Y0, Y2
-	VFMADD231PS (DI)(BX*1), Y1, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        R8, DI
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_1x2_eight_set
-	JMP         taps_1x2_eight_next
-
-taps_1x2_eight_add:
-	VMOVUPS     (R10), Y2
-	VFMADD231PS (DI), Y0, Y2
-	VFMADD231PS (DI)(BX*1), Y1, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        R8, DI
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_1x2_eight_add
-
-taps_1x2_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, SI
-	JGE  taps_1x2_channels
-
-taps_1x2_tail:
-	ADDQ       $0x00000008, SI
-	JZ         taps_1x2_end
-	MOVQ       $0x00000008, DI
-	SUBQ       SI, DI
-	LEAQ       masks<>+0(SB), SI
-	VMOVUPS    (SI)(DI*4), Y0
-	MOVQ       wRow+112(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       wCol+120(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       CX, DI
-	VMASKMOVPS (DI), Y0, Y1
-	VMASKMOVPS (DI)(SI*1), Y0, Y2
-	MOVQ       xRow+64(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       AX, SI
-	MOVQ       xStep+72(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       yStep+152(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       count+24(FP), R10
-	MOVQ       DX, R9
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_1x2_few_add
-
-taps_1x2_few_set:
-	VXORPS      Y3, Y3, Y3
-	VMASKMOVPS  (SI), Y0, Y4
-	VFMADD231PS Y4, Y1, Y3
-	VMASKMOVPS  (SI)(BX*1), Y0, Y4
-	VFMADD231PS Y4, Y2, Y3
-	VMASKMOVPS  Y3, Y0, (R9)
-	ADDQ        DI, SI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_1x2_few_set
-	JMP         taps_1x2_few_next
-
-taps_1x2_few_add:
-	VMASKMOVPS  (R9), Y0, Y3
-	VMASKMOVPS  (SI), Y0, Y4
-	VFMADD231PS Y4, Y1, Y3
-	VMASKMOVPS  (SI)(BX*1), Y0, Y4
-	VFMADD231PS Y4, Y2, Y3
-	VMASKMOVPS  Y3, Y0, (R9)
-	ADDQ        DI, SI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_1x2_few_add
-
-taps_1x2_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_1x2_end:
-	VZEROUPPER
-	RET
-
-taps_1x3_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_1x3_tail
-
-taps_1x3_channels:
-	MOVQ    wRow+112(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    wCol+120(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS (R8)(DI*1), Y1
-	VMOVUPS (R8)(DI*2), Y2
-	MOVQ    xRow+64(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    AX, DI
-	MOVQ    xStep+72(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    yStep+152(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    count+24(FP), R11
-	MOVQ    DX, R10
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_1x3_eight_add
-
-taps_1x3_eight_set:
-	VXORPS      Y3, Y3, Y3
-	VFMADD231PS (DI), Y0, Y3
-	VFMADD231PS (DI)(BX*1), Y1, Y3
-	VFMADD231PS (DI)(BX*2), Y2, Y3
-	VMOVUPS     Y3, (R10)
-	ADDQ        R8, DI
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_1x3_eight_set
-	JMP         taps_1x3_eight_next
-
-taps_1x3_eight_add:
-	VMOVUPS     (R10), Y3
-	VFMADD231PS (DI), Y0, Y3
-	VFMADD231PS (DI)(BX*1), Y1, Y3
-	VFMADD231PS (DI)(BX*2), Y2, Y3
-	VMOVUPS     Y3, (R10)
-	ADDQ        R8, DI
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_1x3_eight_add
-
-taps_1x3_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, SI
-	JGE  taps_1x3_channels
-
-taps_1x3_tail:
-	ADDQ       $0x00000008, SI
-	JZ         taps_1x3_end
-	MOVQ       $0x00000008, DI
-	SUBQ       SI, DI
-	LEAQ       masks<>+0(SB), SI
-	VMOVUPS    (SI)(DI*4), Y0
-	MOVQ       wRow+112(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       wCol+120(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       CX, DI
-	VMASKMOVPS (DI), Y0, Y1
-	VMASKMOVPS (DI)(SI*1), Y0, Y2
-	VMASKMOVPS (DI)(SI*2), Y0, Y3
-	MOVQ       xRow+64(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       AX, SI
-	MOVQ       xStep+72(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       yStep+152(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       count+24(FP), R10
-	MOVQ       DX, R9
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_1x3_few_add
-
-taps_1x3_few_set:
-	VXORPS      Y4, Y4, Y4
-	VMASKMOVPS  (SI), Y0, Y5
-	VFMADD231PS Y5, Y1, Y4
-	VMASKMOVPS  (SI)(BX*1), Y0, Y5
-	VFMADD231PS Y5, Y2, Y4
-	VMASKMOVPS  (SI)(BX*2), Y0, Y5
-	VFMADD231PS Y5, Y3, Y4
-	VMASKMOVPS  Y4, Y0, (R9)
-	ADDQ        DI, SI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_1x3_few_set
-	JMP         taps_1x3_few_next
-
-taps_1x3_few_add:
-	VMASKMOVPS  (R9), Y0, Y4
-	VMASKMOVPS  (SI), Y0, Y5
-	VFMADD231PS Y5, Y1, Y4
-	VMASKMOVPS  (SI)(BX*1), Y0, Y5
-	VFMADD231PS Y5, Y2, Y4
-	VMASKMOVPS  (SI)(BX*2), Y0, Y5
-	VFMADD231PS Y5, Y3, Y4
-	VMASKMOVPS  Y4, Y0, (R9)
-	ADDQ        DI, SI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_1x3_few_add
-
-taps_1x3_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_1x3_end:
-	VZEROUPPER
-	RET
-
-taps_2x1_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), BX
-	SUBQ $0x00000008, BX
-	JLT  taps_2x1_tail
-
-taps_2x1_channels:
-	MOVQ    wRow+112(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    wCol+120(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    CX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	VMOVUPS (DI), Y0
-	VMOVUPS (R8), Y1
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    yStep+152(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    count+24(FP), R11
-	MOVQ    DX, R10
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_2x1_eight_add
-
-taps_2x1_eight_set:
-	VXORPS      Y2, Y2, Y2
-	VFMADD231PS (DI), Y0, Y2
-	VFMADD231PS (R8), Y1, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_2x1_eight_set
-	JMP         taps_2x1_eight_next
-
-taps_2x1_eight_add:
-	VMOVUPS     (R10), Y2
-	VFMADD231PS (DI), Y0, Y2
-	VFMADD231PS (R8), Y1, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_2x1_eight_add
-
-taps_2x1_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, BX
-	JGE  taps_2x1_channels
-
-taps_2x1_tail:
-	ADDQ       $0x00000008, BX
-	JZ         taps_2x1_end
-	MOVQ       $0x00000008, SI
-	SUBQ       BX, SI
-	LEAQ       masks<>+0(SB), BX
-	VMOVUPS    (BX)(SI*4), Y0
-	MOVQ       wRow+112(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       wCol+120(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       CX, SI
-	MOVQ       SI, DI
-	ADDQ       BX, DI
-	VMASKMOVPS (SI), Y0, Y1
-	VMASKMOVPS (DI), Y0, Y2
-	MOVQ       xRow+64(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       AX, SI
-	MOVQ       SI, DI
-	ADDQ       BX, DI
-	MOVQ       xStep+72(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       yStep+152(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       count+24(FP), R10
-	MOVQ       DX, R9
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_2x1_few_add
-
-taps_2x1_few_set:
-	VXORPS      Y3, Y3, Y3
-	VMASKMOVPS  (SI), Y0, Y4
-	VFMADD231PS Y4, Y1, Y3
-	VMASKMOVPS  (DI), Y0, Y4
-	VFMADD231PS Y4, Y2, Y3
-	VMASKMOVPS  Y3, Y0, (R9)
-	ADDQ        BX, SI
-	ADDQ        BX, DI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_2x1_few_set
-	JMP         taps_2x1_few_next
-
-taps_2x1_few_add:
-	VMASKMOVPS  (R9), Y0, Y3
-	VMASKMOVPS  (SI), Y0, Y4
-	VFMADD231PS Y4, Y1, Y3
-	VMASKMOVPS  (DI), Y0, Y4
-	VFMADD231PS Y4, Y2, Y3
-	VMASKMOVPS  Y3, Y0, (R9)
-	ADDQ        BX, SI
-	ADDQ        BX, DI
-	ADDQ        R8, R9
-	DECQ        R10
-	JNZ         taps_2x1_few_add
-
-taps_2x1_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_2x1_end:
-	VZEROUPPER
-	RET
-
-taps_2x2_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_2x2_tail
-
-taps_2x2_channels:
-	MOVQ    wRow+112(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    wCol+120(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    CX, R9
-	MOVQ    R9, R10
-	ADDQ    DI, R10
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(R8*1), Y1
-	VMOVUPS (R10), Y2
-	VMOVUPS (R10)(R8*1), Y3
-	MOVQ    xRow+64(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    AX, R8
-	MOVQ    R8, R9
-	ADDQ    DI, R9
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    yStep+152(FP), R10
-	SHLQ    $0x02, R10
-	MOVQ    count+24(FP), R12
-	MOVQ    DX, R11
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_2x2_eight_add
-
-taps_2x2_eight_set:
-	VXORPS      Y4, Y4, Y4
-	VFMADD231PS (R8), Y0, Y4
-	VFMADD231PS (R8)(BX*1), Y1, Y4
-	VFMADD231PS (R9), Y2, Y4
-	VFMADD231PS (R9)(BX*1), Y3, Y4
-	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_2x2_eight_set
-	JMP         taps_2x2_eight_next
-
-taps_2x2_eight_add:
-	VMOVUPS     (R11), Y4
-	VFMADD231PS (R8), Y0, Y4
-	VFMADD231PS (R8)(BX*1), Y1, Y4
-	VFMADD231PS (R9), Y2, Y4
-	VFMADD231PS (R9)(BX*1), Y3, Y4
-	VMOVUPS     Y4, (R11)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_2x2_eight_add
-
-taps_2x2_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, SI
-	JGE  taps_2x2_channels
-
-taps_2x2_tail:
-	ADDQ       $0x00000008, SI
-	JZ         taps_2x2_end
-	MOVQ       $0x00000008, DI
-	SUBQ       SI, DI
-	LEAQ       masks<>+0(SB), SI
-	VMOVUPS    (SI)(DI*4), Y0
-	MOVQ       wRow+112(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       wCol+120(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       CX, R8
-	MOVQ       R8, R9
-	ADDQ       SI, R9
-	VMASKMOVPS (R8), Y0, Y1
-	VMASKMOVPS (R8)(DI*1), Y0, Y2
-	VMASKMOVPS (R9), Y0, Y3
-	VMASKMOVPS (R9)(DI*1), Y0, Y4
-	MOVQ       xRow+64(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       AX, DI
-	MOVQ       DI, R8
-	ADDQ       SI, R8
-	MOVQ       xStep+72(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       yStep+152(FP), R9
-	SHLQ       $0x02, R9
-	MOVQ       count+24(FP), R11
-	MOVQ       DX, R10
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_2x2_few_add
-
-taps_2x2_few_set:
-	VXORPS      Y5, Y5, Y5
-	VMASKMOVPS  (DI), Y0, Y6
-	VFMADD231PS Y6, Y1, Y5
-	VMASKMOVPS  (DI)(BX*1), Y0, Y6
-	VFMADD231PS Y6, Y2, Y5
-	VMASKMOVPS  (R8), Y0, Y6
-	VFMADD231PS Y6, Y3, Y5
-	VMASKMOVPS  (R8)(BX*1), Y0, Y6
-	VFMADD231PS Y6, Y4, Y5
-	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_2x2_few_set
-	JMP         taps_2x2_few_next
-
-taps_2x2_few_add:
-	VMASKMOVPS  (R10), Y0, Y5
-	VMASKMOVPS  (DI), Y0, Y6
-	VFMADD231PS Y6, Y1, Y5
-	VMASKMOVPS  (DI)(BX*1), Y0, Y6
-	VFMADD231PS Y6, Y2, Y5
-	VMASKMOVPS  (R8), Y0, Y6
-	VFMADD231PS Y6, Y3, Y5
-	VMASKMOVPS  (R8)(BX*1), Y0, Y6
-	VFMADD231PS Y6, Y4, Y5
-	VMASKMOVPS  Y5, Y0, (R10)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_2x2_few_add
-
-taps_2x2_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_2x2_end:
-	VZEROUPPER
-	RET
-
-taps_2x3_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_2x3_tail
-
-taps_2x3_channels:
-	MOVQ    wRow+112(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    wCol+120(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    CX, R9
-	MOVQ    R9, R10
-	ADDQ    DI, R10
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(R8*1), Y1
-	VMOVUPS (R9)(R8*2), Y2
-	VMOVUPS (R10), Y3
-	VMOVUPS (R10)(R8*1), Y4
-	VMOVUPS (R10)(R8*2), Y5
-	MOVQ    xRow+64(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    AX, R8
-	MOVQ    R8, R9
-	ADDQ    DI, R9
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    yStep+152(FP), R10
-	SHLQ    $0x02, R10
-	MOVQ    count+24(FP), R12
-	MOVQ    DX, R11
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_2x3_eight_add
-
-taps_2x3_eight_set:
-	VXORPS      Y6, Y6, Y6
-	VFMADD231PS (R8), Y0, Y6
-	VFMADD231PS (R8)(BX*1), Y1, Y6
-	VFMADD231PS (R8)(BX*2), Y2, Y6
-	VFMADD231PS (R9), Y3, Y6
-	VFMADD231PS (R9)(BX*1), Y4, Y6
-	VFMADD231PS (R9)(BX*2), Y5, Y6
-	VMOVUPS     Y6, (R11)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_2x3_eight_set
-	JMP         taps_2x3_eight_next
-
-taps_2x3_eight_add:
-	VMOVUPS     (R11), Y6
-	VFMADD231PS (R8), Y0, Y6
-	VFMADD231PS (R8)(BX*1), Y1, Y6
-	VFMADD231PS (R8)(BX*2), Y2, Y6
-	VFMADD231PS (R9), Y3, Y6
-	VFMADD231PS (R9)(BX*1), Y4, Y6
-	VFMADD231PS (R9)(BX*2), Y5, Y6
-	VMOVUPS     Y6, (R11)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_2x3_eight_add
-
-taps_2x3_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, SI
-	JGE  taps_2x3_channels
-
-taps_2x3_tail:
-	ADDQ       $0x00000008, SI
-	JZ         taps_2x3_end
-	MOVQ       $0x00000008, DI
-	SUBQ       SI, DI
-	LEAQ       masks<>+0(SB), SI
-	VMOVUPS    (SI)(DI*4), Y0
-	MOVQ       wRow+112(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       wCol+120(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       CX, R8
-	MOVQ       R8, R9
-	ADDQ       SI, R9
-	VMASKMOVPS (R8), Y0, Y1
-	VMASKMOVPS (R8)(DI*1), Y0, Y2
-	VMASKMOVPS (R8)(DI*2), Y0, Y3
-	VMASKMOVPS (R9), Y0, Y4
-	VMASKMOVPS (R9)(DI*1), Y0, Y5
-	VMASKMOVPS (R9)(DI*2), Y0, Y6
-	MOVQ       xRow+64(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       AX, DI
-	MOVQ       DI, R8
-	ADDQ       SI, R8
-	MOVQ       xStep+72(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       yStep+152(FP), R9
-	SHLQ       $0x02, R9
-	MOVQ       count+24(FP), R11
-	MOVQ       DX, R10
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_2x3_few_add
-
-taps_2x3_few_set:
-	VXORPS      Y7, Y7, Y7
-	VMASKMOVPS  (DI), Y0, Y8
-	VFMADD231PS Y8, Y1, Y7
-	VMASKMOVPS  (DI)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y2, Y7
-	VMASKMOVPS  (DI)(BX*2), Y0, Y8
-	VFMADD231PS Y8, Y3, Y7
-	VMASKMOVPS  (R8), Y0, Y8
-	VFMADD231PS Y8, Y4, Y7
-	VMASKMOVPS  (R8)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y5, Y7
-	VMASKMOVPS  (R8)(BX*2), Y0, Y8
-	VFMADD231PS Y8, Y6, Y7
-	VMASKMOVPS  Y7, Y0, (R10)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_2x3_few_set
-	JMP         taps_2x3_few_next
-
-taps_2x3_few_add:
-	VMASKMOVPS  (R10), Y0, Y7
-	VMASKMOVPS  (DI), Y0, Y8
-	VFMADD231PS Y8, Y1, Y7
-	VMASKMOVPS  (DI)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y2, Y7
-	VMASKMOVPS  (DI)(BX*2), Y0, Y8
-	VFMADD231PS Y8, Y3, Y7
-	VMASKMOVPS  (R8), Y0, Y8
-	VFMADD231PS Y8, Y4, Y7
-	VMASKMOVPS  (R8)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y5, Y7
-	VMASKMOVPS  (R8)(BX*2), Y0, Y8
-	VFMADD231PS Y8, Y6, Y7
-	VMASKMOVPS  Y7, Y0, (R10)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_2x3_few_add
-
-taps_2x3_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_2x3_end:
-	VZEROUPPER
-	RET
-
-taps_3x1_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), BX
-	SUBQ $0x00000008, BX
-	JLT  taps_3x1_tail
-
-taps_3x1_channels:
-	MOVQ    wRow+112(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    wCol+120(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    CX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    R8, R9
-	ADDQ    SI, R9
-	VMOVUPS (DI), Y0
-	VMOVUPS (R8), Y1
-	VMOVUPS (R9), Y2
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    R8, R9
-	ADDQ    SI, R9
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    yStep+152(FP), R10
-	SHLQ    $0x02, R10
-	MOVQ    count+24(FP), R12
-	MOVQ    DX, R11
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_3x1_eight_add
-
-taps_3x1_eight_set:
-	VXORPS      Y3, Y3, Y3
-	VFMADD231PS (DI), Y0, Y3
-	VFMADD231PS (R8), Y1, Y3
-	VFMADD231PS (R9), Y2, Y3
-	VMOVUPS     Y3, (R11)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_3x1_eight_set
-	JMP         taps_3x1_eight_next
-
-taps_3x1_eight_add:
-	VMOVUPS     (R11), Y3
-	VFMADD231PS (DI), Y0, Y3
-	VFMADD231PS (R8), Y1, Y3
-	VFMADD231PS (R9), Y2, Y3
-	VMOVUPS     Y3, (R11)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_3x1_eight_add
-
-taps_3x1_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, BX
-	JGE  taps_3x1_channels
-
-taps_3x1_tail:
-	ADDQ       $0x00000008, BX
-	JZ         taps_3x1_end
-	MOVQ       $0x00000008, SI
-	SUBQ       BX, SI
-	LEAQ       masks<>+0(SB), BX
-	VMOVUPS    (BX)(SI*4), Y0
-	MOVQ       wRow+112(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       wCol+120(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       CX, SI
-	MOVQ       SI, DI
-	ADDQ       BX, DI
-	MOVQ       DI, R8
-	ADDQ       BX, R8
-	VMASKMOVPS (SI), Y0, Y1
-	VMASKMOVPS (DI), Y0, Y2
-	VMASKMOVPS (R8), Y0, Y3
-	MOVQ       xRow+64(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       AX, SI
-	MOVQ       SI, DI
-	ADDQ       BX, DI
-	MOVQ       DI, R8
-	ADDQ       BX, R8
-	MOVQ       xStep+72(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       yStep+152(FP), R9
-	SHLQ       $0x02, R9
-	MOVQ       count+24(FP), R11
-	MOVQ       DX, R10
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_3x1_few_add
-
-taps_3x1_few_set:
-	VXORPS      Y4, Y4, Y4
-	VMASKMOVPS  (SI), Y0, Y5
-	VFMADD231PS Y5, Y1, Y4
-	VMASKMOVPS  (DI), Y0, Y5
-	VFMADD231PS Y5, Y2, Y4
-	VMASKMOVPS  (R8), Y0, Y5
-	VFMADD231PS Y5, Y3, Y4
-	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        BX, SI
-	ADDQ        BX, DI
-	ADDQ        BX, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_3x1_few_set
-	JMP         taps_3x1_few_next
-
-taps_3x1_few_add:
-	VMASKMOVPS  (R10), Y0, Y4
-	VMASKMOVPS  (SI), Y0, Y5
-	VFMADD231PS Y5, Y1, Y4
-	VMASKMOVPS  (DI), Y0, Y5
-	VFMADD231PS Y5, Y2, Y4
-	VMASKMOVPS  (R8), Y0, Y5
-	VFMADD231PS Y5, Y3, Y4
-	VMASKMOVPS  Y4, Y0, (R10)
-	ADDQ        BX, SI
-	ADDQ        BX, DI
-	ADDQ        BX, R8
-	ADDQ        R9, R10
-	DECQ        R11
-	JNZ         taps_3x1_few_add
-
-taps_3x1_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_3x1_end:
-	VZEROUPPER
-	RET
-
-taps_3x2_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_3x2_tail
-
-taps_3x2_channels:
-	MOVQ    wRow+112(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    wCol+120(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    CX, R9
-	MOVQ    R9, R10
-	ADDQ    DI, R10
-	MOVQ    R10, R11
-	ADDQ    DI, R11
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(R8*1), Y1
-	VMOVUPS (R10), Y2
-	VMOVUPS (R10)(R8*1), Y3
-	VMOVUPS (R11), Y4
-	VMOVUPS (R11)(R8*1), Y5
-	MOVQ    xRow+64(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    AX, R8
-	MOVQ    R8, R9
-	ADDQ    DI, R9
-	MOVQ    R9, R10
-	ADDQ    DI, R10
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    yStep+152(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    count+24(FP), R13
-	MOVQ    DX, R12
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_3x2_eight_add
-
-taps_3x2_eight_set:
-	VXORPS      Y6, Y6, Y6
-	VFMADD231PS (R8), Y0, Y6
-	VFMADD231PS (R8)(BX*1), Y1, Y6
-	VFMADD231PS (R9), Y2, Y6
-	VFMADD231PS (R9)(BX*1), Y3, Y6
-	VFMADD231PS (R10), Y4, Y6
-	VFMADD231PS (R10)(BX*1), Y5, Y6
-	VMOVUPS     Y6, (R12)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        R11, R12
-	DECQ        R13
-	JNZ         taps_3x2_eight_set
-	JMP         taps_3x2_eight_next
-
-taps_3x2_eight_add:
-	VMOVUPS     (R12), Y6
-	VFMADD231PS (R8), Y0, Y6
-	VFMADD231PS (R8)(BX*1), Y1, Y6
-	VFMADD231PS (R9), Y2, Y6
-	VFMADD231PS (R9)(BX*1), Y3, Y6
-	VFMADD231PS (R10), Y4, Y6
-	VFMADD231PS (R10)(BX*1), Y5, Y6
-	VMOVUPS     Y6, (R12)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        R11, R12
-	DECQ        R13
-	JNZ         taps_3x2_eight_add
-
-taps_3x2_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, SI
-	JGE  taps_3x2_channels
-
-taps_3x2_tail:
-	ADDQ       $0x00000008, SI
-	JZ         taps_3x2_end
-	MOVQ       $0x00000008, DI
-	SUBQ       SI, DI
-	LEAQ       masks<>+0(SB), SI
-	VMOVUPS    (SI)(DI*4), Y0
-	MOVQ       wRow+112(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       wCol+120(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       CX, R8
-	MOVQ       R8, R9
-	ADDQ       SI, R9
-	MOVQ       R9, R10
-	ADDQ       SI, R10
-	VMASKMOVPS (R8), Y0, Y1
-	VMASKMOVPS (R8)(DI*1), Y0, Y2
-	VMASKMOVPS (R9), Y0, Y3
-	VMASKMOVPS (R9)(DI*1), Y0, Y4
-	VMASKMOVPS (R10), Y0, Y5
-	VMASKMOVPS (R10)(DI*1), Y0, Y6
-	MOVQ       xRow+64(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       AX, DI
-	MOVQ       DI, R8
-	ADDQ       SI, R8
-	MOVQ       R8, R9
-	ADDQ       SI, R9
-	MOVQ       xStep+72(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       yStep+152(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       count+24(FP), R12
-	MOVQ       DX, R11
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_3x2_few_add
-
-taps_3x2_few_set:
-	VXORPS      Y7, Y7, Y7
-	VMASKMOVPS  (DI), Y0, Y8
-	VFMADD231PS Y8, Y1, Y7
-	VMASKMOVPS  (DI)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y2, Y7
-	VMASKMOVPS  (R8), Y0, Y8
-	VFMADD231PS Y8, Y3, Y7
-	VMASKMOVPS  (R8)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y4, Y7
-	VMASKMOVPS  (R9), Y0, Y8
-	VFMADD231PS Y8, Y5, Y7
-	VMASKMOVPS  (R9)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y6, Y7
-	VMASKMOVPS  Y7, Y0, (R11)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_3x2_few_set
-	JMP         taps_3x2_few_next
-
-taps_3x2_few_add:
-	VMASKMOVPS  (R11), Y0, Y7
-	VMASKMOVPS  (DI), Y0, Y8
-	VFMADD231PS Y8, Y1, Y7
-	VMASKMOVPS  (DI)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y2, Y7
-	VMASKMOVPS  (R8), Y0, Y8
-	VFMADD231PS Y8, Y3, Y7
-	VMASKMOVPS  (R8)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y4, Y7
-	VMASKMOVPS  (R9), Y0, Y8
-	VFMADD231PS Y8, Y5, Y7
-	VMASKMOVPS  (R9)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y6, Y7
-	VMASKMOVPS  Y7, Y0, (R11)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_3x2_few_add
-
-taps_3x2_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_3x2_end:
-	VZEROUPPER
-	RET
-
-taps_3x3_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ w_base+80(FP), CX
-	MOVQ w0+104(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ y_base+128(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_3x3_tail
-
-taps_3x3_channels:
-	MOVQ    wRow+112(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    wCol+120(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    CX, R9
-	MOVQ    R9, R10
-	ADDQ    DI, R10
-	MOVQ    R10, R11
-	ADDQ    DI, R11
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(R8*1), Y1
-	VMOVUPS (R9)(R8*2), Y2
-	VMOVUPS (R10), Y3
-	VMOVUPS (R10)(R8*1), Y4
-	VMOVUPS (R10)(R8*2), Y5
-	VMOVUPS (R11), Y6
-	VMOVUPS (R11)(R8*1), Y7
-	VMOVUPS (R11)(R8*2), Y8
-	MOVQ    xRow+64(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    AX, R8
-	MOVQ    R8, R9
-	ADDQ    DI, R9
-	MOVQ    R9, R10
-	ADDQ    DI, R10
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    yStep+152(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    count+24(FP), R13
-	MOVQ    DX, R12
-	CMPB    accumulate+160(FP), $0x00
-	JNE     taps_3x3_eight_add
-
-taps_3x3_eight_set:
-	VXORPS      Y9, Y9, Y9
-	VFMADD231PS (R8), Y0, Y9
-	VFMADD231PS (R8)(BX*1), Y1, Y9
-	VFMADD231PS (R8)(BX*2), Y2, Y9
-	VFMADD231PS (R9), Y3, Y9
-	VFMADD231PS (R9)(BX*1), Y4, Y9
-	VFMADD231PS (R9)(BX*2), Y5, Y9
-	VFMADD231PS (R10), Y6, Y9
-	VFMADD231PS (R10)(BX*1), Y7, Y9
-	VFMADD231PS (R10)(BX*2), Y8, Y9
-	VMOVUPS     Y9, (R12)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        R11, R12
-	DECQ        R13
-	JNZ         taps_3x3_eight_set
-	JMP         taps_3x3_eight_next
-
-taps_3x3_eight_add:
-	VMOVUPS     (R12), Y9
-	VFMADD231PS (R8), Y0, Y9
-	VFMADD231PS (R8)(BX*1), Y1, Y9
-	VFMADD231PS (R8)(BX*2), Y2, Y9
-	VFMADD231PS (R9), Y3, Y9
-	VFMADD231PS (R9)(BX*1), Y4, Y9
-	VFMADD231PS (R9)(BX*2), Y5, Y9
-	VFMADD231PS (R10), Y6, Y9
-	VFMADD231PS (R10)(BX*1), Y7, Y9
-	VFMADD231PS (R10)(BX*2), Y8, Y9
-	VMOVUPS     Y9, (R12)
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        R11, R12
-	DECQ        R13
-	JNZ         taps_3x3_eight_add
-
-taps_3x3_eight_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-	SUBQ $0x00000008, SI
-	JGE  taps_3x3_channels
-
-taps_3x3_tail:
-	ADDQ       $0x00000008, SI
-	JZ         taps_3x3_end
-	MOVQ       $0x00000008, DI
-	SUBQ       SI, DI
-	LEAQ       masks<>+0(SB), SI
-	VMOVUPS    (SI)(DI*4), Y0
-	MOVQ       wRow+112(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       wCol+120(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       CX, R8
-	MOVQ       R8, R9
-	ADDQ       SI, R9
-	MOVQ       R9, R10
-	ADDQ       SI, R10
-	VMASKMOVPS (R8), Y0, Y1
-	VMASKMOVPS (R8)(DI*1), Y0, Y2
-	VMASKMOVPS (R8)(DI*2), Y0, Y3
-	VMASKMOVPS (R9), Y0, Y4
-	VMASKMOVPS (R9)(DI*1), Y0, Y5
-	VMASKMOVPS (R9)(DI*2), Y0, Y6
-	VMASKMOVPS (R10), Y0, Y7
-	VMASKMOVPS (R10)(DI*1), Y0, Y8
-	VMASKMOVPS (R10)(DI*2), Y0, Y9
-	MOVQ       xRow+64(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       AX, DI
-	MOVQ       DI, R8
-	ADDQ       SI, R8
-	MOVQ       R8, R9
-	ADDQ       SI, R9
-	MOVQ       xStep+72(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       yStep+152(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       count+24(FP), R12
-	MOVQ       DX, R11
-	CMPB       accumulate+160(FP), $0x00
-	JNE        taps_3x3_few_add
-
-taps_3x3_few_set:
-	VXORPS      Y10, Y10, Y10
-	VMASKMOVPS  (DI), Y0, Y11
-	VFMADD231PS Y11, Y1, Y10
-	VMASKMOVPS  (DI)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y2, Y10
-	VMASKMOVPS  (DI)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y3, Y10
-	VMASKMOVPS  (R8), Y0, Y11
-	VFMADD231PS Y11, Y4, Y10
-	VMASKMOVPS  (R8)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y5, Y10
-	VMASKMOVPS  (R8)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y6, Y10
-	VMASKMOVPS  (R9), Y0, Y11
-	VFMADD231PS Y11, Y7, Y10
-	VMASKMOVPS  (R9)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y8, Y10
-	VMASKMOVPS  (R9)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y9, Y10
-	VMASKMOVPS  Y10, Y0, (R11)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_3x3_few_set
-	JMP         taps_3x3_few_next
-
-taps_3x3_few_add:
-	VMASKMOVPS  (R11), Y0, Y10
-	VMASKMOVPS  (DI), Y0, Y11
-	VFMADD231PS Y11, Y1, Y10
-	VMASKMOVPS  (DI)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y2, Y10
-	VMASKMOVPS  (DI)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y3, Y10
-	VMASKMOVPS  (R8), Y0, Y11
-	VFMADD231PS Y11, Y4, Y10
-	VMASKMOVPS  (R8)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y5, Y10
-	VMASKMOVPS  (R8)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y6, Y10
-	VMASKMOVPS  (R9), Y0, Y11
-	VFMADD231PS Y11, Y7, Y10
-	VMASKMOVPS  (R9)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y8, Y10
-	VMASKMOVPS  (R9)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y9, Y10
-	VMASKMOVPS  Y10, Y0, (R11)
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        R10, R11
-	DECQ        R12
-	JNZ         taps_3x3_few_add
-
-taps_3x3_few_next:
-	ADDQ $0x00000020, AX
-	ADDQ $0x00000020, CX
-	ADDQ $0x00000020, DX
-
-taps_3x3_end:
-	VZEROUPPER
-	RET
-
-// func depthwiseSumsAVX2(rows int, cols int, c int, count int, x []float32, x0 int, xRow int, xStep int, dy []float32, dw []float32, w0 int, wRow int)
-// Requires: AVX, FMA3
-TEXT ·depthwiseSumsAVX2(SB), NOSPLIT, $0-144
-	MOVQ rows+0(FP), AX
-	LEAQ (AX)(AX*2), AX
-	ADDQ cols+8(FP), AX
-	CMPQ AX, $0x0000000c
-	JEQ  taps_3x3_begin
-	CMPQ AX, $0x0000000b
-	JEQ  taps_3x2_begin
-	CMPQ AX, $0x0000000a
-	JEQ  taps_3x1_begin
-	CMPQ AX, $0x00000009
-	JEQ  taps_2x3_begin
-	CMPQ AX, $0x00000008
-	JEQ  taps_2x2_begin
-	CMPQ AX, $0x00000007
-	JEQ  taps_2x1_begin
-	CMPQ AX, $0x00000006
-	JEQ  taps_1x3_begin
-	CMPQ AX, $0x00000005
-	JEQ  taps_1x2_begin
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_1x1_tail
-
-taps_1x1_channels:
-	VXORPS Y0, Y0, Y0
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, DI
-	MOVQ   xStep+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   count+24(FP), R10
-	MOVQ   DX, R9
-
-taps_1x1_eight_pixel:
-	VMOVUPS     (R9), Y1
-	VFMADD231PS (DI), Y1, Y0
-	ADDQ        R8, DI
-	ADDQ        BX, R9
-	DECQ        R10
-	JNZ         taps_1x1_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, DI
-	VMOVUPS     (DI), Y1
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (DI)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_1x1_channels
-
-taps_1x1_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_1x1_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, SI
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    count+24(FP), R9
-	MOVQ    DX, R8
-
-taps_1x1_few_pixel:
-	VMASKMOVPS  (R8), Y0, Y2
-	VMASKMOVPS  (SI), Y0, Y3
-	VFMADD231PS Y3, Y2, Y1
-	ADDQ        DI, SI
-	ADDQ        BX, R8
-	DECQ        R9
-	JNZ         taps_1x1_few_pixel
-	MOVQ        wRow+136(FP), BX
-	SHLQ        $0x02, BX
-	MOVQ        CX, BX
-	VMASKMOVPS  (BX), Y0, Y2
-	VADDPS      Y2, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (BX)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_1x1_end:
-	VZEROUPPER
-	RET
-
-taps_1x2_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_1x2_tail
-
-taps_1x2_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, DI
-	MOVQ   xStep+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   count+24(FP), R10
-	MOVQ   DX, R9
-
-taps_1x2_eight_pixel:
-	VMOVUPS     (R9), Y2
-	VFMADD231PS (DI), Y2, Y0
-	VFMADD231PS (DI)(BX*1), Y2, Y1
-	ADDQ        R8, DI
-	ADDQ        BX, R9
-	DECQ        R10
-	JNZ         taps_1x2_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, DI
-	VMOVUPS     (DI), Y2
-	VADDPS      Y2, Y0, Y0
-	VMOVUPS     Y0, (DI)
-	VMOVUPS     (DI)(BX*1), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (DI)(BX*1)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_1x2_channels
-
-taps_1x2_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_1x2_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, SI
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    count+24(FP), R9
-	MOVQ    DX, R8
-
-taps_1x2_few_pixel:
-	VMASKMOVPS  (R8), Y0, Y3
-	VMASKMOVPS  (SI), Y0, Y4
-	VFMADD231PS Y4, Y3, Y1
-	VMASKMOVPS  (SI)(BX*1), Y0, Y4
-	VFMADD231PS Y4, Y3, Y2
-	ADDQ        DI, SI
-	ADDQ        BX, R8
-	DECQ        R9
-	JNZ         taps_1x2_few_pixel
-	MOVQ        wRow+136(FP), SI
-	SHLQ        $0x02, SI
-	MOVQ        CX, SI
-	VMASKMOVPS  (SI), Y0, Y3
-	VADDPS      Y3, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (SI)
-	VMASKMOVPS  (SI)(BX*1), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (SI)(BX*1)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_1x2_end:
-	VZEROUPPER
-	RET
-
-taps_1x3_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_1x3_tail
-
-taps_1x3_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, DI
-	MOVQ   xStep+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   count+24(FP), R10
-	MOVQ   DX, R9
-
-taps_1x3_eight_pixel:
-	VMOVUPS     (R9), Y3
-	VFMADD231PS (DI), Y3, Y0
-	VFMADD231PS (DI)(BX*1), Y3, Y1
-	VFMADD231PS (DI)(BX*2), Y3, Y2
-	ADDQ        R8, DI
-	ADDQ        BX, R9
-	DECQ        R10
-	JNZ         taps_1x3_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, DI
-	VMOVUPS     (DI), Y3
-	VADDPS      Y3, Y0, Y0
-	VMOVUPS     Y0, (DI)
-	VMOVUPS     (DI)(BX*1), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (DI)(BX*1)
-	VMOVUPS     (DI)(BX*2), Y0
-	VADDPS      Y0, Y2, Y2
-	VMOVUPS     Y2, (DI)(BX*2)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_1x3_channels
-
-taps_1x3_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_1x3_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, SI
-	MOVQ    xStep+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    count+24(FP), R9
-	MOVQ    DX, R8
-
-taps_1x3_few_pixel:
-	VMASKMOVPS  (R8), Y0, Y4
-	VMASKMOVPS  (SI), Y0, Y5
-	VFMADD231PS Y5, Y4, Y1
-	VMASKMOVPS  (SI)(BX*1), Y0, Y5
-	VFMADD231PS Y5, Y4, Y2
-	VMASKMOVPS  (SI)(BX*2), Y0, Y5
-	VFMADD231PS Y5, Y4, Y3
-	ADDQ        DI, SI
-	ADDQ        BX, R8
-	DECQ        R9
-	JNZ         taps_1x3_few_pixel
-	MOVQ        wRow+136(FP), SI
-	SHLQ        $0x02, SI
-	MOVQ        CX, SI
-	VMASKMOVPS  (SI), Y0, Y4
-	VADDPS      Y4, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (SI)
-	VMASKMOVPS  (SI)(BX*1), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (SI)(BX*1)
-	VMASKMOVPS  (SI)(BX*2), Y0, Y1
-	VADDPS      Y1, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (SI)(BX*2)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_1x3_end:
-	VZEROUPPER
-	RET
-
-taps_2x1_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_2x1_tail
-
-taps_2x1_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, R8
-	MOVQ   R8, R9
-	ADDQ   DI, R9
-	MOVQ   xStep+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   count+24(FP), R11
-	MOVQ   DX, R10
-
-taps_2x1_eight_pixel:
-	VMOVUPS     (R10), Y2
-	VFMADD231PS (R8), Y2, Y0
-	VFMADD231PS (R9), Y2, Y1
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        BX, R10
-	DECQ        R11
-	JNZ         taps_2x1_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, R8
-	MOVQ        R8, R9
-	ADDQ        DI, R9
-	VMOVUPS     (R8), Y2
-	VADDPS      Y2, Y0, Y0
-	VMOVUPS     Y0, (R8)
-	VMOVUPS     (R9), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (R9)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_2x1_channels
-
-taps_2x1_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_2x1_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    count+24(FP), R10
-	MOVQ    DX, R9
-
-taps_2x1_few_pixel:
-	VMASKMOVPS  (R9), Y0, Y3
-	VMASKMOVPS  (DI), Y0, Y4
-	VFMADD231PS Y4, Y3, Y1
-	VMASKMOVPS  (R8), Y0, Y4
-	VFMADD231PS Y4, Y3, Y2
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        BX, R9
-	DECQ        R10
-	JNZ         taps_2x1_few_pixel
-	MOVQ        wRow+136(FP), BX
-	SHLQ        $0x02, BX
-	MOVQ        CX, SI
-	MOVQ        SI, DI
-	ADDQ        BX, DI
-	VMASKMOVPS  (SI), Y0, Y3
-	VADDPS      Y3, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (SI)
-	VMASKMOVPS  (DI), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (DI)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_2x1_end:
-	VZEROUPPER
-	RET
-
-taps_2x2_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_2x2_tail
-
-taps_2x2_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, R8
-	MOVQ   R8, R9
-	ADDQ   DI, R9
-	MOVQ   xStep+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   count+24(FP), R11
-	MOVQ   DX, R10
-
-taps_2x2_eight_pixel:
-	VMOVUPS     (R10), Y4
-	VFMADD231PS (R8), Y4, Y0
-	VFMADD231PS (R8)(BX*1), Y4, Y1
-	VFMADD231PS (R9), Y4, Y2
-	VFMADD231PS (R9)(BX*1), Y4, Y3
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        BX, R10
-	DECQ        R11
-	JNZ         taps_2x2_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, R8
-	MOVQ        R8, R9
-	ADDQ        DI, R9
-	VMOVUPS     (R8), Y4
-	VADDPS      Y4, Y0, Y0
-	VMOVUPS     Y0, (R8)
-	VMOVUPS     (R8)(BX*1), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (R8)(BX*1)
-	VMOVUPS     (R9), Y0
-	VADDPS      Y0, Y2, Y2
-	VMOVUPS     Y2, (R9)
-	VMOVUPS     (R9)(BX*1), Y0
-	VADDPS      Y0, Y3, Y3
-	VMOVUPS     Y3, (R9)(BX*1)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_2x2_channels
-
-taps_2x2_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_2x2_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    count+24(FP), R10
-	MOVQ    DX, R9
-
-taps_2x2_few_pixel:
-	VMASKMOVPS  (R9), Y0, Y5
-	VMASKMOVPS  (DI), Y0, Y6
-	VFMADD231PS Y6, Y5, Y1
-	VMASKMOVPS  (DI)(BX*1), Y0, Y6
-	VFMADD231PS Y6, Y5, Y2
-	VMASKMOVPS  (R8), Y0, Y6
-	VFMADD231PS Y6, Y5, Y3
-	VMASKMOVPS  (R8)(BX*1), Y0, Y6
-	VFMADD231PS Y6, Y5, Y4
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        BX, R9
-	DECQ        R10
-	JNZ         taps_2x2_few_pixel
-	MOVQ        wRow+136(FP), SI
-	SHLQ        $0x02, SI
-	MOVQ        CX, DI
-	MOVQ        DI, R8
-	ADDQ        SI, R8
-	VMASKMOVPS  (DI), Y0, Y5
-	VADDPS      Y5, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (DI)
-	VMASKMOVPS  (DI)(BX*1), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
-	VMASKMOVPS  (R8), Y0, Y1
-	VADDPS      Y1, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (R8)
-	VMASKMOVPS  (R8)(BX*1), Y0, Y1
-	VADDPS      Y1, Y4, Y4
-	VMASKMOVPS  Y4, Y0, (R8)(BX*1)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_2x2_end:
-	VZEROUPPER
-	RET
-
-taps_2x3_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_2x3_tail
-
-taps_2x3_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, R8
-	MOVQ   R8, R9
-	ADDQ   DI, R9
-	MOVQ   xStep+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   count+24(FP), R11
-	MOVQ   DX, R10
-
-taps_2x3_eight_pixel:
-	VMOVUPS     (R10), Y6
-	VFMADD231PS (R8), Y6, Y0
-	VFMADD231PS (R8)(BX*1), Y6, Y1
-	VFMADD231PS (R8)(BX*2), Y6, Y2
-	VFMADD231PS (R9), Y6, Y3
-	VFMADD231PS (R9)(BX*1), Y6, Y4
-	VFMADD231PS (R9)(BX*2), Y6, Y5
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        BX, R10
-	DECQ        R11
-	JNZ         taps_2x3_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, R8
-	MOVQ        R8, R9
-	ADDQ        DI, R9
-	VMOVUPS     (R8), Y6
-	VADDPS      Y6, Y0, Y0
-	VMOVUPS     Y0, (R8)
-	VMOVUPS     (R8)(BX*1), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (R8)(BX*1)
-	VMOVUPS     (R8)(BX*2), Y0
-	VADDPS      Y0, Y2, Y2
-	VMOVUPS     Y2, (R8)(BX*2)
-	VMOVUPS     (R9), Y0
-	VADDPS      Y0, Y3, Y3
-	VMOVUPS     Y3, (R9)
-	VMOVUPS     (R9)(BX*1), Y0
-	VADDPS      Y0, Y4, Y4
-	VMOVUPS     Y4, (R9)(BX*1)
-	VMOVUPS     (R9)(BX*2), Y0
-	VADDPS      Y0, Y5, Y5
-	VMOVUPS     Y5, (R9)(BX*2)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_2x3_channels
-
-taps_2x3_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_2x3_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    count+24(FP), R10
-	MOVQ    DX, R9
-
-taps_2x3_few_pixel:
-	VMASKMOVPS  (R9), Y0, Y7
-	VMASKMOVPS  (DI), Y0, Y8
-	VFMADD231PS Y8, Y7, Y1
-	VMASKMOVPS  (DI)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y7, Y2
-	VMASKMOVPS  (DI)(BX*2), Y0, Y8
-	VFMADD231PS Y8, Y7, Y3
-	VMASKMOVPS  (R8), Y0, Y8
-	VFMADD231PS Y8, Y7, Y4
-	VMASKMOVPS  (R8)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y7, Y5
-	VMASKMOVPS  (R8)(BX*2), Y0, Y8
-	VFMADD231PS Y8, Y7, Y6
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        BX, R9
-	DECQ        R10
-	JNZ         taps_2x3_few_pixel
-	MOVQ        wRow+136(FP), SI
-	SHLQ        $0x02, SI
-	MOVQ        CX, DI
-	MOVQ        DI, R8
-	ADDQ        SI, R8
-	VMASKMOVPS  (DI), Y0, Y7
-	VADDPS      Y7, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (DI)
-	VMASKMOVPS  (DI)(BX*1), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
-	VMASKMOVPS  (DI)(BX*2), Y0, Y1
-	VADDPS      Y1, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (DI)(BX*2)
-	VMASKMOVPS  (R8), Y0, Y1
-	VADDPS      Y1, Y4, Y4
-	VMASKMOVPS  Y4, Y0, (R8)
-	VMASKMOVPS  (R8)(BX*1), Y0, Y1
-	VADDPS      Y1, Y5, Y5
-	VMASKMOVPS  Y5, Y0, (R8)(BX*1)
-	VMASKMOVPS  (R8)(BX*2), Y0, Y1
-	VADDPS      Y1, Y6, Y6
-	VMASKMOVPS  Y6, Y0, (R8)(BX*2)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_2x3_end:
-	VZEROUPPER
-	RET
-
-taps_3x1_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_3x1_tail
-
-taps_3x1_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, R8
-	MOVQ   R8, R9
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	ADDQ   DI, R10
-	MOVQ   xStep+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   count+24(FP), R12
-	MOVQ   DX, R11
-
-taps_3x1_eight_pixel:
-	VMOVUPS     (R11), Y3
-	VFMADD231PS (R8), Y3, Y0
-	VFMADD231PS (R9), Y3, Y1
-	VFMADD231PS (R10), Y3, Y2
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        BX, R11
-	DECQ        R12
-	JNZ         taps_3x1_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, R8
-	MOVQ        R8, R9
-	ADDQ        DI, R9
-	MOVQ        R9, R10
-	ADDQ        DI, R10
-	VMOVUPS     (R8), Y3
-	VADDPS      Y3, Y0, Y0
-	VMOVUPS     Y0, (R8)
-	VMOVUPS     (R9), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (R9)
-	VMOVUPS     (R10), Y0
-	VADDPS      Y0, Y2, Y2
-	VMOVUPS     Y2, (R10)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_3x1_channels
-
-taps_3x1_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_3x1_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    R8, R9
-	ADDQ    SI, R9
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    count+24(FP), R11
-	MOVQ    DX, R10
-
-taps_3x1_few_pixel:
-	VMASKMOVPS  (R10), Y0, Y4
-	VMASKMOVPS  (DI), Y0, Y5
-	VFMADD231PS Y5, Y4, Y1
-	VMASKMOVPS  (R8), Y0, Y5
-	VFMADD231PS Y5, Y4, Y2
-	VMASKMOVPS  (R9), Y0, Y5
-	VFMADD231PS Y5, Y4, Y3
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        BX, R10
-	DECQ        R11
-	JNZ         taps_3x1_few_pixel
-	MOVQ        wRow+136(FP), BX
-	SHLQ        $0x02, BX
-	MOVQ        CX, SI
-	MOVQ        SI, DI
-	ADDQ        BX, DI
-	MOVQ        DI, R8
-	ADDQ        BX, R8
-	VMASKMOVPS  (SI), Y0, Y4
-	VADDPS      Y4, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (SI)
-	VMASKMOVPS  (DI), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (DI)
-	VMASKMOVPS  (R8), Y0, Y1
-	VADDPS      Y1, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (R8)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_3x1_end:
-	VZEROUPPER
-	RET
-
-taps_3x2_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_3x2_tail
-
-taps_3x2_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, R8
-	MOVQ   R8, R9
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	ADDQ   DI, R10
-	MOVQ   xStep+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   count+24(FP), R12
-	MOVQ   DX, R11
-
-taps_3x2_eight_pixel:
-	VMOVUPS     (R11), Y6
-	VFMADD231PS (R8), Y6, Y0
-	VFMADD231PS (R8)(BX*1), Y6, Y1
-	VFMADD231PS (R9), Y6, Y2
-	VFMADD231PS (R9)(BX*1), Y6, Y3
-	VFMADD231PS (R10), Y6, Y4
-	VFMADD231PS (R10)(BX*1), Y6, Y5
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        BX, R11
-	DECQ        R12
-	JNZ         taps_3x2_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, R8
-	MOVQ        R8, R9
-	ADDQ        DI, R9
-	MOVQ        R9, R10
-	ADDQ        DI, R10
-	VMOVUPS     (R8), Y6
-	VADDPS      Y6, Y0, Y0
-	VMOVUPS     Y0, (R8)
-	VMOVUPS     (R8)(BX*1), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (R8)(BX*1)
-	VMOVUPS     (R9), Y0
-	VADDPS      Y0, Y2, Y2
-	VMOVUPS     Y2, (R9)
-	VMOVUPS     (R9)(BX*1), Y0
-	VADDPS      Y0, Y3, Y3
-	VMOVUPS     Y3, (R9)(BX*1)
-	VMOVUPS     (R10), Y0
-	VADDPS      Y0, Y4, Y4
-	VMOVUPS     Y4, (R10)
-	VMOVUPS     (R10)(BX*1), Y0
-	VADDPS      Y0, Y5, Y5
-	VMOVUPS     Y5, (R10)(BX*1)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_3x2_channels
-
-taps_3x2_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_3x2_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    R8, R9
-	ADDQ    SI, R9
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    count+24(FP), R11
-	MOVQ    DX, R10
-
-taps_3x2_few_pixel:
-	VMASKMOVPS  (R10), Y0, Y7
-	VMASKMOVPS  (DI), Y0, Y8
-	VFMADD231PS Y8, Y7, Y1
-	VMASKMOVPS  (DI)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y7, Y2
-	VMASKMOVPS  (R8), Y0, Y8
-	VFMADD231PS Y8, Y7, Y3
-	VMASKMOVPS  (R8)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y7, Y4
-	VMASKMOVPS  (R9), Y0, Y8
-	VFMADD231PS Y8, Y7, Y5
-	VMASKMOVPS  (R9)(BX*1), Y0, Y8
-	VFMADD231PS Y8, Y7, Y6
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        BX, R10
-	DECQ        R11
-	JNZ         taps_3x2_few_pixel
-	MOVQ        wRow+136(FP), SI
-	SHLQ        $0x02, SI
-	MOVQ        CX, DI
-	MOVQ        DI, R8
-	ADDQ        SI, R8
-	MOVQ        R8, R9
-	ADDQ        SI, R9
-	VMASKMOVPS  (DI), Y0, Y7
-	VADDPS      Y7, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (DI)
-	VMASKMOVPS  (DI)(BX*1), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
-	VMASKMOVPS  (R8), Y0, Y1
-	VADDPS      Y1, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (R8)
-	VMASKMOVPS  (R8)(BX*1), Y0, Y1
-	VADDPS      Y1, Y4, Y4
-	VMASKMOVPS  Y4, Y0, (R8)(BX*1)
-	VMASKMOVPS  (R9), Y0, Y1
-	VADDPS      Y1, Y5, Y5
-	VMASKMOVPS  Y5, Y0, (R9)
-	VMASKMOVPS  (R9)(BX*1), Y0, Y1
-	VADDPS      Y1, Y6, Y6
-	VMASKMOVPS  Y6, Y0, (R9)(BX*1)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_3x2_end:
-	VZEROUPPER
-	RET
-
-taps_3x3_begin:
-	MOVQ x_base+32(FP), AX
-	MOVQ x0+56(FP), CX
-	LEAQ (AX)(CX*4), AX
-	MOVQ dw_base+104(FP), CX
-	MOVQ w0+128(FP), DX
-	LEAQ (CX)(DX*4), CX
-	MOVQ dy_base+80(FP), DX
-	MOVQ c+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ c+16(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  taps_3x3_tail
-
-taps_3x3_channels:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   xRow+64(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   AX, R8
-	MOVQ   R8, R9
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	ADDQ   DI, R10
-	MOVQ   xStep+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   count+24(FP), R12
-	MOVQ   DX, R11
-
-taps_3x3_eight_pixel:
-	VMOVUPS     (R11), Y9
-	VFMADD231PS (R8), Y9, Y0
-	VFMADD231PS (R8)(BX*1), Y9, Y1
-	VFMADD231PS (R8)(BX*2), Y9, Y2
-	VFMADD231PS (R9), Y9, Y3
-	VFMADD231PS (R9)(BX*1), Y9, Y4
-	VFMADD231PS (R9)(BX*2), Y9, Y5
-	VFMADD231PS (R10), Y9, Y6
-	VFMADD231PS (R10)(BX*1), Y9, Y7
-	VFMADD231PS (R10)(BX*2), Y9, Y8
-	ADDQ        DI, R8
-	ADDQ        DI, R9
-	ADDQ        DI, R10
-	ADDQ        BX, R11
-	DECQ        R12
-	JNZ         taps_3x3_eight_pixel
-	MOVQ        wRow+136(FP), DI
-	SHLQ        $0x02, DI
-	MOVQ        CX, R8
-	MOVQ        R8, R9
-	ADDQ        DI, R9
-	MOVQ        R9, R10
-	ADDQ        DI, R10
-	VMOVUPS     (R8), Y9
-	VADDPS      Y9, Y0, Y0
-	VMOVUPS     Y0, (R8)
-	VMOVUPS     (R8)(BX*1), Y0
-	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (R8)(BX*1)
-	VMOVUPS     (R8)(BX*2), Y0
-	VADDPS      Y0, Y2, Y2
-	VMOVUPS     Y2, (R8)(BX*2)
-	VMOVUPS     (R9), Y0
-	VADDPS      Y0, Y3, Y3
-	VMOVUPS     Y3, (R9)
-	VMOVUPS     (R9)(BX*1), Y0
-	VADDPS      Y0, Y4, Y4
-	VMOVUPS     Y4, (R9)(BX*1)
-	VMOVUPS     (R9)(BX*2), Y0
-	VADDPS      Y0, Y5, Y5
-	VMOVUPS     Y5, (R9)(BX*2)
-	VMOVUPS     (R10), Y0
-	VADDPS      Y0, Y6, Y6
-	VMOVUPS     Y6, (R10)
-	VMOVUPS     (R10)(BX*1), Y0
-	VADDPS      Y0, Y7, Y7
-	VMOVUPS     Y7, (R10)(BX*1)
-	VMOVUPS     (R10)(BX*2), Y0
-	VADDPS      Y0, Y8, Y8
-	VMOVUPS     Y8, (R10)(BX*2)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-	SUBQ        $0x00000008, SI
-	JGE         taps_3x3_channels
-
-taps_3x3_tail:
-	ADDQ    $0x00000008, SI
-	JZ      taps_3x3_end
-	MOVQ    $0x00000008, DI
-	SUBQ    SI, DI
-	LEAQ    masks<>+0(SB), SI
-	VMOVUPS (SI)(DI*4), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	MOVQ    xRow+64(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    AX, DI
-	MOVQ    DI, R8
-	ADDQ    SI, R8
-	MOVQ    R8, R9
-	ADDQ    SI, R9
-	MOVQ    xStep+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    count+24(FP), R11
-	MOVQ    DX, R10
-
-taps_3x3_few_pixel:
-	VMASKMOVPS  (R10), Y0, Y10
-	VMASKMOVPS  (DI), Y0, Y11
-	VFMADD231PS Y11, Y10, Y1
-	VMASKMOVPS  (DI)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y10, Y2
-	VMASKMOVPS  (DI)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y10, Y3
-	VMASKMOVPS  (R8), Y0, Y11
-	VFMADD231PS Y11, Y10, Y4
-	VMASKMOVPS  (R8)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y10, Y5
-	VMASKMOVPS  (R8)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y10, Y6
-	VMASKMOVPS  (R9), Y0, Y11
-	VFMADD231PS Y11, Y10, Y7
-	VMASKMOVPS  (R9)(BX*1), Y0, Y11
-	VFMADD231PS Y11, Y10, Y8
-	VMASKMOVPS  (R9)(BX*2), Y0, Y11
-	VFMADD231PS Y11, Y10, Y9
-	ADDQ        SI, DI
-	ADDQ        SI, R8
-	ADDQ        SI, R9
-	ADDQ        BX, R10
-	DECQ        R11
-	JNZ         taps_3x3_few_pixel
-	MOVQ        wRow+136(FP), SI
-	SHLQ        $0x02, SI
-	MOVQ        CX, DI
-	MOVQ        DI, R8
-	ADDQ        SI, R8
-	MOVQ        R8, R9
-	ADDQ        SI, R9
-	VMASKMOVPS  (DI), Y0, Y10
-	VADDPS      Y10, Y1, Y1
-	VMASKMOVPS  Y1, Y0, (DI)
-	VMASKMOVPS  (DI)(BX*1), Y0, Y1
-	VADDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y0, (DI)(BX*1)
-	VMASKMOVPS  (DI)(BX*2), Y0, Y1
-	VADDPS      Y1, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (DI)(BX*2)
-	VMASKMOVPS  (R8), Y0, Y1
-	VADDPS      Y1, Y4, Y4
-	VMASKMOVPS  Y4, Y0, (R8)
-	VMASKMOVPS  (R8)(BX*1), Y0, Y1
-	VADDPS      Y1, Y5, Y5
-	VMASKMOVPS  Y5, Y0, (R8)(BX*1)
-	VMASKMOVPS  (R8)(BX*2), Y0, Y1
-	VADDPS      Y1, Y6, Y6
-	VMASKMOVPS  Y6, Y0, (R8)(BX*2)
-	VMASKMOVPS  (R9), Y0, Y1
-	VADDPS      Y1, Y7, Y7
-	VMASKMOVPS  Y7, Y0, (R9)
-	VMASKMOVPS  (R9)(BX*1), Y0, Y1
-	VADDPS      Y1, Y8, Y8
-	VMASKMOVPS  Y8, Y0, (R9)(BX*1)
-	VMASKMOVPS  (R9)(BX*2), Y0, Y1
-	VADDPS      Y1, Y9, Y9
-	VMASKMOVPS  Y9, Y0, (R9)(BX*2)
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, DX
-
-taps_3x3_end:
 	VZEROUPPER
 	RET
 

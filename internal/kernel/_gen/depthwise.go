@@ -8,7 +8,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// taps is one copy of a depthwise kernel: for a filter piece of rows x cols taps, and eight channels at a time.
+// taps is one copy of a depthwise kernel: for a filter piece of rows x cols taps, and as many channels at a time as a register has lanes.
 type taps struct {
 	labels
 	rows, cols int
@@ -66,14 +66,14 @@ func (t taps) pointers(first, row Register) []GPVirtual {
 	return p
 }
 
-// channels emits a loop over eight channels at a time, then one for the rest under a mask. block moves its own pointers
+// channels emits a loop over as many channels at a time as a register has lanes, then one for the rest under a mask. block moves its own pointers
 // on.
 func channels(l labels, parameter string, block func(l labels, v lane)) {
 	left := integer(parameter)
 	SUBQ(U32(lanes), left)
 	JLT(LabelRef(l.name("tail")))
 	Label(l.name("channels"))
-	block(labels(l.name("eight")), lane{})
+	block(labels(l.name("all")), lane{})
 	SUBQ(U32(lanes), left)
 	JGE(LabelRef(l.name("channels")))
 	Label(l.name("tail"))
@@ -101,14 +101,14 @@ func depthwiseRun() {
 	begin("depthwiseRun",
 		"(rows, cols, c, count int, x []float32, x0, xRow, xStep int, w []float32, w0, wRow, wCol int, y []float32, "+
 			"yStep int, accumulate bool)",
-		"depthwiseRunAVX2 is depthwiseRunGeneric.")
+		"depthwiseRun"+set+" is depthwiseRunGeneric.")
 	variants(func(t taps) {
 		x, w, y, col := from("x", "x0"), from("w", "w0"), pointer("y"), bytes("c")
 		channels(t.labels, "c", func(l labels, v lane) {
 			row, step := bytes("wRow"), bytes("wCol")
 			var weights []VecVirtual
 			for _, m := range t.pixel(t.pointers(w, row), step) {
-				r := YMM()
+				r := vector()
 				v.load(m, r)
 				weights = append(weights, r)
 			}
@@ -127,7 +127,7 @@ func depthwiseRun() {
 			JNE(LabelRef(l.name("add")))
 			for _, part := range []string{"set", "add"} {
 				Label(l.name(part))
-				sum := YMM()
+				sum := vector()
 				if part == "add" {
 					v.load(Mem{Base: to}, sum)
 				} else {
@@ -154,7 +154,7 @@ func depthwiseRun() {
 func depthwiseSums() {
 	begin("depthwiseSums",
 		"(rows, cols, c, count int, x []float32, x0, xRow, xStep int, dy, dw []float32, w0, wRow int)",
-		"depthwiseSumsAVX2 is depthwiseSumsGeneric, but sums the pixels first and adds that to dw.")
+		"depthwiseSums"+set+" is depthwiseSumsGeneric, but sums the pixels first and adds that to dw.")
 	variants(func(t taps) {
 		x, dw, dy, col := from("x", "x0"), from("dw", "w0"), pointer("dy"), bytes("c")
 		channels(t.labels, "c", func(l labels, v lane) {
@@ -167,7 +167,7 @@ func depthwiseSums() {
 			step, from, count := bytes("xStep"), GP64(), integer("count")
 			MOVQ(dy, from)
 			Label(l.name("pixel"))
-			gradient := YMM()
+			gradient := vector()
 			v.load(Mem{Base: from}, gradient)
 			for i, m := range pixel {
 				v.fma(m, gradient, sums[i])
@@ -180,7 +180,7 @@ func depthwiseSums() {
 			JNZ(LabelRef(l.name("pixel")))
 			row = bytes("wRow")
 			for i, m := range t.pixel(t.pointers(dw, row), col) {
-				old := YMM()
+				old := vector()
 				v.load(m, old)
 				VADDPS(old, sums[i], sums[i])
 				v.store(sums[i], m)

@@ -11,8 +11,6 @@ func main() {
 	products()
 	wide(products)
 	transpose()
-	depthwiseRun()
-	depthwiseSums()
 	touch()
 	normBand()
 	normBackwardBand()
@@ -52,4 +50,6 @@ func products() {
 		w.transformInput()
 		w.transformOutput()
 	}
+	depthwiseRun()
+	depthwiseSums()
 }
