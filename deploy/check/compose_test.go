@@ -29,7 +29,7 @@ func composed(t *testing.T) *types.Project {
 // TestCompose holds the compose file to its schema, its commands to the programs, and its containers to few rights.
 func TestCompose(t *testing.T) {
 	p := composed(t)
-	if len(p.Services) != 3 {
+	if len(p.Services) != 2 {
 		t.Errorf("services: %s", p.ServiceNames())
 	}
 	for _, s := range p.Services {

@@ -68,7 +68,7 @@ func checkHosts(t *testing.T, r release) {
 	checkPeers(t, r)
 }
 
-// serverCertificate is that of coordinators and broker, when the release makes it. All certificates must be of one authority
+// serverCertificate is that of coordinators, when the release makes it. All certificates must be of one authority
 // and fit their keys.
 func serverCertificate(t *testing.T, r release) *x509.Certificate {
 	t.Helper()
@@ -130,22 +130,39 @@ func checkPeers(t *testing.T, r release) {
 			if err != nil {
 				t.Error(err)
 			}
+			first := "" // peers of the first
 			for i := range int(*set.Spec.Replicas) {
 				id := fmt.Sprintf("%s-%d", set.Name, i)
 				var file struct {
 					Serve struct {
-						Peers string
-						Join  bool
+						Peers     string
+						NatsPeers string `yaml:"nats-peers"`
+						Join      bool
 					}
 				}
 				if err := yaml.Unmarshal([]byte(c.Data[id+".yaml"]), &file); err != nil {
 					t.Fatal(err)
+				}
+				if i == 0 {
+					first = file.Serve.Peers
 				}
 				peers := strings.Split(file.Serve.Peers, ",")
 				if later := i >= founders; later != file.Serve.Join || later != (file.Serve.Peers == "") {
 					t.Errorf("%s of %d founders has %+v", id, founders, file.Serve)
 				} else if !later && (len(peers) != founders || !strings.HasPrefix(peers[i], id+"="+id+"."+set.Spec.ServiceName+".")) {
 					t.Errorf("%s has the peers %s", id, peers)
+				}
+				var brokers []string // of those that the cluster began with
+				for _, p := range strings.Split(first, ",") {
+					_, address, _ := strings.Cut(p, "=")
+					brokers = append(brokers, strings.Replace(address, ":7071", ":6222", 1))
+				}
+				want := strings.Join(brokers, ",")
+				if slices.ContainsFunc(set.Spec.Template.Spec.Containers[0].Args, func(a string) bool { return strings.HasPrefix(a, "--nats=") }) {
+					want = "" // they use one from outside
+				}
+				if file.Serve.NatsPeers != want {
+					t.Errorf("%s has the brokers %q, want %q", id, file.Serve.NatsPeers, want)
 				}
 				for _, p := range peers {
 					if _, address, ok := strings.Cut(p, "="); ok {

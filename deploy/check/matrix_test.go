@@ -39,8 +39,7 @@ var matrix = []struct {
 	{name: "placed", values: `{coordinators: {nodeSelector: {a: b}, priorityClassName: high, tolerations: [{operator: Exists}], extraEnv: [{name: X, value: y}],
     extraArgs: [--log-level=debug], affinity: {nodeAffinity: {}}, service: {type: LoadBalancer, port: 443, annotations: {a: b}}},
   workers: {nodeSelector: {a: b}, priorityClassName: low, affinity: {nodeAffinity: {}}, extraEnv: [{name: X, value: y}], extraArgs: [--kernel=avx2],
-    topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {}}]},
-  nats: {nodeSelector: {a: b}, priorityClassName: high, tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}}}`},
+    topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {}}]}}`},
 }
 
 // TestChart holds every object that the chart can make to the rules.

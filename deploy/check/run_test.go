@@ -17,7 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestChartRuns runs the containers that the chart makes (a broker, three coordinators, two workers) as processes of this
+// TestChartRuns runs the containers that the chart makes (three coordinators, two workers) as processes of this
 // machine, with the files, variables and arguments that Kubernetes would give them; asks their probes; runs the chart's
 // test; scrapes their metrics; trains a job as NOTES.txt says; and ends them as Kubernetes does.
 func TestChartRuns(t *testing.T) {
@@ -33,7 +33,6 @@ func TestChartRuns(t *testing.T) {
 	start := func(part, name, host string) *process {
 		return n.run(all[part], all[part].spec.Containers[0], name, host)
 	}
-	broker := start("broker", "try-pupil-broker-0", "try-pupil-broker"+domain)
 	var coordinators, workers []*process
 	for i := range 3 {
 		name := fmt.Sprintf("try-pupil-coordinator-%d", i)
@@ -43,7 +42,7 @@ func TestChartRuns(t *testing.T) {
 	for i := range 2 {
 		workers = append(workers, start("worker", fmt.Sprintf("try-pupil-worker-%d", i), ""))
 	}
-	for _, p := range append(append([]*process{broker}, coordinators...), workers...) {
+	for _, p := range append(coordinators[:len(coordinators):len(coordinators)], workers...) {
 		for _, probe := range []*corev1.Probe{p.container.StartupProbe, p.container.LivenessProbe, p.container.ReadinessProbe} {
 			awaitProbe(t, ctx, p, probe)
 		}
@@ -56,7 +55,7 @@ func TestChartRuns(t *testing.T) {
 	}
 
 	submit(t, ctx, n, coordinators[1].listen[7070])
-	for _, p := range append(append(workers, coordinators...), broker) {
+	for _, p := range append(workers, coordinators...) {
 		n.stop(p)
 	}
 }

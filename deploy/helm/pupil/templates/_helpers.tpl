@@ -80,10 +80,6 @@ capabilities: {drop: [ALL]}
 {{ .Values.secrets.existingSecret | default (printf "%s-secrets" (include "pupil.name" .)) }}
 {{- end -}}
 
-{{- define "pupil.brokerSecret" -}}
-{{- if .Values.nats.external.url -}}{{ .Values.nats.external.existingSecret }}{{- else -}}{{ include "pupil.secret" . }}{{- end -}}
-{{- end -}}
-
 {{- define "pupil.tlsSecret" -}}
 {{ .Values.tls.existingSecret | default (printf "%s-tls" (include "pupil.name" .)) }}
 {{- end -}}
@@ -100,16 +96,10 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- end -}}
 
-{{/* A name within the cluster: (list . "broker"). */}}
+{{/* A name within the cluster: (list . "store"). */}}
 {{- define "pupil.host" -}}
 {{- $ := index . 0 -}}
 {{ include "pupil.name" $ }}-{{ index . 1 }}.{{ $.Release.Namespace }}.svc.{{ $.Values.clusterDomain }}
-{{- end -}}
-
-{{- define "pupil.natsURL" -}}
-{{- if .Values.nats.external.url -}}{{ .Values.nats.external.url }}
-{{- else -}}{{ ternary "tls" "nats" .Values.tls.enabled }}://{{ include "pupil.host" (list . "broker") }}:4222
-{{- end -}}
 {{- end -}}
 
 {{/* Any coordinator that is ready. */}}
