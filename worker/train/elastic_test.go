@@ -55,13 +55,15 @@ type scene struct {
 	flip    func(m *member, step int) // at a batch; may be nil
 	named   []int                     // workers that have found themselves different
 	retold  int                       // micro-batches that were computed
+	buckets []uint32                  // of gradients, in the order in which they were summed first
 }
 
 // death says where in which step which rank dies.
 type death struct {
-	phase phase
-	step  int // counted from 0
-	rank  int
+	phase  phase
+	step   int // counted from 0
+	rank   int
+	bucket uint32 // inBucket: that is summed
 }
 
 // member is a worker process.
@@ -203,10 +205,21 @@ func (s *scene) load(context.Context) (train.Snapshot, error) {
 }
 
 // reached kills the worker if its time has come.
-func (m *member) reached(p phase, step int) {
+func (m *member) reached(p phase, step int) { m.at(death{phase: p, step: step, rank: m.rank}) }
+
+func (m *member) reachedBucket(bucket uint32, step int) {
+	m.scene.mu.Lock()
+	if !slices.Contains(m.scene.buckets, bucket) {
+		m.scene.buckets = append(m.scene.buckets, bucket)
+	}
+	m.scene.mu.Unlock()
+	m.at(death{inBucket, step, m.rank, bucket})
+}
+
+func (m *member) at(d death) {
 	s := m.scene
 	s.mu.Lock()
-	dies := s.death == death{p, step, m.rank}
+	dies := s.death == d
 	if dies {
 		s.death = death{}
 	}
@@ -269,12 +282,12 @@ type mortal struct {
 }
 
 func (r *mortal) ReduceInt32(ctx context.Context, step uint64, bucket uint32, v []int32) error {
-	r.member.reached(inBucket, int(step)-firstStep)
+	r.member.reachedBucket(bucket, int(step)-firstStep)
 	return r.Ring.ReduceInt32(ctx, step, bucket, v)
 }
 
 func (r *mortal) ReduceInt16(ctx context.Context, step uint64, bucket uint32, v []int16) error {
-	r.member.reached(inBucket, int(step)-firstStep)
+	r.member.reachedBucket(bucket, int(step)-firstStep)
 	return r.Ring.ReduceInt16(ctx, step, bucket, v)
 }
 
@@ -332,7 +345,7 @@ func TestDeathInEachPhase(t *testing.T) {
 	for i, p := range phases {
 		t.Run(string(p), func(t *testing.T) {
 			s := newScene(t, w, 3, 1+i%2)
-			s.death = death{p, 1, i % 3}
+			s.death = death{phase: p, step: 1, rank: i % 3}
 			switch p {
 			case inCheckpoint:
 				s.death.rank = 0
@@ -355,6 +368,35 @@ func TestDeathInEachPhase(t *testing.T) {
 	}
 }
 
+// A worker dies when it gives one of the step's buckets of gradients, whichever it is: the others have the sums of those before,
+// and perhaps of later ones.
+func TestDeathInEachBucket(t *testing.T) {
+	w := elasticWorld(t)
+	want := w.quiet(t)
+	first := newScene(t, w, 2, 1)
+	if outcome := first.generation(); outcome != train.Finished {
+		t.Fatalf("without a death: %v", outcome)
+	}
+	if len(first.buckets) < 3 {
+		t.Fatalf("the gradients go in buckets %v only", first.buckets)
+	}
+	for i, bucket := range first.buckets {
+		t.Run(fmt.Sprint(bucket), func(t *testing.T) {
+			s := newScene(t, w, 3, 1+i%2)
+			s.death = death{inBucket, 1, i % 3, bucket}
+			for s.generation() != train.Finished {
+				if s.number > 10 {
+					t.Fatal("the run does not end")
+				}
+			}
+			if s.number != 2 || len(s.members) != 2 {
+				t.Errorf("%d generations, the last with %d workers; want 2 and 2", s.number, len(s.members))
+			}
+			s.ended(want)
+		})
+	}
+}
+
 // Any sequence of deaths, joins and yields: the same bits. With sums of 16 bits too, where the error feedback of a dead
 // worker's lanes is only in the newest checkpoint.
 func TestAnySequence(t *testing.T) {
@@ -372,7 +414,7 @@ func TestAnySequence(t *testing.T) {
 			for {
 				least := s.members[0].state.Step
 				s.mu.Lock()
-				s.death = death{phases[r.IntN(len(phases))], least + r.IntN(2), r.IntN(len(s.members))}
+				s.death = death{phase: phases[r.IntN(len(phases))], step: least + r.IntN(2), rank: r.IntN(len(s.members))}
 				if r.IntN(3) == 0 {
 					s.members[r.IntN(len(s.members))].yield = true
 				}
