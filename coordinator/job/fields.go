@@ -22,8 +22,9 @@ func jobFields() []Field {
 		{
 			Path: "wire", Type: TypeChoice, Values: []string{WireInt32, WireInt16}, Default: WireInt32,
 			Meaning: "Integers in which gradients are summed over lanes and workers. int16 halves what goes over the network; " +
-				"each lane keeps what it rounds away and adds it to its next gradient, in memory and checkpoints as large as " +
-				"the weights. When a worker dies, the job goes on from the newest checkpoint instead of within the step. At most 258 lanes.",
+				"each lane keeps what it rounds away and adds it to its next gradient, 4 bytes for each weight in memory and checkpoints. " +
+				"When a worker dies at once, the job goes back to the newest checkpoint (docs/guarantees.md says why), instead of on " +
+				"within the step; one that leaves on SIGTERM loses nothing. At most 258 lanes.",
 		},
 		{
 			Path: "bucket", Type: TypeInteger, Unit: "bytes", Default: "0", Bounds: closed(0, 1<<30),

@@ -76,10 +76,14 @@ func (s *server) submission(in api.Submission) (cluster.Submission, error) {
 		return none, refuse(api.Invalid, "a number of workers is negative")
 	}
 	if in.Storage == "" {
-		in.Storage = strings.TrimSuffix(s.config.Storage, "/") + "/" + in.Run
+		var err error
+		if in.Storage, err = location.Join(s.config.Storage, in.Run); err != nil {
+			return none, err
+		}
 	}
 	sub := cluster.Submission{
-		Run: in.Run, Spec: in.Spec, Digest: in.Spec.Digest(), Storage: in.Storage, MinWorkers: max(1, in.MinWorkers), Workers: in.Workers, Restore: -1,
+		Run: in.Run, Spec: in.Spec, Digest: in.Spec.Digest(), Storage: in.Storage, MinWorkers: max(1, in.MinWorkers),
+		Workers: in.Workers, MaxWorkers: in.MaxWorkers, Restore: -1,
 	}
 	return sub, s.allowed(sub)
 }

@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -163,6 +164,49 @@ func TestWorkersComeAndGo(t *testing.T) {
 	c.JSON(&audit, "audit", "one", "--record", record)
 	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != 120 || len(audit.Spans) != 4 {
 		t.Errorf("audit %+v", audit)
+	}
+}
+
+// TestSideBySide: two runs at a time, each on a worker of its own, end with the weights that they have one after the other.
+func TestSideBySide(t *testing.T) {
+	settings := []string{"--set", "steps=80", "--set", "batch=32", "--set", "student.width=0.25", "--set", "dataset.test="}
+	other := append(slices.Clone(settings), "--set", "seed=2", "--set", "steps=20")
+	want := map[string]string{}
+	for run, settings := range map[string][]string{"one": settings, "two": other} {
+		want[run] = testcluster.Run(t, demo, append(settings, "--workers", "1", "--storage", t.TempDir()+"/run")...).WeightsSHA256
+	}
+	if want["one"] == want["two"] {
+		t.Fatal("they are the same")
+	}
+	c := testcluster.StartCluster(t, 1)
+	c.StartWorker("w0")
+	c.StartWorker("w1")
+	until(t, c, func(s status) bool { return len(s.Workers) == 2 })
+	var run struct{ Phase string }
+	c.JSON(&run, append([]string{"submit", demo, "--run", "one", "--max-workers", "1"}, settings...)...)
+	c.JSON(&run, append([]string{"submit", demo, "--run", "two", "--max-workers", "1"}, other...)...)
+	together := false
+	s := until(t, c, func(s status) bool {
+		running, over := 0, 0
+		for _, r := range s.Runs {
+			switch r.Phase {
+			case "running":
+				running++
+			case "finished", "failed", "stopped":
+				over++
+			}
+		}
+		together = together || running == 2
+		return over == 2
+	})
+	if !together {
+		events, _, _ := c.Do("events")
+		t.Errorf("the runs were never carried at the same time:\n%s", events)
+	}
+	for _, r := range s.Runs {
+		if r.Phase != "finished" || r.Weights != want[r.Run] {
+			t.Errorf("%+v; want the weights %s", r, want[r.Run])
+		}
 	}
 }
 

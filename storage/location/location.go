@@ -110,6 +110,15 @@ func Split(address string) (bucket, key string, err error) {
 	return u.String(), key, nil
 }
 
+// Join is the URL of a place of a name below that of another one, with the same parameters.
+func Join(address, name string) (string, error) {
+	u, err := parse(address)
+	if err != nil {
+		return "", fmt.Errorf("storage %q: %w", Redact(address), err)
+	}
+	return u.JoinPath(name).String(), nil
+}
+
 func openFile(u *url.URL) (storage.Bucket, error) {
 	switch {
 	case u.Host != "" && u.Host != "localhost":

@@ -119,3 +119,20 @@ func Example() {
 	fmt.Println(err)
 	// Output: open storage "ftp://host/data": unsupported kind of storage "ftp://"; supported: file:///absolute/path, s3://bucket/prefix
 }
+
+func TestJoin(t *testing.T) {
+	for address, want := range map[string]string{
+		"file:///a/b":                       "file:///a/b/run",
+		"file:///a/b/":                      "file:///a/b/run",
+		"file:///a%20b":                     "file:///a%20b/run",
+		"s3://bucket":                       "s3://bucket/run",
+		"s3://bucket/p?endpoint=http://h:1": "s3://bucket/p/run?endpoint=http://h:1",
+	} {
+		if got, err := location.Join(address, "run"); got != want || err != nil {
+			t.Errorf("%s: %q, %v; want %q", address, got, err, want)
+		}
+	}
+	if _, err := location.Join("s3://bucket/\x7f", "run"); err == nil {
+		t.Error("a URL that cannot be read")
+	}
+}
