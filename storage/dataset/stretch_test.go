@@ -30,7 +30,13 @@ type late struct {
 }
 
 func (l *late) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	time.Sleep(l.wait)
+	begin := time.NewTimer(l.wait)
+	defer begin.Stop()
+	select {
+	case <-begin.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	return l.counting.Get(ctx, key, offset, length)
 }
 
