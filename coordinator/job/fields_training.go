@@ -91,6 +91,7 @@ func lossFields() []Field {
 		{
 			Path: "loss.*.posterior", Type: TypeChoice, Default: PosteriorConditional, Only: mutual,
 			Values:  []string{PosteriorConditional, PosteriorSample, PosteriorMixture},
+			Else:    []Alternative{{pooled, PosteriorMixture}},
 			Meaning: "How p(student | teacher) is estimated: from the joint, from the samples, or as a mixture.",
 		},
 	}, priorFields(mutual, pooled)...)

@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 		Loss: []job.Term{{
 			Name: "prior_mutual_information", Features: "pooled", Weight: 1, Ramp: job.Ramp{From: 1, To: 1, End: 1},
 			FeatureOrder: "contiguous", Standardize: true, TeacherTemperature: 1, StudentTemperature: 1,
-			Joint: "product", Posterior: "conditional",
+			Joint: "product", Posterior: "mixture",
 			Prior: job.Prior{Distribution: "gaussian", Groups: 1, Deviation: 0.1, Update: "natural", Rate: 1, Bound: 4},
 			Start: job.Start{KL: 3, Share: 0.3, Hold: true},
 		}},

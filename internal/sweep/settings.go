@@ -85,18 +85,18 @@ var plain = []setting{
 	{"kl_t4_mi_0.1", logits, mi, loss(softKL, prior+`, start: {kl: 0}, weight: 0.1`)},
 	{"kl_t4_mi_t4_16", logits, mi, loss(softKL, prior+soft+`, start: {kl: 0}, weight: 16`)},
 	{"l2_logits_mi_0.1", logits, mi, loss(`name: l2`, prior+`, start: {kl: 0}, weight: 0.1`)},
-	{"l2_pooled_mi_g8_0.1", pooled, mi, loss(`name: l2, features: pooled`, mutual+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
+	{"l2_pooled_mi_g8_0.1", pooled, mi, loss(`name: l2, features: pooled`, sure+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
 
-	{"kl_g8_mi_0.1", pooled, mi, loss(`name: kl`+groups(8), mutual+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
+	{"kl_g8_mi_0.1", pooled, mi, loss(`name: kl`+groups(8), sure+groups(8)+`, start: {kl: 0}, weight: 0.1`)},
 	{"kl_g8_mixture_0.1", pooled, mi, loss(
 		`name: kl`+groups(8), mutual+groups(8)+`, posterior: mixture, start: {kl: 0}, weight: 0.1`,
 	)},
-	{"mi_g8_kl1", pooled, mi, loss(mutual + groups(8) + `, start: {kl: 1, hold: true}`)},
+	{"mi_g8_kl1", pooled, mi, loss(sure + groups(8) + `, start: {kl: 1, hold: true}`)},
 	{"mi_g8_kl3_mixture", pooled, mi, loss(mutual + groups(8) + `, posterior: mixture, start: {kl: 3, hold: true}`)},
-	{"mi_g8_kl3_permuted", pooled, mi, loss(mutual + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
+	{"mi_g8_kl3_permuted", pooled, mi, loss(sure + groups(8) + `, feature_order: permuted, start: {kl: 3, hold: true}`)},
 	{"kl_g8_kl_logits", both, kl, loss(`name: kl`+groups(8), `name: kl`)},
-	{"mi_g8_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 0}`, `name: kl`)},
-	{"mi_g8_kl3_kl_logits", both, mi, loss(mutual+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
+	{"mi_g8_kl_logits", both, mi, loss(sure+groups(8)+`, start: {kl: 0}`, `name: kl`)},
+	{"mi_g8_kl3_kl_logits", both, mi, loss(sure+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
 }
 
 // leading are the setting that leads under the base job's conditions, and the best KL and L2, under others.
@@ -119,7 +119,7 @@ func grouped(widths ...int) []setting {
 		all = append(
 			all,
 			setting{fmt.Sprintf("kl_g%d", width), pooled, kl, loss(`name: kl` + g)},
-			setting{fmt.Sprintf("mi_g%d_kl3", width), pooled, mi, loss(mutual + g + `, start: {kl: 3, hold: true}`)},
+			setting{fmt.Sprintf("mi_g%d_kl3", width), pooled, mi, loss(sure + g + `, start: {kl: 3, hold: true}`)},
 		)
 	}
 	return all
@@ -127,6 +127,7 @@ func grouped(widths ...int) []setting {
 
 const (
 	mutual = `name: prior_mutual_information`
+	sure   = mutual + `, posterior: conditional` // of pooled features mixture is the default
 	prior  = mutual + `, features: logits`
 	soft   = `, teacher_temperature: 4, student_temperature: 4`
 	softKL = `name: kl` + soft + `, weight: 16` // T^2, as Hinton scales it
