@@ -28,7 +28,7 @@ const slowShare = 1. / 3
 
 // Slow names the member that the others wait for, by its rank: the one that is busy for longer than all others by a third of
 // the step, or else the one whose messages come so much later. A link into a worker that is slow does the others the same as
-// one out of the worker before it, but there Send would be long. A cause of "" says that there is none.
+// one out of the worker before it, but there Send would be long (worker/agent lets the kernel take little ahead). A cause of "" says that there is none.
 func Slow(loads []Load) (rank int, cause Cause) {
 	if len(loads) < 2 {
 		return -1, ""

@@ -32,7 +32,7 @@ const (
 	joinQuiet = 1500 * time.Millisecond
 )
 
-func newLine() *line { return &line{dialer: net.Dialer{Timeout: dialTime}} }
+func newLine() *line { return &line{dialer: net.Dialer{Timeout: dialTime, Control: boundBacklog}} }
 
 // options are those of a connection over the line.
 func (l *line) options() nats.Option {
