@@ -48,7 +48,7 @@ func (r *release) variants() {
 			args = append(args, "--set="+value)
 		}
 		objects := r.objects(r.helm(r.operator, args...))
-		if len(objects) < 15 {
+		if len(objects) < 12 {
 			r.t.Errorf("with %s: %d objects", s, len(objects))
 		}
 		for _, o := range objects {

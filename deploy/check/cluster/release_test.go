@@ -296,7 +296,7 @@ func (r *release) checkGrown(before []corev1.Pod, now int) {
 	}
 	for i := range now {
 		text := files.Data[fmt.Sprintf("pupil-coordinator-%d.yaml", i)]
-		if strings.Contains(text, "join: true") != (i >= founders) || strings.Contains(text, "peers:") != (i < founders) {
+		if strings.Contains(text, "join: true") != (i >= founders) || strings.Contains(text, "\n  peers:") != (i < founders) {
 			r.t.Errorf("coordinator %d has %q", i, text)
 		}
 	}
