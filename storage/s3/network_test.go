@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 type network struct {
 	*httptest.Server
 	mu   sync.Mutex
-	does func(r *http.Request) string // "", "503", "429", "cut" (the answer's body), "lost" (the answer), "dropped" (the request)
+	does func(r *http.Request) string // "", "503", "429", "early" (503 at once), "cut" (the answer's body), "lost" (the answer), "dropped" (the request)
 	log  []string
 }
 
@@ -60,6 +60,8 @@ func between(t *testing.T, server *teststore.Server, tls bool) *network {
 		case "503", "429":
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.WriteHeader(map[string]int{"503": http.StatusServiceUnavailable, "429": http.StatusTooManyRequests}[what])
+		case "early": // before the body has come
+			w.WriteHeader(http.StatusServiceUnavailable)
 		case "dropped":
 			panic(http.ErrAbortHandler)
 		case "lost":
@@ -135,7 +137,7 @@ func TestRequestsAreRepeated(t *testing.T) {
 	n := between(t, server, false)
 	b := n.bucket(t, server, nil)
 	data := pattern(300_000)
-	for _, what := range []string{"503", "429", "dropped", "lost"} {
+	for _, what := range []string{"503", "429", "early", "dropped", "lost"} {
 		n.set(first(3, http.MethodPut, what))
 		if err := storage.WriteAll(t.Context(), b, "k", data); err != nil {
 			t.Errorf("Put, %s: %v", what, err)

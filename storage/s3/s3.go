@@ -82,7 +82,7 @@ func connect(c Config, tries int) (*minio.Client, error) {
 	}
 	// TrailingHeaders stay off: over plain HTTP not every store understands them. Parts have an MD5 in front instead.
 	return minio.New(endpoint.Host, &minio.Options{
-		Creds: keys, Secure: endpoint.Scheme == "https", Transport: transport, Region: c.Region, BucketLookup: lookup,
+		Creds: keys, Secure: endpoint.Scheme == "https", Transport: lending{transport}, Region: c.Region, BucketLookup: lookup,
 		MaxRetries: tries,
 	})
 }
