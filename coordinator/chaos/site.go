@@ -14,6 +14,7 @@ import (
 	"pupil/coordinator/api"
 	"pupil/coordinator/control"
 	"pupil/coordinator/wire"
+	"pupil/internal/freeport"
 )
 
 // site is a broker, coordinators and workers on this machine, each a process of its own.
@@ -111,33 +112,25 @@ func (s *site) ask(addresses []string) (*api.Client, error) {
 
 func (s *site) file(name string) string { return filepath.Join(s.folder, name) }
 
-// freeAddresses are addresses on loopback that were free a moment ago.
-func freeAddresses(n int) ([]string, error) {
-	var all []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // not before all are found
-		all = append(all, l.Addr().String())
-	}
-	return all, nil
-}
-
 // place finds a place for a process of a name: a host of its own, or this one, and n addresses for it to listen on.
 func (s *site) place(name, binary string, n int) (*process, []string, error) {
 	p := &process{name: name, folder: s.folder, binary: binary, parent: s.parent}
+	var addresses []string
 	if s.network == nil {
-		free, err := freeAddresses(n)
-		return p, free, err
+		for range n {
+			free, err := freeport.Address("127.0.0.1")
+			if err != nil {
+				return nil, nil, err
+			}
+			addresses = append(addresses, free)
+		}
+		return p, addresses, nil
 	}
 	h, err := s.network.host()
 	if err != nil {
 		return nil, nil, fmt.Errorf("a host for %s: %w", name, err)
 	}
 	p.host, p.link = h, h
-	var addresses []string
 	for i := range n {
 		addresses = append(addresses, net.JoinHostPort(h.address, strconv.Itoa(firstPort+i)))
 	}

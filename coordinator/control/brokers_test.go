@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
+	"pupil/internal/freeport"
 )
 
 // brokers starts several in one cluster, and waits until each reaches the others.
@@ -27,12 +29,8 @@ func brokers(t *testing.T, n int, users control.Credentials, tls *certificate.So
 	var ports []int
 	var routes []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free a moment later
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports, routes = append(ports, l.Addr().(*net.TCPAddr).Port), append(routes, l.Addr().String())
-		_ = l.Close()
+		address := freeport.Loopback(t)
+		ports, routes = append(ports, portOf(t, address)), append(routes, address)
 	}
 	var all []*control.Broker
 	for i := range n {
@@ -51,6 +49,20 @@ func brokers(t *testing.T, n int, users control.Credentials, tls *certificate.So
 		reaches(t, b, n-1)
 	}
 	return all
+}
+
+// portOf is the port of an address.
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // reaches waits until a broker has routes to so many others, and their clients' addresses.

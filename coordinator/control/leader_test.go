@@ -17,6 +17,7 @@ import (
 	"pupil/coordinator/control"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/wire"
+	"pupil/internal/freeport"
 	"pupil/worker/agent"
 )
 
@@ -189,7 +190,8 @@ func TestBrokerRestart(t *testing.T) {
 	credentials := control.NewCredentials()
 	s := &site{t: t}
 	var err error
-	if s.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &credentials}); err != nil {
+	port := portOf(t, freeport.Loopback(t))
+	if s.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &credentials, Port: port}); err != nil {
 		t.Fatal(err)
 	}
 	if s.log, err = raftlog.Open(t.Context(), filepath.Join(t.TempDir(), "raft"), raftlog.Options{}); err != nil {
@@ -208,7 +210,6 @@ func TestBrokerRestart(t *testing.T) {
 	defer c.end()
 	s.work("w0", &trainer{})
 	joined := s.until("the worker", func(st control.Status) bool { return len(st.Workers) == 1 && st.Workers[0].Heard.After(time.Time{}) })
-	port := s.broker.Port()
 	s.broker.Close()
 	if s.broker, err = control.StartBroker(control.BrokerOptions{Credentials: &credentials, Port: port}); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"pupil/coordinator/serve"
 	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
+	"pupil/internal/freeport"
 	"pupil/worker/agent"
 )
 
@@ -102,22 +102,11 @@ func newCluster(t *testing.T, n int) *cluster3 {
 func (c *cluster3) config(id string) serve.Config {
 	config := serve.DefaultConfig()
 	config.ID, config.Folder, config.Token, config.Version = id, filepath.Join(c.t.TempDir(), id), token, version
-	config.Listen, config.Raft = freeAddress(c.t), freeAddress(c.t)
+	config.Listen, config.Raft = freeport.Loopback(c.t), freeport.Loopback(c.t)
 	config.Broker, config.Storage = c.link, "file://"+filepath.ToSlash(filepath.Join(c.t.TempDir(), "runs"))
 	config.Logger = slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("on", id)
 	config.Election = 300 * time.Millisecond
 	return config
-}
-
-// freeAddress is one that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (c *cluster3) connect(addresses ...string) *api.Client {

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"pupil/internal/freeport"
 )
 
 // Cluster is coordinators and workers, each a process of its own, in a folder of the test. All end with it.
@@ -43,7 +44,7 @@ type Process struct {
 func StartCluster(t testing.TB, n int, serve ...string) *Cluster {
 	t.Helper()
 	c := newCluster(t, n, serve)
-	c.natsURL = "nats://" + freeAddress(t)
+	c.natsURL = "nats://" + freeport.Loopback(t)
 	c.StartBroker()
 	c.startNodes()
 	return c
@@ -54,7 +55,7 @@ func StartCoordinators(t testing.TB, n int, serve ...string) *Cluster {
 	t.Helper()
 	c := newCluster(t, n, serve)
 	for range n {
-		c.Brokers, c.routes = append(c.Brokers, freeAddress(t)), append(c.routes, freeAddress(t))
+		c.Brokers, c.routes = append(c.Brokers, freeport.Loopback(t)), append(c.routes, freeport.Loopback(t))
 	}
 	c.startNodes()
 	return c
@@ -65,7 +66,7 @@ func newCluster(t testing.TB, n int, serve []string) *Cluster {
 	c := &Cluster{t: t, b: Build(t), Folder: t.TempDir(), serve: serve, Nodes: make([]*Process, n)}
 	var peers []string
 	for i := range n {
-		c.raft, c.APIs = append(c.raft, freeAddress(t)), append(c.APIs, "http://"+freeAddress(t))
+		c.raft, c.APIs = append(c.raft, freeport.Loopback(t)), append(c.APIs, "http://"+freeport.Loopback(t))
 		peers = append(peers, fmt.Sprintf("c%d=%s", i, c.raft[i]))
 	}
 	c.peers = strings.Join(peers, ",")
@@ -80,17 +81,6 @@ func (c *Cluster) startNodes() {
 	for i := range c.Nodes {
 		c.StartNode(i)
 	}
-}
-
-// freeAddress is one that was free a moment ago.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Use lets what is started from now on be of other binaries.

@@ -4,7 +4,6 @@ package testcluster_test
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pupil/internal/freeport"
 	"pupil/internal/testcluster"
 )
 
@@ -30,7 +30,7 @@ func TestQuickstart(t *testing.T) {
 		script.Write(block[1])
 	}
 	commands := strings.Replace(script.String(), "make build\n", "", 1)
-	listen := "127.0.0.1:" + freePort(t)
+	listen := freeport.Loopback(t)
 	commands = strings.ReplaceAll(commands, "127.0.0.1:7070", listen)
 
 	folder := t.TempDir()
@@ -43,7 +43,7 @@ func TestQuickstart(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", commands)
 	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "PUPIL_LISTEN="+listen, "PUPIL_NATS_LISTEN=127.0.0.1:"+freePort(t), "PUPIL_RAFT=127.0.0.1:"+freePort(t),
+	cmd.Env = append(os.Environ(), "PUPIL_LISTEN="+listen, "PUPIL_NATS_LISTEN="+freeport.Loopback(t), "PUPIL_RAFT="+freeport.Loopback(t),
 		"PUPIL_COORDINATOR=http://"+listen)
 	var out, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &messages
@@ -67,19 +67,4 @@ func TestQuickstart(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// freePort is a port of loopback that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
