@@ -60,7 +60,7 @@ func resolve(name string) (string, error) {
 		}
 	}
 	if why, ok := whyNot[name]; ok {
-		return "", fmt.Errorf("kernel %q cannot run here: %s; choose auto or %s", name, why, strings.Join(all, " or "))
+		return "", fmt.Errorf("kernel %q cannot run here: %s; choose one of auto, %s", name, why, strings.Join(all, ", "))
 	}
-	return "", fmt.Errorf("unknown kernel %q; choose auto, %s", name, strings.Join(all, " or "))
+	return "", fmt.Errorf("unknown kernel %q; choose one of auto, %s", name, strings.Join(all, ", "))
 }
