@@ -99,12 +99,12 @@ var plain = []setting{
 	{"mi_g8_kl3_kl_logits", both, mi, loss(sure+groups(8)+`, start: {kl: 3, hold: true}`, `name: kl`)},
 }
 
-// leading are the setting that leads under the base job's conditions, and the best KL and L2, under others.
+// leading are the settings that lead under the base job's conditions, and the best KL and L2, under others.
 func leading(of source, suffix string, conditions ...string) []setting {
 	var all []setting
 	for _, s := range slices.Concat(plain, grouped(8)) {
 		switch s.name {
-		case "l2_pooled", "kl_g8", "l2_pooled_mi_g8_0.1":
+		case "l2_pooled", "kl_g8", "mi_g8_kl3_mixture", "l2_pooled_mi_g8_0.1":
 			all = append(all, setting{s.name + "_" + suffix, of, s.kind, slices.Concat(s.overrides, conditions)})
 		}
 	}
