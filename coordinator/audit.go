@@ -120,7 +120,7 @@ func ledgerOfFolder(ctx context.Context, folder string) (*job.Spec, audit.Ledger
 		return nil, none, fmt.Errorf("%s in %s: %w", wire.RecordName, folder, err)
 	}
 	l := audit.Ledger{Run: record.Job}
-	data, err = storage.ReadAll(ctx, b, "summary.json", api.MaxBody)
+	data, err = storage.ReadAll(ctx, b, wire.SummaryName, api.MaxBody)
 	if err == nil {
 		var done struct {
 			Steps int `json:"steps"`

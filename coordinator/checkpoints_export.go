@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +21,8 @@ func exportCheckpoint() *cobra.Command {
 		Short: "Copy a checkpoint, verified, out of a run",
 		Long: "Export writes the parts of a checkpoint as safetensors files into DEST, a folder or a URL, with its manifest. STEP can be\n" +
 			"`latest`: the newest whole one. The folder student in it is one that `worker` takes: model.safetensors, the raw weights by\n" +
-			"torchvision's names, and config.json, both with what made them: digests of job, dataset and teacher, step, seed, kernel, version.",
+			"torchvision's names, and config.json, both with what made them: digests of job, dataset and teacher, step, seed, kernel,\n" +
+			"version, and the weights' SHA-256, which `worker verify` checks.",
 		Example: "  coordinator checkpoints export s3://bucket/runs/one latest here/",
 		Args:    config.Args(3, "a run, a step (or latest) and a destination"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,6 +79,13 @@ func exportStudent(ctx context.Context, to storage.Bucket) (bool, error) {
 		return false, nil
 	}
 	folder := storage.Prefix(to, wire.StudentFolder)
+	prior, err := storage.ReadAll(ctx, to, "prior.safetensors", math.MaxInt64-1)
+	if err == nil {
+		err = storage.WriteAll(ctx, folder, "prior.safetensors", prior)
+	}
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return false, err
+	}
 	if err := safetensors.Put(ctx, folder, "model.safetensors", f); err != nil {
 		return false, err
 	}

@@ -33,6 +33,6 @@ func main() {
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		joinCommand(), evalCommand(), viewsCommand(), inspectCommand(), extractCommand(), fitHeadCommand(), classifyCommand(),
-		enrollCommand(), identifyCommand(), exportCommand(), serveCommand(),
+		enrollCommand(), identifyCommand(), exportCommand(), verifyCommand(), serveCommand(),
 	}
 }

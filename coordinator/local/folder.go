@@ -22,7 +22,6 @@ import (
 
 // The names in a run's storage, beside checkpoints/.
 const (
-	summaryName = "summary.json" // written when the job has ended well
 	trainedName = "trained.json" // the same before the evaluation
 	raftFolder  = "raft"         // the coordinator's durable log
 	logFolder   = "logs"         // what the workers wrote

@@ -87,7 +87,7 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	if err != nil {
 		return nil, err
 	}
-	if done, err := place.summary(ctx, summaryName); done != nil || err != nil {
+	if done, err := place.summary(ctx, wire.SummaryName); done != nil || err != nil {
 		return done, err
 	}
 	if c.Resume {
@@ -122,7 +122,7 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (*Summary, error) 
 	if err := e.evaluate(evaluating, summary); err != nil {
 		return summary, err
 	}
-	return summary, place.put(ctx, summaryName, summary)
+	return summary, place.put(ctx, wire.SummaryName, summary)
 }
 
 // summary returns what a finished run has reached, or nil.

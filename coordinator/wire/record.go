@@ -10,11 +10,12 @@ import (
 
 // The names in a run's storage that coordinator and workers share.
 const (
-	RecordName    = "run.json" // a Record
-	StudentFolder = "student"  // the finished student: model.safetensors, config.json, prior.safetensors
+	RecordName    = "run.json"     // a Record
+	SummaryName   = "summary.json" // what the run has reached, written when it has ended well
+	StudentFolder = "student"      // the finished student: model.safetensors, config.json, prior.safetensors
 )
 
-// The metadata of the student in a checkpoint.
+// The metadata of a student's weights, in its folder and in a checkpoint.
 const (
 	ConfigMetadata     = "pupil.config"     // its config.json
 	ProvenanceMetadata = "pupil.provenance" // what made it, as config.json has it

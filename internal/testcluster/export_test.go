@@ -75,7 +75,7 @@ func untrained(t *testing.T, architecture string, size int) (string, *student.Mo
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := nn.SaveFolder(t.Context(), b, n, s, c); err != nil {
+	if err := nn.SaveFolder(t.Context(), b, n, s, c, nil); err != nil {
 		t.Fatal(err)
 	}
 	m, err := student.Open(t.Context(), folder)

@@ -58,7 +58,7 @@ func TestQuickstart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out.String(), messages.String())
 	}
-	hashes := regexp.MustCompile(`(?m)^([0-9a-f]{64})  -$`).FindAllStringSubmatch(out.String(), -1)
+	hashes := regexp.MustCompile(`(?m)^weights_sha256 +([0-9a-f]{64})$`).FindAllStringSubmatch(out.String(), -1)
 	if len(hashes) != 2 || hashes[0][1] != hashes[1][1] {
 		t.Errorf("the hashes of the local run and of the cluster's are %v; want two equal ones\n%s", hashes, out.String())
 	}

@@ -20,6 +20,7 @@ import (
 	"pupil/storage/location"
 	"pupil/storage/safetensors"
 	"pupil/worker/nn"
+	"pupil/worker/student"
 )
 
 // jobOnStore runs a job of two workers whose images, teacher and run lie on a store: it is killed, and goes on on what could
@@ -73,6 +74,10 @@ func jobOnStore(t *testing.T, server *teststore.Server, steps int) {
 		}
 	}
 	expectProvenance(t, texts["student/config.json"], steps)
+	v, err := student.Verify(t.Context(), storage.Prefix(run, wire.StudentFolder), run)
+	if err != nil || v.Weights != want.WeightsSHA256 || len(v.Agreed) != 3 || v.Provenance.Weights != v.Weights {
+		t.Errorf("the student in the store: %+v, %v; want the weights %s", v, err, want.WeightsSHA256)
+	}
 	for _, folder := range []string{here, there} {
 		for name, data := range files(t, folder) {
 			texts[name] = data
@@ -116,6 +121,9 @@ func exported(t *testing.T, folder string, steps int) {
 		t.Fatal(err)
 	}
 	expectProvenance(t, data, steps)
+	if v, err := student.Verify(t.Context(), b, nil); err != nil || len(v.Agreed) != 2 {
+		t.Errorf("the student of a checkpoint: %+v, %v", v, err)
+	}
 	for _, name := range []string{"student.safetensors", "student/model.safetensors"} {
 		data, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {

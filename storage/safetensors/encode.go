@@ -2,10 +2,13 @@ package safetensors
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,13 +22,35 @@ func (f *File) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode safetensors: %w", err)
 	}
-	out := make([]byte, 0, 8+len(header)+size)
-	out = binary.LittleEndian.AppendUint64(out, uint64(len(header)))
-	out = append(out, header...)
-	for _, i := range order {
-		out = append(out, f.Tensors[i].Data...)
+	out := bytes.NewBuffer(make([]byte, 0, 8+len(header)+size))
+	f.write(out, header, order)
+	return out.Bytes(), nil
+}
+
+// Digest is the SHA-256, in hex, of the bytes of files one after the other, each without its metadata: a file has the same
+// whatever it says of itself. Files that Decode has read give what they gave before they were encoded.
+func Digest(files ...*File) (string, error) {
+	h := sha256.New()
+	for _, f := range files {
+		bare := File{Tensors: f.Tensors}
+		header, order, _, err := bare.header()
+		if err != nil {
+			return "", fmt.Errorf("digest of safetensors: %w", err)
+		}
+		bare.write(h, header, order)
 	}
-	return out, nil
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// write gives the file's bytes to what cannot fail.
+func (f *File) write(w io.Writer, header []byte, order []int) {
+	var length [8]byte
+	binary.LittleEndian.PutUint64(length[:], uint64(len(header)))
+	w.Write(length[:])
+	w.Write(header)
+	for _, i := range order {
+		w.Write(f.Tensors[i].Data)
+	}
 }
 
 // header returns the padded header, the order in which the tensors' data follow, and their bytes.

@@ -2,7 +2,9 @@ package safetensors_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +57,40 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil || !bytes.Equal(again, data) {
 			t.Errorf("%s: encoded again it has other bytes (%v)", name, err)
 		}
+	}
+}
+
+// TestDigest: it is the SHA-256 of the files' bytes, whatever their metadata say, and also of what was read.
+func TestDigest(t *testing.T) {
+	bare, second := sample(), &safetensors.File{Tensors: sample().Tensors[3:]}
+	bare.Metadata = nil
+	h := sha256.New()
+	for _, f := range []*safetensors.File{bare, second} {
+		data, err := f.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(data)
+	}
+	want := hex.EncodeToString(h.Sum(nil))
+	data, err := sample().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := safetensors.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]*safetensors.File{"without metadata": bare, "with": sample(), "read": read} {
+		if got, err := safetensors.Digest(f, second); err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+		}
+	}
+	if got, err := safetensors.Digest(second, bare); err != nil || got == want {
+		t.Errorf("in another order: %s, %v", got, err)
+	}
+	if _, err := safetensors.Digest(&safetensors.File{Tensors: []safetensors.Tensor{{Name: "x", DType: "F1"}}}); err == nil {
+		t.Error("a tensor of no known type has a digest")
 	}
 }
 

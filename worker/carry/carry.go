@@ -135,7 +135,7 @@ func finish(ctx context.Context, logger *slog.Logger, run storage.Bucket, j *set
 	}
 	out.Kind = wire.Finished
 	if rank == 0 {
-		if err := insist(ctx, logger, func() error { return writeStudent(ctx, run, j, state) }); err != nil {
+		if err := insist(ctx, logger, func() error { return writeStudent(ctx, run, j, state, digest) }); err != nil {
 			return agent.Outcome{}, fmt.Errorf("write the student: %w", err)
 		}
 	}
@@ -161,14 +161,18 @@ func insist(ctx context.Context, logger *slog.Logger, write func() error) error 
 	}
 }
 
-func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State) error {
+// writeStudent writes the student, config.json last: with it the folder is whole.
+func writeStudent(ctx context.Context, run storage.Bucket, j *setup.Job, state *train.State, digest string) error {
 	folder := storage.Prefix(run, wire.StudentFolder)
-	config := described(j, state.Step, state.Average != nil)
-	if err := nn.SaveFolder(ctx, folder, j.Student, state.Student(), config); err != nil {
+	config := described(j, state.Step, state.Average != nil, digest)
+	m, err := metadata(config)
+	if err != nil {
 		return err
 	}
 	if prior := state.ExportPrior(); prior != nil {
-		return safetensors.Put(ctx, folder, "prior.safetensors", prior)
+		if err := safetensors.Put(ctx, folder, nn.PriorFile, prior); err != nil {
+			return err
+		}
 	}
-	return nil
+	return nn.SaveFolder(ctx, folder, j.Student, state.Student(), config, m)
 }

@@ -35,8 +35,8 @@ type KeeperConfig struct {
 	Retention checkpoint.Retention
 	Unsaved   int // steps that may be without a checkpoint while the storage fails
 
-	// Describe gives the metadata of the student's part at a step; nil: none.
-	Describe func(step int) (map[string]string, error)
+	// Describe gives the metadata of the student's part of a snapshot; nil: none.
+	Describe func(s train.Snapshot) (map[string]string, error)
 
 	Saved  func(step int)    // a checkpoint is whole; called by the rank that has written its manifest
 	Notice func(text string) // for operators: a storage begins to fail, or takes checkpoints again
@@ -317,7 +317,7 @@ func (k *Keeper) described(s train.Snapshot) (map[string]*safetensors.File, erro
 	if k.c.Describe == nil {
 		return s.Parts, nil
 	}
-	m, err := k.c.Describe(s.Step)
+	m, err := k.c.Describe(s)
 	if err != nil {
 		return nil, err
 	}

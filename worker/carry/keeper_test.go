@@ -231,7 +231,9 @@ func TestStudentDescribesItself(t *testing.T) {
 	b := mem.New()
 	k := carry.NewKeeper(carry.KeeperConfig{
 		Bucket: b, Retention: checkpoint.Retention{Last: 1}, Saved: func(int) {}, Notice: func(string) {}, Logger: slog.New(slog.DiscardHandler),
-		Describe: func(step int) (map[string]string, error) { return map[string]string{"step": strconv.Itoa(step)}, nil },
+		Describe: func(s train.Snapshot) (map[string]string, error) {
+			return map[string]string{"step": strconv.Itoa(s.Step)}, nil
+		},
 	})
 	defer k.Close()
 	s := snapshot(7)

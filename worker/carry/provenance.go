@@ -15,17 +15,26 @@ import (
 )
 
 // described is config.json of the student of a job after some steps, with what made it; average tells that the weights are
-// the moving average.
-func described(j *setup.Job, step int, average bool) nn.ModelConfig {
+// the moving average, and weights is their digest.
+func described(j *setup.Job, step int, average bool, weights string) nn.ModelConfig {
 	c := j.StudentConfig
 	c.Provenance = &nn.Provenance{
 		Job: j.Spec.Digest(), Dataset: j.Data.Digest(), Teacher: j.TeacherDigest, Step: step, Seed: j.Spec.Seed,
-		Average: average, Kernel: kernel.Class(), CodeVersion: version.String(),
+		Average: average, Kernel: kernel.Class(), CodeVersion: version.String(), Weights: weights,
 	}
 	return c
 }
 
-// metadata are what a checkpoint's student says of itself, so that it can be used without its run.
+// ofSnapshot are the metadata of the student in the checkpoint of a snapshot.
+func ofSnapshot(j *setup.Job, s train.Snapshot) (map[string]string, error) {
+	digest, err := s.Digest()
+	if err != nil {
+		return nil, err
+	}
+	return metadata(described(j, s.Step, false, digest))
+}
+
+// metadata are what a student's weights say of themselves, so that they can be used without their run.
 func metadata(c nn.ModelConfig) (map[string]string, error) {
 	config, err := c.Encode()
 	if err != nil {

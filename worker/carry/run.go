@@ -126,7 +126,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 			t.Metrics.Checkpointed()
 			r.control.now.Load().session.Checkpointed(step)
 		},
-		Describe: func(step int) (map[string]string, error) { return metadata(described(j, step, false)) },
+		Describe: func(s train.Snapshot) (map[string]string, error) { return ofSnapshot(j, s) },
 		Notice:   func(text string) { r.control.now.Load().session.Notice(text) },
 		Logger:   t.Logger,
 	})

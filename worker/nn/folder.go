@@ -18,6 +18,7 @@ import (
 const (
 	ConfigFile  = "config.json"
 	WeightsFile = "model.safetensors"
+	PriorFile   = "prior.safetensors" // the prior that a student was trained with; not needed to use it
 )
 
 const (
@@ -45,6 +46,10 @@ type Provenance struct {
 	Average     bool   `json:"average"`      // the weights are the moving average, not the raw ones
 	Kernel      string `json:"kernel"`       // kernels that computed them
 	CodeVersion string `json:"code_version"` // build that wrote them
+
+	// Weights is the SHA-256, in hex, of model.safetensors and of prior.safetensors, where there is one, without their metadata
+	// (safetensors.Digest); "" in folders of older versions.
+	Weights string `json:"weights_sha256,omitempty"`
 }
 
 // Normalize is (x - mean) / std for pixels x in [0, 1], a value for each channel.
@@ -158,8 +163,9 @@ func importFolder(ctx context.Context, b storage.Bucket, take func(*safetensors.
 	return data, nil
 }
 
-// SaveFolder writes a model: first the weights, then config.json. The config must be that of the network.
-func SaveFolder(ctx context.Context, b storage.Bucket, n *Network, s *State, c ModelConfig) error {
+// SaveFolder writes a model: first the weights, with metadata in their file (nil: none), then config.json. The config must be
+// that of the network.
+func SaveFolder(ctx context.Context, b storage.Bucket, n *Network, s *State, c ModelConfig, metadata map[string]string) error {
 	if c.Config != n.config {
 		return fmt.Errorf("save %s: the config describes %+v, the network is %+v", b.URL(), c.Config, n.config)
 	}
@@ -167,7 +173,9 @@ func SaveFolder(ctx context.Context, b storage.Bucket, n *Network, s *State, c M
 	if err != nil {
 		return fmt.Errorf("save %s: %w", b.URL(), err)
 	}
-	if err := safetensors.Put(ctx, b, WeightsFile, n.Export(s)); err != nil {
+	weights := n.Export(s)
+	weights.Metadata = metadata
+	if err := safetensors.Put(ctx, b, WeightsFile, weights); err != nil {
 		return err
 	}
 	return storage.WriteAll(ctx, b, ConfigFile, data)

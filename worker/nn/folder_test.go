@@ -32,7 +32,7 @@ func TestFolderRoundTrip(t *testing.T) {
 	n := mustNew(t, tiny)
 	s := n.NewState()
 	n.Init(s, 5)
-	if err := nn.SaveFolder(ctx, b, n, s, folderConfig); err != nil {
+	if err := nn.SaveFolder(ctx, b, n, s, folderConfig, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, loaded, config, digest, err := nn.LoadFolder(ctx, b)
@@ -73,13 +73,13 @@ func TestFolderErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := nn.SaveFolder(ctx, b, n, s, other); err == nil {
+	if err := nn.SaveFolder(ctx, b, n, s, other, nil); err == nil {
 		t.Error("a config of another network is saved")
 	}
 	if _, _, _, _, err := nn.LoadFolder(ctx, b); err == nil {
 		t.Error("an empty folder is a model")
 	}
-	if err := nn.SaveFolder(ctx, b, n, s, folderConfig); err != nil {
+	if err := nn.SaveFolder(ctx, b, n, s, folderConfig, nil); err != nil {
 		t.Fatal(err)
 	}
 	data, err := other.Encode()

@@ -154,7 +154,7 @@ func TestProjectionRoundTrip(t *testing.T) {
 	}
 	b := mem.New()
 	config := nn.ModelConfig{Config: tinyProjected}
-	if err := nn.SaveFolder(ctx, b, n, s, config); err != nil {
+	if err := nn.SaveFolder(ctx, b, n, s, config, nil); err != nil {
 		t.Fatal(err)
 	}
 	network, loaded, got, _, err := nn.LoadFolder(ctx, b)

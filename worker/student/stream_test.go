@@ -202,7 +202,7 @@ func TestWith(t *testing.T) {
 func save(t *testing.T, m *student.Model) storage.Bucket {
 	t.Helper()
 	b := mem.New()
-	if err := nn.SaveFolder(t.Context(), b, m.Network, m.State, m.Config); err != nil {
+	if err := nn.SaveFolder(t.Context(), b, m.Network, m.State, m.Config, nil); err != nil {
 		t.Fatal(err)
 	}
 	return b

@@ -1,8 +1,6 @@
 package train
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -127,23 +125,29 @@ func (s *State) Restore(snap Snapshot) error {
 	return nil
 }
 
-// Digest is the SHA-256, in hex, of what training makes: the bytes of the student's weights and running statistics as
-// model.safetensors, followed by those of the prior (m, d and a) as prior.safetensors. So a user can check it with
-// `cat model.safetensors prior.safetensors | sha256sum`.
+// Digest is the SHA-256, in hex, of what training makes: the student's weights and running statistics as model.safetensors,
+// followed by the prior (m, d and a) as prior.safetensors, both without metadata (safetensors.Digest).
 func (s *State) Digest() (string, error) {
-	h := sha256.New()
 	files := []*safetensors.File{s.Network.Export(s.Student())}
 	if prior := s.ExportPrior(); prior != nil {
 		files = append(files, prior)
 	}
-	for _, f := range files {
-		data, err := f.Encode()
-		if err != nil {
-			return "", fmt.Errorf("digest of the weights: %w", err)
-		}
-		h.Write(data)
+	digest, err := safetensors.Digest(files...)
+	if err != nil {
+		return "", fmt.Errorf("weights: %w", err)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return digest, nil
+}
+
+// Digest is that of the raw weights and the prior: the State's, where it keeps no average.
+func (s Snapshot) Digest() (string, error) {
+	var files []*safetensors.File
+	for _, name := range []string{PartStudent, PartPrior} {
+		if f, ok := s.Parts[name]; ok {
+			files = append(files, f)
+		}
+	}
+	return safetensors.Digest(files...)
 }
 
 func importMoments(moments []optim.Moment, f *safetensors.File) error {
