@@ -19,6 +19,7 @@ import (
 	"pupil/coordinator/local"
 	"pupil/coordinator/wire"
 	"pupil/internal/config"
+	"pupil/internal/tracing"
 	"pupil/internal/version"
 	"pupil/storage/diskcache"
 )
@@ -31,6 +32,7 @@ type runFlags struct {
 	cache, cacheSize string
 	set              []string
 	json, resume     bool
+	traces           tracing.Config
 }
 
 func runCommand() *cobra.Command {
@@ -68,6 +70,7 @@ func runCommand() *cobra.Command {
 	flags.StringVar(&f.dataPlane, "data-plane", string(wire.LocalPlane), "which way the workers' sums go: local (straight to a NATS server in each worker), mesh (the same with TLS,\nas between machines) or broker (all through the coordinator's NATS server)")
 	flags.StringVar(&f.cache, "teacher-cache", "", "folder that keeps the teacher's outputs for other runs with the same seed, data and views\nof the teacher (default: none)")
 	flags.StringVar(&f.cacheSize, "teacher-cache-size", "", "limit of --teacher-cache, as 500MB or 20GB (default: 10GB)")
+	addTracing(cmd, &f.traces)
 	return cmd
 }
 
@@ -89,6 +92,9 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 		return config.Usagef("--data-plane: %v", err)
 	}
 	if err := f.checkCache(); err != nil {
+		return config.Usage(err)
+	}
+	if err := f.traces.Validate(); err != nil {
 		return config.Usage(err)
 	}
 	if f.threads == 0 {
@@ -120,7 +126,8 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	summary, err := local.Run(ctx, local.Config{
 		Spec: spec, Program: os.Args[0], LogLevel: given, JobFile: file, Overrides: f.set, Storage: f.storage, Resume: f.resume, Workers: f.workers,
 		MinWorkers: f.least, Respawn: f.respawn, Threads: f.threads, DataPlane: wire.DataPlane(f.dataPlane), Page: f.page,
-		WorkerBinary: f.worker, TeacherCache: f.cache, TeacherCacheSize: f.cacheSize, Version: version.String(), Display: display, Logger: logger,
+		WorkerBinary: f.worker, TeacherCache: f.cache, TeacherCacheSize: f.cacheSize, TraceURL: f.traces.URL, TraceEvery: f.traces.Every,
+		Version: version.String(), Display: display, Logger: logger,
 	}, stop)
 	if errors.Is(err, local.ErrUsage) {
 		return config.Usage(err)

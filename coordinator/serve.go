@@ -20,6 +20,7 @@ import (
 	"pupil/coordinator/serve"
 	"pupil/internal/certificate"
 	"pupil/internal/config"
+	"pupil/internal/tracing"
 	"pupil/internal/version"
 	"pupil/storage/location"
 )
@@ -31,6 +32,7 @@ type serveFlags struct {
 	embedded                embeddedFlags
 	workerToken             string
 	tls                     tlsFlags
+	traces                  tracing.Config
 }
 
 func serveCommand() *cobra.Command {
@@ -87,6 +89,7 @@ func serveCommand() *cobra.Command {
 	flags.StringArrayVar(&c.Allow, "allow-storage", nil, "URL at or below which jobs may read and write, beside --storage (again for each; default: anywhere that\nthe processes reach)")
 	flags.BoolVar(&c.Public, "anonymous-viewer", false, "let anybody who reaches --listen look, without a token; all else needs one")
 	f.tls.add(cmd)
+	addTracing(cmd, &f.traces)
 	return cmd
 }
 
@@ -148,6 +151,11 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if err := c.Validate(); err != nil {
 		return config.Usage(err)
 	}
+	f.traces.Service, f.traces.Instance, f.traces.Version, f.traces.Logger = "pupil-coordinator", c.ID, c.Version, logger
+	if c.Tracing, err = tracing.Start(ctx, f.traces); err != nil {
+		return config.Usage(err)
+	}
+	defer c.Tracing.Close()
 	return serve.Run(ctx, c)
 }
 

@@ -17,6 +17,7 @@ import (
 	"pupil/internal/config"
 	"pupil/internal/kernel"
 	"pupil/internal/metrics"
+	"pupil/internal/tracing"
 	"pupil/internal/version"
 	"pupil/worker/agent"
 	"pupil/worker/carry"
@@ -28,6 +29,7 @@ func joinCommand() *cobra.Command {
 	var teacher teacherCacheFlags
 	var cluster clusterFlags
 	var endpoint metricsFlags
+	traces := tracing.Config{Service: "pupil-worker", Version: c.Version}
 	var life func(context.Context, *cobra.Command) context.Context
 	cmd := &cobra.Command{
 		Use:   "join",
@@ -75,8 +77,15 @@ func joinCommand() *cobra.Command {
 				return config.Usage(err)
 			}
 			defer closeMetrics()
+			traces.Instance, traces.Logger = c.ID, logger
+			tracer, err := tracing.Start(ctx, traces)
+			if err != nil {
+				return config.Usage(err)
+			}
+			defer tracer.Close()
 			t := &carry.Trainer{
 				Threads: c.Threads, Version: c.Version, Worker: c.ID, Record: record, TeacherCache: cache, Logger: logger, Metrics: m,
+				Tracing: tracer,
 			}
 			defer t.Close()
 			go c.TLS.Watch(ctx) // of its certificates, until the process ends
@@ -96,6 +105,8 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
 	f.StringVar(&record, "record", "", "folder for a record of the images that were really fed, which coordinator audit --record reads")
 	teacher.add(f)
+	f.StringVar(&traces.URL, "trace-otlp", "", "URL of an OpenTelemetry collector for traces of steps, OTLP over HTTP, as http://10.0.0.9:4318\n(default: what OTEL_EXPORTER_OTLP_ENDPOINT says, else none)")
+	f.IntVar(&traces.Every, "trace-every", tracing.DefaultEvery, "one of so many steps is traced")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "time to hand over the lanes after SIGTERM")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
 	return cmd

@@ -23,8 +23,10 @@ type Config struct {
 	Decide         cluster.Config    // times of decisions
 	DataPlane      wire.DataPlane    // which way the ring's data goes; default wire.BrokerPlane
 	OnReport       func(wire.Report) // called for each report of the active run, in order; must return soon; may be nil
-	OnCommand      func(kind string) // called for each command that has come into the log, see cluster.CommandKind; may be nil
-	Logger         *slog.Logger      // nil: no logs
+	// OnCommitted is called for each report once it is taken note of, with the time at which it came; must return soon; may be nil.
+	OnCommitted func(r *cluster.Run, m wire.Report, came time.Time)
+	OnCommand   func(kind string) // called for each command that has come into the log, see cluster.CommandKind; may be nil
+	Logger      *slog.Logger      // nil: no logs
 }
 
 // DefaultConfig returns the defaults. Broker, Log and Version are still to be given.

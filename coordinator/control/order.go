@@ -99,6 +99,7 @@ func plan(r *cluster.Run, rank int, deadline time.Duration) wire.Plan {
 
 // report takes rank 0's word of a committed step. Those of others, and of generations that are over, are dropped.
 func (s *Service) report(m wire.Report) {
+	came := time.Now()
 	r := s.state.Run(m.Run)
 	if r == nil || r.Phase.Over() || r.Phase == cluster.Waiting || r.Plan.Generation != m.Generation ||
 		r.Plan.Members[0].Worker != m.Worker {
@@ -119,6 +120,9 @@ func (s *Service) report(m wire.Report) {
 		s.flush(p)
 	}
 	s.publish()
+	if s.config.OnCommitted != nil {
+		s.config.OnCommitted(r, m, came)
+	}
 }
 
 // flushProgress lets the log know what ranks 0 have reported.

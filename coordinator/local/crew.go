@@ -49,7 +49,7 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 	if e.config.LogLevel != "" {
 		c.args = append(c.args, "--log-level", e.config.LogLevel)
 	}
-	c.args = append(c.args, e.config.teacherCache()...)
+	c.args = append(append(c.args, e.config.teacherCache()...), e.config.tracing()...)
 	for i := range e.config.Workers {
 		id := "worker-" + strconv.Itoa(i)
 		p, err := c.start(ctx, id)

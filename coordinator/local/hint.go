@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pupil/coordinator/wire"
+	"pupil/internal/tracing"
 )
 
 // hint is the command that goes on with the run.
@@ -24,7 +25,7 @@ func (e *execution) hint() string {
 	if c.WorkerBinary != "" {
 		words = append(words, "--worker-binary", quote(c.WorkerBinary))
 	}
-	for _, w := range c.teacherCache() {
+	for _, w := range append(c.teacherCache(), c.tracing()...) {
 		words = append(words, quote(w))
 	}
 	for _, o := range c.Overrides {
@@ -43,6 +44,17 @@ func (c Config) teacherCache() (words []string) {
 		if c.TeacherCacheSize != "" {
 			words = append(words, "--teacher-cache-size", c.TeacherCacheSize)
 		}
+	}
+	return words
+}
+
+// tracing are the flags of traces, the same for a run and for its workers.
+func (c Config) tracing() (words []string) {
+	if c.TraceURL != "" {
+		words = append(words, "--trace-otlp", c.TraceURL)
+	}
+	if c.TraceEvery > 0 && c.TraceEvery != tracing.DefaultEvery {
+		words = append(words, "--trace-every", strconv.Itoa(c.TraceEvery))
 	}
 	return words
 }

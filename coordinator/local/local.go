@@ -43,6 +43,9 @@ type Config struct {
 
 	TeacherCacheSize string // its limit, as 20GB; "": the worker's default
 
+	TraceURL   string // collector of the workers' traces; "": what their environment says
+	TraceEvery int    // one of so many steps is traced; 0: the worker's default
+
 	Version string // of this build
 	Display Display
 	Logger  *slog.Logger

@@ -13,6 +13,7 @@ import (
 	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
 	"pupil/internal/metrics"
+	"pupil/internal/tracing"
 	"pupil/storage/location"
 )
 
@@ -40,6 +41,7 @@ type Config struct {
 	Election    time.Duration       // see raftlog.Group.Timeout; 0: its default
 	DataPlane   wire.DataPlane      // which way the workers' sums go
 	Worker      string              // the worker's executable, which draws views for the page; "": there is none
+	Tracing     *tracing.Tracer     // of steps that are heard of; nil: none
 	Logger      *slog.Logger        // nil: no logs
 
 	Metrics      metrics.Endpoint  // a port for metrics alone; without Listen: none. The API has them too

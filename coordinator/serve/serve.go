@@ -13,12 +13,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pupil/coordinator/cluster"
 	"pupil/coordinator/control"
 	"pupil/coordinator/dash"
 	"pupil/coordinator/history"
 	"pupil/coordinator/peer"
 	"pupil/coordinator/raftlog"
+	"pupil/coordinator/wire"
 	"pupil/internal/metrics"
+	"pupil/internal/tracing"
 )
 
 // Addresses are where a coordinator listens.
@@ -161,6 +164,13 @@ func (s *server) term(ctx context.Context, lost <-chan struct{}) error {
 	c.Broker, c.Log, c.Version, c.Leader, c.Logger = s.config.Broker, s.log, s.config.Version, s.config.ID, s.config.Logger
 	c.Decide.KeepRuns, c.Decide.KeepFor = s.config.KeepRuns, s.config.KeepFor
 	c.Timeout, c.DataPlane, c.OnCommand = s.config.Timeout, s.config.DataPlane, s.metrics.Applied
+	if t := s.config.Tracing; t != nil {
+		c.OnCommitted = func(r *cluster.Run, m wire.Report, came time.Time) {
+			if t.Traces(m.Step - 1) {
+				t.Heard(tracing.Run{Name: r.Run, Digest: r.Digest, Storage: r.Storage}, m.Step, m.Generation, came, time.Now())
+			}
+		}
+	}
 	service, err := control.New(c)
 	if err != nil {
 		return err

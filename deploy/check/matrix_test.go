@@ -35,6 +35,10 @@ var matrix = []struct {
   podDisruptionBudget: {maxUnavailable: 25%}, autoscaling: {enabled: true, maxReplicas: 40}}`},
 	{name: "mesh, no metrics from outside", values: `{coordinators: {dataPlane: mesh}, networkPolicy: {metricsFrom: [], commandsFrom: [{namespaceSelector: {}}]}}`},
 	{name: "monitored", values: `monitoring: {serviceMonitor: {enabled: true, labels: {a: b}}, rules: {enabled: true}, dashboard: {enabled: true}}`},
+	{
+		name: "traced", values: `tracing: {endpoint: "https://collector.example:443/v1/traces", every: 10, headers: {existingSecret: keys}, ports: [443]}`,
+		outside: []string{"Secret/keys"},
+	},
 	{name: "monitored in plain", values: `{tls: {enabled: false}, monitoring: {serviceMonitor: {enabled: true}}}`},
 	{name: "placed", values: `{coordinators: {nodeSelector: {a: b}, priorityClassName: high, tolerations: [{operator: Exists}], extraEnv: [{name: X, value: y}],
     extraArgs: [--log-level=debug], affinity: {nodeAffinity: {}}, service: {type: LoadBalancer, port: 443, annotations: {a: b}}},

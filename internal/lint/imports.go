@@ -11,7 +11,7 @@ import (
 // entry. The first entry that fits counts. Tests may import what they like, but for what other rules say.
 var layers = [][]string{
 	{"internal/version"},
-	{"internal/random/...", "internal/metrics", "internal/diagnose", "internal/config/nearest", "internal/natsserver", "internal/hostport", "internal/freeport", "internal/certificate", "internal/contest"},
+	{"internal/random/...", "internal/metrics", "internal/tracing", "internal/diagnose", "internal/config/nearest", "internal/natsserver", "internal/hostport", "internal/freeport", "internal/certificate", "internal/contest"},
 	{"internal/kernel/...", "internal/config", "coordinator/job", "storage"},
 	{
 		"coordinator/wire", "coordinator/authority", "coordinator/peer/...", "storage/dir", "storage/diskcache", "storage/mem", "storage/s3",
@@ -130,6 +130,7 @@ var dependencies = []struct {
 	{"golang.org/x/term", []string{"coordinator/...", "worker"}},
 	{"golang.org/x/tools", []string{"internal/lint"}},
 	{"github.com/prometheus", []string{"internal/metrics", "worker/student/serve"}},
+	{"go.opentelemetry.io", []string{"internal/tracing"}},
 	{"github.com/getkin", nil},
 	{"google.golang.org/protobuf", []string{"worker/export"}},
 	{"gonum.org/v1/plot", []string{"worker/student/report"}},

@@ -13,6 +13,7 @@ import (
 	"pupil/allreduce"
 	"pupil/coordinator/wire"
 	"pupil/internal/metrics"
+	"pupil/internal/tracing"
 	"pupil/storage"
 	"pupil/storage/diskcache"
 	"pupil/storage/safetensors"
@@ -30,6 +31,7 @@ type Trainer struct {
 	Record  string // folder that gets WORKER.jsonl with what the lanes were fed; "": none
 	Logger  *slog.Logger
 	Metrics *metrics.Worker // nil: none
+	Tracing *tracing.Tracer // of steps; nil: none
 
 	TeacherCache *diskcache.Cache // of teachers' outputs; nil: none
 

@@ -10,6 +10,7 @@ import (
 
 	"pupil/coordinator/job"
 	"pupil/internal/kernel"
+	"pupil/internal/tracing"
 	"pupil/internal/version"
 	"pupil/storage"
 	"pupil/storage/checkpoint"
@@ -162,6 +163,7 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 		Student: j.Student, Teacher: teacher, Loss: j.Loss, Heads: j.Heads,
 		Schedule: j.Schedule(), ClipNorm: a.Spec.Optimizer.ClipNorm, Collapse: train.Collapse(a.Spec.Collapse),
 		RankEvery: a.Spec.Health.RankEvery, CheckpointStep: a.Spec.Checkpoint.Every, BucketBytes: a.Spec.Bucket, CompareEvery: compareEvery, Source: source, Control: r.control,
+		Trace: r.control.traces(t.Tracing, tracing.Run{Name: a.Run, Digest: a.Digest, Storage: a.Storage}),
 	}, r.state)
 	if err != nil {
 		r.source.Close()

@@ -20,6 +20,7 @@ type exchange struct {
 	exponents []int // by tensor; known to all workers before the step
 	buckets   []bucketSum
 	overlap   overlap
+	trace     Trace // of the step; nil: none
 
 	mu      sync.Mutex
 	calls   []*vector[int64] // of the loss, in the order of its calls
@@ -178,6 +179,7 @@ func (e *exchange) add(b, lanes int, x scratch) {
 		v.given += lanes
 		launch(e, v, func(ctx context.Context, a *attempt, x []int16) error {
 			defer e.overlap.begin()()
+			defer e.span(spanReduce, b, 2*len(x))()
 			return named(b, a.reducer.ReduceInt16(ctx, a.step, uint32(b), x))
 		})
 		return
@@ -191,6 +193,7 @@ func (e *exchange) add(b, lanes int, x scratch) {
 	v.given += lanes
 	launch(e, v, func(ctx context.Context, a *attempt, x []int32) error {
 		defer e.overlap.begin()()
+		defer e.span(spanReduce, b, 4*len(x))()
 		return named(b, a.reducer.ReduceInt32(ctx, a.step, uint32(b), x))
 	})
 }
@@ -273,6 +276,7 @@ func (e *exchange) call(call, n int) *vector[int64] {
 
 func (e *exchange) launchCall(call int, v *vector[int64]) {
 	launch(e, v, func(ctx context.Context, a *attempt, x []int64) error {
+		defer e.span(spanSum, -1, 8*len(x))()
 		return a.reducer.ReduceInt64(ctx, a.step, bucketLoss+uint32(call), x)
 	})
 }

@@ -41,6 +41,7 @@ type world struct {
 	clip             float64
 	wire             allreduce.Format
 	bucket           int // bytes; 0: by the number of gradients
+	trace            func(step int) train.Trace
 }
 
 func newWorld(t testing.TB, steps int) *world {
@@ -206,7 +207,7 @@ func (w *world) config(t testing.TB, threads int, c train.Control) train.Config 
 		Epoch: func(int) int { return 0 }, Student: w.student,
 		Teacher: teacher, Loss: w.loss(t), Heads: w.heads, Schedule: w.schedule, ClipNorm: w.clip,
 		BucketBytes: w.bucket,
-		Source:      &source{world: w}, Control: c,
+		Source:      &source{world: w}, Control: c, Trace: w.trace,
 	}
 }
 

@@ -33,6 +33,7 @@ type lane struct {
 	err       error // of a callback that cannot return one
 	clock     stopwatch
 	phases    phases
+	marked    time.Time // of the trace
 	waiting   time.Duration
 	computing bool // the lane has one of the places
 	skipped   int
@@ -91,10 +92,12 @@ func (l *lane) step(ctx context.Context) (err error) {
 	t := l.trainer
 	l.ctx, l.err, l.result, l.skipped, l.calls = ctx, nil, evaluated{}, 0, 0
 	start := time.Now()
+	l.mark()
 	if l.batch, err = t.config.Source.Next(ctx, l.number, t.state.Step); err != nil {
 		return err
 	}
 	defer l.batch.Release()
+	l.span(spanInput)
 	l.skipped = l.batch.Skipped
 	l.waiting, l.phases = time.Since(start), phases{}
 	l.clock.reset()
@@ -111,16 +114,19 @@ func (l *lane) step(ctx context.Context) (err error) {
 		return err
 	}
 	defer l.release()
+	l.mark()
 	if l.teacher != nil {
 		if err := l.teach(); err != nil {
 			return fmt.Errorf("lane %d: teacher: %w", l.number, err)
 		}
+		l.span(spanTeacher)
 	}
 	l.phases.teacher = l.clock.lap()
 	if err := l.training.Run(l.batch.Student); err != nil {
 		return fmt.Errorf("lane %d: %w", l.number, err)
 	}
 	l.phases.backward = l.clock.lap()
+	l.span(spanBackward)
 	if l.err != nil {
 		return fmt.Errorf("lane %d: %w", l.number, l.err)
 	}
@@ -151,6 +157,7 @@ func (l *lane) teach() error {
 // criterion is called by the graph between forward and backward, with the heads' features.
 func (l *lane) criterion(features, gradients [][]float32) (float64, error) {
 	l.phases.forward = l.clock.lap()
+	l.span(spanForward)
 	for i, p := range l.pairs {
 		widen(p.Student, features[i])
 	}
@@ -164,6 +171,7 @@ func (l *lane) criterion(features, gradients [][]float32) (float64, error) {
 		}
 	}
 	l.result, l.phases.joint = result, l.clock.lap()
+	l.span(spanLoss)
 	return result.Loss, nil
 }
 

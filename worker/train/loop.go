@@ -24,6 +24,7 @@ type Trainer struct {
 	places   chan struct{}
 	saver    *saver
 	pending  *pending // nil between two steps
+	trace    Trace    // of the step; nil: none
 
 	living context.Context // of the lanes' goroutines
 	end    context.CancelFunc
@@ -93,10 +94,15 @@ func (t *Trainer) Run(ctx context.Context, part Part) (Outcome, error) {
 		done := t.state.Step
 		stop := agreed.stop && done < t.config.Steps
 		if t.saves(done, agreed) {
+			begun := time.Now()
 			if err := t.saver.save(t.living, t.state); err != nil {
 				return 0, err
 			}
+			if t.saver.to != nil {
+				t.span(spanCopy, 0, begun)
+			}
 		}
+		t.traced()
 		switch {
 		case stop:
 			return Stopped, t.saver.finish(ctx, t.living, t.state)
@@ -159,6 +165,7 @@ func (t *Trainer) step(ctx context.Context, part Part) (agreed votes, err error)
 	if t.pending == nil {
 		t.pending = newPending(t.living, step)
 		t.exchange.begin(t.state.Scales.exponents())
+		t.tracing(step)
 	}
 	p := t.pending
 	ring := ringFirst + uint64(step)
@@ -190,9 +197,11 @@ func (t *Trainer) step(ctx context.Context, part Part) (agreed votes, err error)
 			return agreed, fmt.Errorf("step %d: %w", step+1, err)
 		}
 	}
+	begun := time.Now()
 	if err := part.Reducer.Commit(ctx, ring); err != nil {
 		return agreed, fmt.Errorf("step %d: commit: %w", step+1, err)
 	}
+	t.span(spanCommit, 0, begun)
 	return agreed, t.finish()
 }
 
@@ -221,6 +230,7 @@ func (t *Trainer) finish() error {
 	if err != nil {
 		return fmt.Errorf("step %d: %w", step+1, err)
 	}
+	t.span(spanUpdate, 0, reduced)
 	progress := Progress{
 		Step: t.state.Step, Total: t.config.Steps, Epoch: t.config.Epoch(step), LearningRate: rate,
 		Loss: result.Loss, Terms: result.Terms, Health: result.Health, Joints: result.Joints, Priors: t.state.Loss.Priors, Rank: result.rank, RankMeasured: t.measuresRank(step),

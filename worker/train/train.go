@@ -152,6 +152,9 @@ type Config struct {
 
 	Source  Source
 	Control Control
+
+	// Trace takes the spans of a step, counted from 0; nil, or a nil result: none.
+	Trace func(step int) Trace
 }
 
 // Part is what a worker does in a generation.

@@ -155,6 +155,21 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
+{{/* Where traces go. */}}
+{{- define "pupil.tracingArgs" -}}
+{{- with .Values.tracing.endpoint }}
+- --trace-otlp={{ . }}
+- --trace-every={{ $.Values.tracing.every }}
+{{- end }}
+{{- end -}}
+
+{{- define "pupil.tracingEnv" -}}
+{{- if and .Values.tracing.endpoint .Values.tracing.headers.existingSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ .Values.tracing.headers.existingSecret }}, key: {{ .Values.tracing.headers.key }}}}
+{{- end }}
+{{- end -}}
+
 {{- define "pupil.dataMount" -}}
 {{- if eq .Values.storage.type "volume" }}
 - {name: shared, mountPath: /data}
