@@ -39,9 +39,10 @@ type Sample struct {
 // Images are fetched in segments of consecutive ones, so that who uses a part of the dataset fetches little more than that part.
 // When the dataset fits into memory, segments stay there. When it does not, an order of images at random asks for nearly every
 // segment at the beginning of an epoch, and would wait until all is there: so an image is fetched with as many neighbours of its
-// segment as cost little more (pace). They go to the cache on disk, a file for each segment, and those that were used last stay
-// in memory; without that cache each image is fetched by itself. What is wanted at the same time and lies side by side is one
-// request. Every image has its hash checked whenever it is read.
+// segment as cost little more (pace). They go to the cache on disk, a file for each segment, and into memory where there is room;
+// without that cache each image is fetched by itself. What has been used in an epoch leaves memory before what has not, so that the
+// next epoch finds as large a share of the images there as fits. What is wanted at the same time and lies side by side is one
+// request. Every image has its hash checked whenever it is read from the bucket or the disk.
 type Dataset struct {
 	bucket   storage.Bucket
 	manifest Manifest
@@ -119,16 +120,18 @@ func (d *Dataset) Sample(ctx context.Context, number int) (Sample, []byte, error
 		return Sample{}, nil, fmt.Errorf("image %d of a dataset of %d", number, d.manifest.Count)
 	}
 	shard := sort.SearchInts(d.ends, number+1)
-	l, err := d.indexes.get(ctx, shard)
+	l, err := d.indexes.get(ctx, shard, false)
 	if err != nil {
 		return Sample{}, nil, err
 	}
 	i := number - (d.ends[shard] - len(l.entries))
 	e := l.entries[i]
 	s := Sample{Name: e.Name, Label: e.Label, Shard: shard, Index: number}
-	c, err := d.units.get(ctx, d.unitOf(l, i))
+	u := d.unitOf(l, i)
+	spent := d.block == 1 && u.block >= 0 // an epoch uses an image once
+	c, err := d.units.get(ctx, u, spent)
 	if errors.Is(err, ErrDamaged) { // on its way perhaps, or an image that was fetched with this one
-		c, err = d.units.get(ctx, d.unitOf(l, i))
+		c, err = d.units.get(ctx, u, spent)
 	}
 	if err != nil {
 		return Sample{}, nil, err

@@ -67,7 +67,7 @@ func (d *Dataset) Prefetch(ctx context.Context, numbers ...int) {
 		wanted[shard] = append(wanted[shard], number)
 	}
 	for _, shard := range shards {
-		l, err := d.indexes.get(ctx, shard)
+		l, err := d.indexes.get(ctx, shard, false)
 		if err != nil {
 			continue
 		}

@@ -28,7 +28,7 @@ func (d *Dataset) loadUnit(ctx context.Context, u unit) (c *content, err error) 
 	if u.block < 0 {
 		return d.load(ctx, u.shard)
 	}
-	l, err := d.indexes.get(ctx, u.shard)
+	l, err := d.indexes.get(ctx, u.shard, false)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (d *Dataset) ready(ctx context.Context, l *listing, wanted claims) (shared 
 	all := maps.Clone(wanted)
 	for block := range wanted {
 		for neighbour, land := range d.claim(l, d.beside(l, block)) {
-			if d.recall(l, neighbour) != nil {
+			if d.stored(l, neighbour) {
 				land(nil, errReleased) // it is on the disk for when it is wanted
 				continue
 			}
@@ -124,10 +124,29 @@ func (d *Dataset) recall(l *listing, block int) *content {
 	images, offset, length := d.span(l, block, block+1)
 	name, at := d.place(l, block)
 	data, ok := d.disk.Read(name, at, length)
-	if !ok || d.check(l.shard, images, offset, data) != nil {
-		return nil // a hole, or damage; it is written again
+	if !ok || hole(data) || d.check(l.shard, images, offset, data) != nil {
+		return nil // nobody has written it, or it is damaged; it is written again
 	}
 	return &content{number: l.shard, offset: offset, data: data}
+}
+
+// stored tells whether somebody has written a block into the cache on disk; whether it is right, recall finds out.
+func (d *Dataset) stored(l *listing, block int) bool {
+	_, _, length := d.span(l, block, block+1)
+	name, at := d.place(l, block)
+	data, ok := d.disk.Read(name, at, min(length, holeBytes))
+	return ok && !hole(data)
+}
+
+// holeBytes are those at the beginning of a block by which a hole is known: no image begins with so many zeros, and one that
+// did would be fetched whenever it is needed.
+const holeBytes = 16
+
+// hole tells whether a block that was read from the cache on disk was never written there.
+func hole(data []byte) bool {
+	var zeros [holeBytes]byte
+	n := min(len(data), holeBytes)
+	return bytes.Equal(data[:n], zeros[:n])
 }
 
 // place is where a block is in a cache on disk that datasets share: a piece for each segment, and where in it.
@@ -139,7 +158,7 @@ func (d *Dataset) place(l *listing, block int) (name string, at int64) {
 }
 
 // fetchStretch reads the blocks first to end-1, which are claimed, by one request, checks them, and puts them into the cache on
-// disk. Those that are wanted come into memory, too.
+// disk. Those that are wanted come into memory, too, and others where there is room for them.
 func (d *Dataset) fetchStretch(ctx context.Context, l *listing, first, end int, c, wanted claims) {
 	_, start, length := d.span(l, first, end)
 	data, err := d.fetch(ctx, l.shard, start, length)
@@ -155,7 +174,10 @@ func (d *Dataset) fetchStretch(ctx context.Context, l *listing, first, end int, 
 		part := data[offset-start:][:n:n]
 		faults[i] = d.check(l.shard, images, offset, part)
 		whole = whole && faults[i] == nil
-		if d.block == 1 && end-first > 1 && wanted[first+i] != nil {
+		if wanted[first+i] == nil && !d.units.room(n) {
+			continue
+		}
+		if d.block == 1 && end-first > 1 {
 			part = bytes.Clone(part) // so that one image that stays does not keep the memory of all
 		}
 		loaded[i] = &content{number: l.shard, offset: offset, data: part}
@@ -171,8 +193,12 @@ func (d *Dataset) fetchStretch(ctx context.Context, l *listing, first, end int, 
 			c[block](nil, fault)
 		case wanted[block] != nil:
 			c[block](loaded[i], nil)
-		default: // it is on the disk for when it is wanted
-			c[block](nil, errReleased)
+		default: // it is on the disk for when it is wanted, and perhaps in memory
+			if loaded[i] != nil {
+				c[block](loaded[i], errSpare)
+			} else {
+				c[block](nil, errReleased)
+			}
 			if !kept {
 				d.company.refused()
 			}

@@ -141,6 +141,67 @@ func TestNoRoomForNeighbours(t *testing.T) {
 	}
 }
 
+// TestNeighboursStayInMemory takes the cache on disk away when nearly all has come along: what there was room for in memory is not
+// fetched again, and the rest is.
+func TestNeighboursStayInMemory(t *testing.T) {
+	const count = 400
+	inner := mem.New()
+	m := noisy(t, inner, count)
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		l := &late{counting: counting{Bucket: inner}, wait: 10 * time.Millisecond}
+		limit := m.Bytes() / 2
+		d := openDataset(t, l, dataset.Block(64), dataset.CacheBytes(limit), dataset.Disk(diskcache.New(folder, 1<<30, nil)))
+		order := random.New(random.PurposeTest, 1).Perm(count)
+		read := func(numbers []int) {
+			for _, i := range numbers {
+				if _, data, err := d.Sample(t.Context(), i); err != nil || !bytes.Equal(data, noise(i)) {
+					t.Fatalf("image %d: %d bytes, %v", i, len(data), err)
+				}
+			}
+		}
+		read(order[:count/8])
+		if d.Fetched() < m.Bytes()*9/10 {
+			t.Fatalf("%d bytes of %d have come", d.Fetched(), m.Bytes())
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		before := l.shardGets()
+		read(order[count/8:])
+		again, rest := l.shardGets()-before, count-count/8
+		t.Logf("%d of %d images were fetched again", again, rest)
+		if again > rest*2/3 || again < rest/3 {
+			t.Errorf("%d of %d images were fetched again; memory has room for a half", again, rest)
+		}
+	})
+}
+
+// TestNextEpochFindsAShare reads epochs of a dataset that is twice as large as its memory, without a cache on disk: each after the
+// first finds about half of the images there.
+func TestNextEpochFindsAShare(t *testing.T) {
+	const count, epochs = 400, 4
+	b := &counting{Bucket: mem.New()}
+	m := noisy(t, b.Bucket, count)
+	d := openDataset(t, b, dataset.CacheBytes(m.Bytes()/2))
+	for epoch := range epochs {
+		before := b.shardGets()
+		for at, order := 0, random.New(random.PurposeTest, uint64(epoch)).Perm(count); at < count; at += 10 {
+			d.Prefetch(t.Context(), order[at:][:10]...)
+			for _, i := range order[at:][:10] {
+				if _, data, err := d.Sample(t.Context(), i); err != nil || !bytes.Equal(data, noise(i)) {
+					t.Fatalf("image %d: %d bytes, %v", i, len(data), err)
+				}
+			}
+		}
+		gets := b.shardGets() - before
+		t.Logf("epoch %d: %d requests", epoch, gets)
+		if epoch > 0 && gets > count*6/10 {
+			t.Errorf("epoch %d: %d of %d images were fetched again", epoch, gets, count)
+		}
+	}
+}
+
 // TestNothingIsFetchedTwice has many goroutines read and prefetch at the same time, with neighbours that come along: every image
 // is right, and each byte is fetched once.
 func TestNothingIsFetchedTwice(t *testing.T) {
