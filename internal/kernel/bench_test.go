@@ -181,7 +181,7 @@ func BenchmarkBatchNorm(b *testing.B) {
 func BenchmarkElementwise(b *testing.B) {
 	const n = 1 << 18
 	x, y, z := values(n, 1), values(n, 2), make([]float32, n)
-	q, r, h := make([]int32, n), make([]int32, n), make([]int16, n)
+	q, r, h, p := make([]int32, n), make([]int32, n), make([]int16, n), make([]byte, 3*n)
 	for _, k := range []struct {
 		name  string
 		bytes int
@@ -195,6 +195,9 @@ func BenchmarkElementwise(b *testing.B) {
 		{"ToFixed32", 8 * n, func() { kernel.ToFixed32(q, x, -20, 1<<24) }},
 		{"AddFixed32", 12 * n, func() { kernel.AddFixed32(r, q) }},
 		{"FromFixed32", 8 * n, func() { kernel.FromFixed32(z, r, -20) }},
+		{"PackFixed24", 7 * n, func() { kernel.PackFixed24(p, q) }},
+		{"AddFixed24", 10 * n, func() { kernel.AddFixed24(p, q) }},
+		{"UnpackFixed24", 7 * n, func() { kernel.UnpackFixed24(r, p) }},
 		{"ToFixed16", 14 * n, func() { kernel.ToFixed16(h, z, x, y, -10, 4095) }},
 		{"AddFixed16", 6 * n, func() { kernel.AddFixed16(h, h) }},
 		{"FromFixed16", 6 * n, func() { kernel.FromFixed16(z, h, -10) }},

@@ -389,7 +389,7 @@ func fromFixed32(dst []float32, src []int32, scale float64) {
 	fromFixed32AVX2(dst, src, scale)
 }
 
-// The 16-bit functions in assembly take whole registers; both implementations give the same bits, so that the plain one
+// The functions of 16 and 24 bits in assembly take whole registers; both implementations give the same bits, so that the plain one
 // can take the rest.
 
 func toFixed16(dst []int16, after, src, before []float32, scale, unit float64, limit int16) (saturated int) {
@@ -417,6 +417,33 @@ func fromFixed16(dst []float32, src []int16, scale float64) {
 		fromFixed16AVX2(dst[:n], src[:n], scale)
 	}
 	fromFixed16Generic(dst[n:], src[n:], scale)
+}
+
+func packFixed24(dst []byte, src []int32) (fits bool) {
+	n, beyond := 0, uint64(0)
+	if chosen != generic {
+		n = len(src) &^ 7
+		beyond = packFixed24AVX2(dst[:3*n], src[:n])
+	}
+	return packFixed24Generic(dst[3*n:], src[n:]) == 0 && beyond == 0
+}
+
+func addFixed24(dst []byte, src []int32) (fits bool) {
+	n, beyond := 0, uint64(0)
+	if chosen != generic {
+		n = len(src) &^ 7
+		beyond = addFixed24AVX2(dst[:3*n], src[:n])
+	}
+	return addFixed24Generic(dst[3*n:], src[n:]) == 0 && beyond == 0
+}
+
+func unpackFixed24(dst []int32, src []byte) {
+	n := 0
+	if chosen != generic {
+		n = len(dst) &^ 7
+		unpackFixed24AVX2(dst[:n], src[:3*n])
+	}
+	unpackFixed24Generic(dst[n:], src[3*n:])
 }
 
 // The same holds for the optimisers' updates.

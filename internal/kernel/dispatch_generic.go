@@ -167,6 +167,12 @@ func fromFixed16(dst []float32, src []int16, scale float64) {
 	fromFixed16Generic(dst, src, scale)
 }
 
+func packFixed24(dst []byte, src []int32) (fits bool) { return packFixed24Generic(dst, src) == 0 }
+
+func addFixed24(dst []byte, src []int32) (fits bool) { return addFixed24Generic(dst, src) == 0 }
+
+func unpackFixed24(dst []int32, src []byte) { unpackFixed24Generic(dst, src) }
+
 func multiplyAdds(rounds int) { multiplyAddsGeneric(rounds) }
 
 func adamW(p, g, m, v []float32, f *AdamW) { adamWGeneric(p, g, m, v, f) }

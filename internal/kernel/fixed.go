@@ -41,6 +41,26 @@ func FromFixed32(dst []float32, src []int32, exponent int) {
 	fromFixed32(dst[:len(src)], src, powerOfTwo("FromFixed32", exponent))
 }
 
+// PackFixed24 writes integers as 24 bits each, little-endian, to dst, which has 3 bytes for each of src. fits tells whether all
+// are within [-2^23, 2^23 - 1]; if not, dst holds their lower 24 bits.
+func PackFixed24(dst []byte, src []int32) (fits bool) {
+	checkLen("PackFixed24", "dst", len(dst), 3*len(src))
+	return packFixed24(dst, src)
+}
+
+// AddFixed24 computes dst += src, modulo 2^24, where dst holds 24-bit integers of PackFixed24, as many as src. fits tells whether
+// no sum is beyond 24 bits.
+func AddFixed24(dst []byte, src []int32) (fits bool) {
+	checkLen("AddFixed24", "dst", len(dst), 3*len(src))
+	return addFixed24(dst, src)
+}
+
+// UnpackFixed24 overwrites dst by the integers that PackFixed24 has written to src, 3 bytes for each of dst.
+func UnpackFixed24(dst []int32, src []byte) {
+	checkLen("UnpackFixed24", "src", len(src), 3*len(dst))
+	unpackFixed24(dst, src)
+}
+
 // ToFixed16 is ToFixed32 for 16 bits, with error feedback: what is rounded or clamped away is left for the next call
 // (Seide et al., "1-Bit Stochastic Gradient Descent", Interspeech 2014).
 //

@@ -80,3 +80,39 @@ func fromFixed16Generic(dst []float32, src []int16, scale float64) {
 		dst[i] = float32(float64(v) * scale)
 	}
 }
+
+// packFixed24Generic writes the lower 24 bits of each value, little-endian. beyond is 0 if that is all of them.
+func packFixed24Generic(dst []byte, src []int32) (beyond uint32) {
+	dst = dst[:3*len(src)]
+	for i, v := range src {
+		d := dst[3*i : 3*i+3]
+		d[0], d[1], d[2] = byte(v), byte(v>>8), byte(v>>16)
+		beyond |= uint32(v) + 1<<23 // of 24 bits if v is
+	}
+	return beyond >> 24
+}
+
+// addFixed24Generic computes dst += src. beyond is 0 if all sums have 24 bits.
+func addFixed24Generic(dst []byte, src []int32) (beyond uint32) {
+	dst = dst[:3*len(src)]
+	for i, v := range src {
+		d := dst[3*i : 3*i+3]
+		v += fixed24(d)
+		d[0], d[1], d[2] = byte(v), byte(v>>8), byte(v>>16)
+		beyond |= uint32(v) + 1<<23
+	}
+	return beyond >> 24
+}
+
+// unpackFixed24Generic overwrites dst by src.
+func unpackFixed24Generic(dst []int32, src []byte) {
+	src = src[:3*len(dst)]
+	for i := range dst {
+		dst[i] = fixed24(src[3*i : 3*i+3])
+	}
+}
+
+// fixed24 is the integer of three bytes.
+func fixed24(b []byte) int32 {
+	return int32(uint32(b[0])<<8|uint32(b[1])<<16|uint32(b[2])<<24) >> 8
+}

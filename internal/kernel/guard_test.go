@@ -15,7 +15,7 @@ import (
 
 // number is what kernels work on.
 type number interface {
-	~float32 | ~float64 | ~int16 | ~int32 | ~int64
+	~float32 | ~float64 | ~uint8 | ~int16 | ~int32 | ~int64
 }
 
 // canary fills the memory around a slice, and is the initial contents of outputs: a NaN as a float.

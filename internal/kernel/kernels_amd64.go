@@ -224,6 +224,21 @@ func addFixed16AVX2(dst []int16, src []int16) (overflow uint64)
 //go:noescape
 func fromFixed16AVX2(dst []float32, src []int16, scale float64)
 
+// packFixed24AVX2 is packFixed24Generic for a multiple of eight values.
+//
+//go:noescape
+func packFixed24AVX2(dst []byte, src []int32) (beyond uint64)
+
+// addFixed24AVX2 is addFixed24Generic for a multiple of eight values.
+//
+//go:noescape
+func addFixed24AVX2(dst []byte, src []int32) (beyond uint64)
+
+// unpackFixed24AVX2 is unpackFixed24Generic for a multiple of eight values.
+//
+//go:noescape
+func unpackFixed24AVX2(dst []int32, src []byte)
+
 // adamWAVX2 is adamWGeneric for a multiple of eight values.
 //
 //go:noescape

@@ -45629,6 +45629,202 @@ end:
 	VZEROUPPER
 	RET
 
+DATA packBytes<>+0(SB)/1, $0x00
+DATA packBytes<>+1(SB)/1, $0x01
+DATA packBytes<>+2(SB)/1, $0x02
+DATA packBytes<>+3(SB)/1, $0x04
+DATA packBytes<>+4(SB)/1, $0x05
+DATA packBytes<>+5(SB)/1, $0x06
+DATA packBytes<>+6(SB)/1, $0x08
+DATA packBytes<>+7(SB)/1, $0x09
+DATA packBytes<>+8(SB)/1, $0x0a
+DATA packBytes<>+9(SB)/1, $0x0c
+DATA packBytes<>+10(SB)/1, $0x0d
+DATA packBytes<>+11(SB)/1, $0x0e
+DATA packBytes<>+12(SB)/1, $0x80
+DATA packBytes<>+13(SB)/1, $0x80
+DATA packBytes<>+14(SB)/1, $0x80
+DATA packBytes<>+15(SB)/1, $0x80
+DATA packBytes<>+16(SB)/1, $0x00
+DATA packBytes<>+17(SB)/1, $0x01
+DATA packBytes<>+18(SB)/1, $0x02
+DATA packBytes<>+19(SB)/1, $0x04
+DATA packBytes<>+20(SB)/1, $0x05
+DATA packBytes<>+21(SB)/1, $0x06
+DATA packBytes<>+22(SB)/1, $0x08
+DATA packBytes<>+23(SB)/1, $0x09
+DATA packBytes<>+24(SB)/1, $0x0a
+DATA packBytes<>+25(SB)/1, $0x0c
+DATA packBytes<>+26(SB)/1, $0x0d
+DATA packBytes<>+27(SB)/1, $0x0e
+DATA packBytes<>+28(SB)/1, $0x80
+DATA packBytes<>+29(SB)/1, $0x80
+DATA packBytes<>+30(SB)/1, $0x80
+DATA packBytes<>+31(SB)/1, $0x80
+GLOBL packBytes<>(SB), RODATA|NOPTR, $32
+
+DATA unpackBytes<>+0(SB)/1, $0x80
+DATA unpackBytes<>+1(SB)/1, $0x00
+DATA unpackBytes<>+2(SB)/1, $0x01
+DATA unpackBytes<>+3(SB)/1, $0x02
+DATA unpackBytes<>+4(SB)/1, $0x80
+DATA unpackBytes<>+5(SB)/1, $0x03
+DATA unpackBytes<>+6(SB)/1, $0x04
+DATA unpackBytes<>+7(SB)/1, $0x05
+DATA unpackBytes<>+8(SB)/1, $0x80
+DATA unpackBytes<>+9(SB)/1, $0x06
+DATA unpackBytes<>+10(SB)/1, $0x07
+DATA unpackBytes<>+11(SB)/1, $0x08
+DATA unpackBytes<>+12(SB)/1, $0x80
+DATA unpackBytes<>+13(SB)/1, $0x09
+DATA unpackBytes<>+14(SB)/1, $0x0a
+DATA unpackBytes<>+15(SB)/1, $0x0b
+DATA unpackBytes<>+16(SB)/1, $0x80
+DATA unpackBytes<>+17(SB)/1, $0x04
+DATA unpackBytes<>+18(SB)/1, $0x05
+DATA unpackBytes<>+19(SB)/1, $0x06
+DATA unpackBytes<>+20(SB)/1, $0x80
+DATA unpackBytes<>+21(SB)/1, $0x07
+DATA unpackBytes<>+22(SB)/1, $0x08
+DATA unpackBytes<>+23(SB)/1, $0x09
+DATA unpackBytes<>+24(SB)/1, $0x80
+DATA unpackBytes<>+25(SB)/1, $0x0a
+DATA unpackBytes<>+26(SB)/1, $0x0b
+DATA unpackBytes<>+27(SB)/1, $0x0c
+DATA unpackBytes<>+28(SB)/1, $0x80
+DATA unpackBytes<>+29(SB)/1, $0x0d
+DATA unpackBytes<>+30(SB)/1, $0x0e
+DATA unpackBytes<>+31(SB)/1, $0x0f
+GLOBL unpackBytes<>(SB), RODATA|NOPTR, $32
+
+DATA packWords<>+0(SB)/4, $0x00000000
+DATA packWords<>+4(SB)/4, $0x00000001
+DATA packWords<>+8(SB)/4, $0x00000002
+DATA packWords<>+12(SB)/4, $0x00000004
+DATA packWords<>+16(SB)/4, $0x00000005
+DATA packWords<>+20(SB)/4, $0x00000006
+DATA packWords<>+24(SB)/4, $0x00000003
+DATA packWords<>+28(SB)/4, $0x00000007
+GLOBL packWords<>(SB), RODATA|NOPTR, $32
+
+// func packFixed24AVX2(dst []byte, src []int32) (beyond uint64)
+// Requires: AVX, AVX2
+TEXT ·packFixed24AVX2(SB), NOSPLIT, $0-56
+	VMOVDQU packBytes<>+0(SB), Y0
+	VMOVDQU packWords<>+0(SB), Y1
+
+	// Integers of 24 bits plus 2^23 have no higher bits.
+	MOVL         $0x00800000, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	VPXOR        Y3, Y3, Y3
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	SUBQ         $0x00000008, DX
+	JLT          end
+
+loop:
+	VMOVDQU      (CX), Y4
+	VPADDD       Y2, Y4, Y5
+	VPOR         Y5, Y3, Y3
+	VPSHUFB      Y0, Y4, Y4
+	VPERMD       Y4, Y1, Y4
+	VMOVDQU      X4, (AX)
+	VEXTRACTI128 $0x01, Y4, X4
+	VMOVQ        X4, 16(AX)
+	ADDQ         $0x00000018, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JGE          loop
+
+end:
+	VPSRLD $0x18, Y3, Y3
+
+	// All of it in one word.
+	VEXTRACTI128 $0x01, Y3, X0
+	VPOR         X0, X3, X0
+	VPSHUFD      $0xee, X0, X1
+	VPOR         X0, X1, X1
+	VMOVQ        X1, AX
+	MOVQ         AX, beyond+48(FP)
+	VZEROUPPER
+	RET
+
+// func addFixed24AVX2(dst []byte, src []int32) (beyond uint64)
+// Requires: AVX, AVX2
+TEXT ·addFixed24AVX2(SB), NOSPLIT, $0-56
+	VMOVDQU packBytes<>+0(SB), Y0
+	VMOVDQU packWords<>+0(SB), Y1
+
+	// Integers of 24 bits plus 2^23 have no higher bits.
+	MOVL         $0x00800000, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVDQU      unpackBytes<>+0(SB), Y4
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	SUBQ         $0x00000008, DX
+	JLT          end
+
+loop:
+	VMOVDQU      (AX), X5
+	VINSERTI128  $0x01, 8(AX), Y5, Y5
+	VPSHUFB      Y4, Y5, Y5
+	VPSRAD       $0x08, Y5, Y5
+	VPADDD       (CX), Y5, Y5
+	VPADDD       Y2, Y5, Y6
+	VPOR         Y6, Y3, Y3
+	VPSHUFB      Y0, Y5, Y5
+	VPERMD       Y5, Y1, Y5
+	VMOVDQU      X5, (AX)
+	VEXTRACTI128 $0x01, Y5, X5
+	VMOVQ        X5, 16(AX)
+	ADDQ         $0x00000018, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JGE          loop
+
+end:
+	VPSRLD $0x18, Y3, Y3
+
+	// All of it in one word.
+	VEXTRACTI128 $0x01, Y3, X0
+	VPOR         X0, X3, X0
+	VPSHUFD      $0xee, X0, X1
+	VPOR         X0, X1, X1
+	VMOVQ        X1, AX
+	MOVQ         AX, beyond+48(FP)
+	VZEROUPPER
+	RET
+
+// func unpackFixed24AVX2(dst []int32, src []byte)
+// Requires: AVX, AVX2
+TEXT ·unpackFixed24AVX2(SB), NOSPLIT, $0-48
+	VMOVDQU unpackBytes<>+0(SB), Y0
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    src_base+24(FP), CX
+	MOVQ    dst_len+8(FP), DX
+	SUBQ    $0x00000008, DX
+	JLT     end
+
+loop:
+	VMOVDQU     (CX), X1
+	VINSERTI128 $0x01, 8(CX), Y1, Y1
+	VPSHUFB     Y0, Y1, Y1
+	VPSRAD      $0x08, Y1, Y1
+	VMOVDQU     Y1, (AX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000018, CX
+	SUBQ        $0x00000008, DX
+	JGE         loop
+
+end:
+	VZEROUPPER
+	RET
+
 // func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *float32)
 // Requires: AVX
 TEXT ·adamWAVX2(SB), NOSPLIT, $0-104

@@ -118,13 +118,18 @@ func fromFixed32() {
 // whole emits a loop over n values at a time, of as many as src has, a multiple of n; sizes are those of a value at each
 // pointer, in bytes.
 func whole(n int, names []string, sizes []int, body func(at []Mem)) {
+	wholeOf("src", n, names, sizes, body)
+}
+
+// wholeOf is whole for as many values as the slice of a name has.
+func wholeOf(counted string, n int, names []string, sizes []int, body func(at []Mem)) {
 	pointers := make([]Register, len(names))
 	at := make([]Mem, len(names))
 	for i, name := range names {
 		pointers[i] = pointer(name)
 		at[i] = Mem{Base: pointers[i]}
 	}
-	left := length("src")
+	left := length(counted)
 	SUBQ(U32(uint32(n)), left)
 	JLT(LabelRef("end"))
 	Label("loop")
@@ -180,16 +185,7 @@ func addFixed16() {
 		VPXOR(sum, x, x)
 		VPOR(x, over, over)
 	})
-	Comment("All of it in one word.")
-	high := XMM()
-	VEXTRACTI128(U8(1), over, high)
-	VPOR(high, over.AsX(), high)
-	other := XMM()
-	VPSHUFD(U8(0xee), high, other)
-	VPOR(high, other, other)
-	n := GP64()
-	VMOVQ(other, n)
-	Store(n, ReturnIndex(0))
+	returnBits(over)
 	end()
 }
 
@@ -205,6 +201,136 @@ func fromFixed16() {
 		VMULPD(scale, r, r)
 		VCVTPD2PSY(r, x)
 		VMOVUPS(x, at[0])
+	})
+	end()
+}
+
+// Tables of 24-bit integers, eight in a register of 256 bits; 0x80 makes a byte zero.
+var (
+	packBytes, unpackBytes Mem // for VPSHUFB, in each half: three bytes of each integer, and the top three from them
+	packWords              Mem // for VPERMD: what the halves have packed, beside each other
+)
+
+func makeTables24() {
+	const none = 0x80
+	packBytes = byteTable("packBytes", []uint8{
+		0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, none, none, none, none,
+		0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, none, none, none, none,
+	})
+	// The upper half has the 16 bytes from the eighth on.
+	unpackBytes = byteTable("unpackBytes", []uint8{
+		none, 0, 1, 2, none, 3, 4, 5, none, 6, 7, 8, none, 9, 10, 11,
+		none, 4, 5, 6, none, 7, 8, 9, none, 10, 11, 12, none, 13, 14, 15,
+	})
+	packWords = GLOBL("packWords", RODATA|NOPTR)
+	for i, word := range []int{0, 1, 2, 4, 5, 6, 3, 7} {
+		DATA(4*i, U32(uint32(word)))
+	}
+}
+
+func byteTable(name string, bytes []uint8) Mem {
+	m := GLOBL(name, RODATA|NOPTR)
+	for i, b := range bytes {
+		DATA(i, U8(b))
+	}
+	return m
+}
+
+// packer packs registers of eight integers, and looks whether they have 24 bits.
+type packer struct {
+	bytes, words, half, beyond VecVirtual
+}
+
+func newPacker() packer {
+	p := packer{YMM(), YMM(), YMM(), YMM()}
+	VMOVDQU(packBytes, p.bytes)
+	VMOVDQU(packWords, p.words)
+	Comment("Integers of 24 bits plus 2^23 have no higher bits.")
+	one := GP32()
+	MOVL(U32(1<<23), one)
+	VMOVD(one, p.half.AsX())
+	VPBROADCASTD(p.half.AsX(), p.half)
+	VPXOR(p.beyond, p.beyond, p.beyond)
+	return p
+}
+
+// store writes the 24 bytes of eight integers.
+func (p packer) store(x VecVirtual, at Mem) {
+	seen := YMM()
+	VPADDD(p.half, x, seen)
+	VPOR(seen, p.beyond, p.beyond)
+	VPSHUFB(p.bytes, x, x)
+	VPERMD(x, p.words, x)
+	VMOVDQU(x.AsX(), at)
+	VEXTRACTI128(U8(1), x, x.AsX())
+	VMOVQ(x.AsX(), at.Offset(16))
+}
+
+// end returns what is not zero if a stored integer has more than 24 bits.
+func (p packer) end() {
+	VPSRLD(U8(24), p.beyond, p.beyond)
+	returnBits(p.beyond)
+	end()
+}
+
+// returnBits returns a register's bits, or'ed to one word.
+func returnBits(x VecVirtual) {
+	Comment("All of it in one word.")
+	high := XMM()
+	VEXTRACTI128(U8(1), x, high)
+	VPOR(high, x.AsX(), high)
+	other := XMM()
+	VPSHUFD(U8(0xee), high, other)
+	VPOR(high, other, other)
+	n := GP64()
+	VMOVQ(other, n)
+	Store(n, ReturnIndex(0))
+}
+
+// load24 reads eight integers of 24 bits, and no byte beyond them.
+func load24(at Mem, table Register, x VecVirtual) {
+	VMOVDQU(at, x.AsX())
+	VINSERTI128(U8(1), at.Offset(8), x, x)
+	VPSHUFB(table, x, x)
+	VPSRAD(U8(8), x, x)
+}
+
+func loadUnpackBytes() Register {
+	t := YMM()
+	VMOVDQU(unpackBytes, t)
+	return t
+}
+
+func packFixed24() {
+	begin("packFixed24", "(dst []byte, src []int32) (beyond uint64)", "packFixed24AVX2 is packFixed24Generic for a multiple of eight values.")
+	p := newPacker()
+	whole(8, []string{"dst", "src"}, []int{3, 4}, func(at []Mem) {
+		x := YMM()
+		VMOVDQU(at[1], x)
+		p.store(x, at[0])
+	})
+	p.end()
+}
+
+func addFixed24() {
+	begin("addFixed24", "(dst []byte, src []int32) (beyond uint64)", "addFixed24AVX2 is addFixed24Generic for a multiple of eight values.")
+	p, t := newPacker(), loadUnpackBytes()
+	whole(8, []string{"dst", "src"}, []int{3, 4}, func(at []Mem) {
+		x := YMM()
+		load24(at[0], t, x)
+		VPADDD(at[1], x, x)
+		p.store(x, at[0])
+	})
+	p.end()
+}
+
+func unpackFixed24() {
+	begin("unpackFixed24", "(dst []int32, src []byte)", "unpackFixed24AVX2 is unpackFixed24Generic for a multiple of eight values.")
+	t := loadUnpackBytes()
+	wholeOf("dst", 8, []string{"dst", "src"}, []int{4, 3}, func(at []Mem) {
+		x := YMM()
+		load24(at[1], t, x)
+		VMOVDQU(x, at[0])
 	})
 	end()
 }
