@@ -130,9 +130,10 @@ bench-torch: ## steps, networks and kernels against PyTorch's, in one run (15 mi
 	$(GO) run -ldflags '$(LDFLAGS)' ./internal/bench $(ARGS)
 
 .PHONY: bench-ring
-bench-ring: build ## the all-reduce against gloo's and a plain TCP ring, in one run (15 minutes; gets PyTorch, needs root; ARGS='--only REGEXP')
+bench-ring: build ## the all-reduce against gloo's and a plain TCP ring, in one run, with a table in bin/ring.md (15 minutes; gets PyTorch, needs root; ARGS='--only REGEXP')
 	@dpkg -s python3-torch iproute2 >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q python3-torch iproute2; }
-	$(GO) build -ldflags '$(LDFLAGS)' -o $(CACHE)/ringbench ./internal/ringbench && $(CACHE)/ringbench $(ARGS)
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(CACHE)/ringbench ./internal/ringbench
+	$(CACHE)/ringbench --table $(BIN)/ring.md $(ARGS)
 
 .PHONY: bench-student
 bench-student: ## a student in use beside PyTorch and onnxruntime, and worker serve under load (5 minutes; gets them; ARGS='--rounds 3')

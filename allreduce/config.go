@@ -56,6 +56,10 @@ type Config struct {
 	// So at most 2*Size*(Window+buckets)*(ChunkBytes+HeaderSize) bytes wait at a rank. 0: so many that without the buckets
 	// 32 MB can wait, 2 to 8.
 	Window int
+
+	// Wide leaves all sums of int32 in 4 bytes an element, and tells the other ranks so, as builds that do not know 24 bits. It may
+	// differ from rank to rank, and changes no sum: it is there to be compared with.
+	Wide bool
 }
 
 // WithDefaults is c with the defaults in place of what is 0.

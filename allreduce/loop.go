@@ -33,7 +33,7 @@ func newLoop(r *Ring) *loop {
 func machineConfig(c Config, p *frame.Pool) machine.Config {
 	return machine.Config{
 		Job: frame.Checksum([]byte(c.Job)), Generation: c.Generation, Rank: c.Rank, Size: c.Size, Deadline: c.Deadline,
-		ChunkBytes: c.ChunkBytes, Window: c.Window, EarlyBytes: max(minEarly, 2*c.InFlight()), Pool: p,
+		ChunkBytes: c.ChunkBytes, Window: c.Window, EarlyBytes: max(minEarly, 2*c.InFlight()), Wide: c.Wide, Pool: p,
 	}
 }
 

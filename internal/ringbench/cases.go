@@ -20,6 +20,8 @@ const (
 	wayBroker = "broker" // the ring over a central NATS server
 	wayTCP    = "tcp"    // a plain ring over TCP, without checks and repeats: the floor
 	wayGloo   = "gloo"   // PyTorch's
+
+	wideWay = ".wide" // behind another one: sums of int32 have 4 bytes an element, however small they are
 )
 
 // The types of the elements, by name.
@@ -52,6 +54,8 @@ func (c benchmark) name() string {
 	switch c.way {
 	case usual[c.network]:
 		return name + c.format
+	case usual[c.network] + wideWay:
+		return name + c.format + wideWay
 	case wayTCP:
 		return name + wayTCP
 	}
@@ -72,6 +76,7 @@ func (c benchmark) about() string {
 	way := map[string]string{
 		wayLocal: "between NATS servers that the processes embed", wayMesh: "the same, with TLS",
 		wayBroker: "over a central NATS server", wayTCP: "a plain TCP ring, the floor",
+		wayLocal + wideWay: "as usual, but in 4 bytes an element", wayMesh + wideWay: "as usual, but in 4 bytes an element",
 	}[c.way]
 	return fmt.Sprintf("%d x 10^6 bytes of float32 as %s, %d processes, %s", c.megabytes, c.format, c.ranks, way)
 }
@@ -108,6 +113,9 @@ func cases() (all []benchmark) {
 				all = append(all, of(format, wayLocal))
 			}
 			all = append(all, of(format, wayMesh), of(format, wayBroker))
+		}
+		if n == 4 && mb == 14 {
+			all = append(all, of(int32s, usual[network]+wideWay))
 		}
 		all = append(all, of(int32s, wayTCP))
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,10 +21,10 @@ import (
 )
 
 type flags struct {
-	only, json, python string
-	pairs              int
-	limit              time.Duration
-	list               bool
+	only, json, table, python string
+	pairs                     int
+	limit, within             time.Duration
+	list                      bool
 }
 
 func main() {
@@ -49,8 +50,10 @@ func command() *cobra.Command {
 	to := cmd.Flags()
 	to.StringVar(&f.only, "only", "", "regular expression: cases whose names match (default: all)")
 	to.IntVar(&f.pairs, "pairs", 7, "pairs of runs of each case")
-	to.DurationVar(&f.limit, "limit", 20*time.Second, "no pair of a case begins later than this after its first one")
+	to.DurationVar(&f.limit, "limit", 20*time.Second, "a case's pairs take no longer than this")
+	to.DurationVar(&f.within, "within", 14*time.Minute, "about how long all cases may take; there is one pair of each at least")
 	to.StringVar(&f.json, "json", "", "file for the results and all pairs as JSON")
+	to.StringVar(&f.table, "table", "", "file for the results as a table in Markdown")
 	to.StringVar(&f.python, "python", "/usr/bin/python3", "the Python that has torch")
 	to.BoolVar(&f.list, "list", false, "list the cases, and end")
 	cmd.AddCommand(rankCommand())
@@ -64,6 +67,8 @@ func (f flags) run(cmd *cobra.Command) error {
 		return config.Usage(err)
 	case f.pairs < 1:
 		return config.Usagef("--pairs is %d; give 1 or more", f.pairs)
+	case f.within <= 0:
+		return config.Usagef("--within is %s; give a time above 0", f.within)
 	case f.limit <= 0:
 		return config.Usagef("--limit is %s; give a time above 0", f.limit)
 	}
@@ -86,7 +91,7 @@ func (f flags) run(cmd *cobra.Command) error {
 	defer os.RemoveAll(folder)
 	b := &bench{
 		program: []string{self, rankName}, peer: []string{f.python, peerScript}, folder: folder,
-		pairs: f.pairs, limit: f.limit, messages: cmd.ErrOrStderr(),
+		pairs: f.pairs, limit: f.limit, until: time.Now().Add(f.within), messages: cmd.ErrOrStderr(),
 	}
 	if err := b.ready(); err != nil {
 		return config.Usage(err)
@@ -95,7 +100,7 @@ func (f flags) run(cmd *cobra.Command) error {
 	done := func(res result) error {
 		fmt.Fprintln(cmd.OutOrStdout(), res.line())
 		r.Torch, r.Results = b.torch, append(r.Results, res)
-		return contest.Write(f.json, r)
+		return errors.Join(contest.Write(f.json, r), r.writeTable(f.table))
 	}
 	if slices.ContainsFunc(chosen, func(c benchmark) bool { return c.training }) {
 		b.say("training with two workers")
@@ -107,7 +112,11 @@ func (f flags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	for _, p := range plan(chosen) {
+	settings := plan(chosen)
+	for _, s := range settings {
+		b.left += len(s.cases)
+	}
+	for _, p := range settings {
 		err := b.measure(ctx, p, done)
 		switch {
 		case ctx.Err() != nil:

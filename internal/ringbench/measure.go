@@ -28,6 +28,8 @@ type bench struct {
 	folder        string   // of what ranks share
 	pairs         int
 	limit         time.Duration
+	until         time.Time // when all should be over
+	left          int       // groups of cases of one size that are not begun
 	messages      io.Writer
 	torch         string // version
 	rendezvous    int    // numbers the files by which gloo's ranks find each other
@@ -155,7 +157,7 @@ func certify(of func(rank int) order, way string, answers []answer) (func(rank i
 	var issued [][]byte
 	for rank, a := range answers {
 		names = append(names, issuer.Name(rank))
-		if way == wayLocal {
+		if way == wayLocal || way == wayLocal+wideWay {
 			continue
 		}
 		c, err := issuer.Issue(rank, a.Key)
@@ -167,7 +169,7 @@ func certify(of func(rank int) order, way string, answers []answer) (func(rank i
 	return func(rank int) order {
 		o := of(rank)
 		o.Names, o.Password = names, issuer.Password()
-		if way == wayMesh {
+		if len(issued) > 0 {
 			o.Issuer, o.Issued = issuer.Certificate(), issued[rank]
 		}
 		return o
@@ -192,10 +194,11 @@ func (b *bench) alternate(ctx context.Context, groups map[string]*group, same []
 	for i, c := range same {
 		results[i] = newResult(c)
 	}
+	most := b.share(len(contest))
 	begin := time.Now()
 	for pair := range b.pairs {
-		if pair > 0 && time.Since(begin) > b.limit*time.Duration(len(contest)) {
-			b.say("  %s: %d of %d pairs; --limit allows no more", same[0].name(), pair, b.pairs)
+		if took := time.Since(begin); pair > 0 && took+took/time.Duration(pair) > most {
+			b.say("  %s: %d of %d pairs; --limit or --within allows no more", same[0].name(), pair, b.pairs)
 			break
 		}
 		took := make([]cost, len(contest))
@@ -218,6 +221,14 @@ func (b *bench) alternate(ctx context.Context, groups map[string]*group, same []
 		b.say("  %s", results[i].words())
 	}
 	return results, nil
+}
+
+// share is how long the next group of cases may take, of so many contestants: the limit of each, and no more than its part of
+// the time that is left for all.
+func (b *bench) share(contestants int) time.Duration {
+	part := time.Until(b.until) / time.Duration(max(b.left, 1))
+	b.left--
+	return min(b.limit*time.Duration(contestants), part)
 }
 
 // once lets a group sum some times.

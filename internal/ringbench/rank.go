@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,12 +44,24 @@ type rank struct {
 	summer       summer
 	broker       *control.Broker
 	server       *meshlink.Server
-	vectors      map[string]any // by format and length
+	vectors      map[string]*vector // by format and length
+}
+
+// vector is what a rank gives, and where it is summed: each sum begins with a copy, as in a worker.
+type vector struct{ gives, sums any }
+
+func (v *vector) fill() {
+	switch sums := v.sums.(type) {
+	case []int32:
+		copy(sums, v.gives.([]int32))
+	case []int16:
+		copy(sums, v.gives.([]int16))
+	}
 }
 
 // serve follows orders until there are no more.
 func serve(ctx context.Context, in io.Reader, out io.Writer) (err error) {
-	r := &rank{vectors: map[string]any{}}
+	r := &rank{vectors: map[string]*vector{}}
 	defer func() { err = errors.Join(err, r.close()) }()
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -101,7 +114,7 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 				a.Address = r.listener.address()
 			}
 		} else if embedded(o.Way) {
-			c := meshlink.ServerConfig{Listen: net.JoinHostPort(o.Host, "0"), Plain: o.Way == wayLocal}
+			c := meshlink.ServerConfig{Listen: net.JoinHostPort(o.Host, "0"), Plain: o.Way == wayLocal || o.Way == wayLocal+wideWay}
 			if r.server, err = meshlink.Listen(c); err == nil {
 				a.Address, a.Key = r.server.Addr(), r.server.PublicKey()
 			}
@@ -129,32 +142,45 @@ func (r *rank) follow(ctx context.Context, o order) (a answer, err error) {
 func plain(way string) bool { return way == wayTCP || way == wayGloo }
 
 // embedded says in which ways a rank has a NATS server of its own.
-func embedded(way string) bool { return way == wayLocal || way == wayMesh }
-
-// vector is the one of a format and length, made once.
-func (r *rank) vector(o order) any {
-	key := fmt.Sprint(o.Format, o.Elements)
-	if r.vectors[key] == nil {
-		clear(r.vectors) // one is in use at a time
-		if o.Format == int16s {
-			r.vectors[key] = make([]int16, o.Elements)
-		} else {
-			r.vectors[key] = make([]int32, o.Elements)
-		}
-	}
-	return r.vectors[key]
+func embedded(way string) bool {
+	way, _ = strings.CutSuffix(way, wideWay)
+	return way == wayLocal || way == wayMesh
 }
 
-// check sums values whose sum is known, and leaves zeros.
-func (r *rank) check(ctx context.Context, o order) error {
-	v := r.vector(o)
-	switch v := v.(type) {
-	case []int32:
-		return check(ctx, r, v)
-	case []int16:
-		return check(ctx, r, v)
+// vector is the one of a format and length, made once.
+func (r *rank) vector(o order) (*vector, error) {
+	key := fmt.Sprint(o.Format, o.Elements)
+	if v := r.vectors[key]; v != nil {
+		return v, nil
 	}
-	return fmt.Errorf("vectors of %T", v)
+	clear(r.vectors) // one is in use at a time
+	gives, err := gradients(r.number, r.size, o.Elements, o.Format)
+	if err != nil {
+		return nil, err
+	}
+	v := &vector{gives: gives, sums: make([]int32, o.Elements)}
+	if o.Format == int16s {
+		v.sums = make([]int16, o.Elements)
+	}
+	r.vectors[key] = v
+	return v, nil
+}
+
+// check sums values whose sum is known, twice: only the first sum of a ring is sure to have 4 bytes an int32.
+func (r *rank) check(ctx context.Context, o order) error {
+	v, err := r.vector(o)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		switch sums := v.sums.(type) {
+		case []int32:
+			err = errors.Join(err, check(ctx, r, sums))
+		case []int16:
+			err = errors.Join(err, check(ctx, r, sums))
+		}
+	}
+	return err
 }
 
 func check[T int16 | int32](ctx context.Context, r *rank, v []T) error {
@@ -170,7 +196,6 @@ func check[T int16 | int32](ctx context.Context, r *rank, v []T) error {
 			return fmt.Errorf("element %d of the sum is %d; it must be %d", i, x, want)
 		}
 	}
-	clear(v)
 	return nil
 }
 
@@ -178,7 +203,10 @@ func check[T int16 | int32](ctx context.Context, r *rank, v []T) error {
 func (r *rank) together(ctx context.Context) error { return r.summer.sum(ctx, make([]int32, 1)) }
 
 func (r *rank) run(ctx context.Context, o order) (a answer, err error) {
-	v := r.vector(o)
+	v, err := r.vector(o)
+	if err != nil {
+		return a, err
+	}
 	if err := r.together(ctx); err != nil {
 		return a, err
 	}
@@ -188,7 +216,8 @@ func (r *rank) run(ctx context.Context, o order) (a answer, err error) {
 	}
 	begin := time.Now()
 	for range o.Times {
-		if err := r.summer.sum(ctx, v); err != nil {
+		v.fill()
+		if err := r.summer.sum(ctx, v.sums); err != nil {
 			return a, err
 		}
 	}
@@ -200,13 +229,17 @@ func (r *rank) run(ctx context.Context, o order) (a answer, err error) {
 
 // latency times single sums. The ranks leave each at about the same time, and so come to the next.
 func (r *rank) latency(ctx context.Context, o order) (a answer, err error) {
-	v := r.vector(o)
+	v, err := r.vector(o)
+	if err != nil {
+		return a, err
+	}
 	if err := r.together(ctx); err != nil {
 		return a, err
 	}
 	for range o.Times {
+		v.fill()
 		begin := time.Now()
-		if err := r.summer.sum(ctx, v); err != nil {
+		if err := r.summer.sum(ctx, v.sums); err != nil {
 			return a, err
 		}
 		a.Each = append(a.Each, time.Since(begin).Seconds())

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"pupil/internal/contest"
@@ -102,12 +104,54 @@ func (r *result) words() string {
 		r.Name, len(r.Pairs), r.Bus.Ours, r.Bus.Peer, r.CPU.Ours, r.CPU.Peer, r.CPURatio)
 }
 
+// head is that of the table that --table writes, of result.row.
+const head = "| name | ours | gloo | ratio | lowest, highest | CPU a MB, gloo's | ratio of CPU time |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+
+// row is the result in Markdown. CPU time is measured of large sums only.
+func (r *result) row() string {
+	format := func(x float64) string { return fmt.Sprintf("%.2f", x) }
+	if r.Unit == "s" {
+		format = func(x float64) string { return fmt.Sprintf("%.3g ms", 1e3*x) }
+	}
+	cpu, ratio := "", ""
+	if r.Megabytes > 0 {
+		cpu, ratio = fmt.Sprintf("%.1f ms, %.1f ms", r.CPU.Ours, r.CPU.Peer), fmt.Sprintf("%.2f", r.CPURatio)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %.2f | %.2f, %.2f | %s | %s |\n", r.Name, format(r.Ours), format(r.Peer), r.Ratio, r.Lowest, r.Highest,
+		cpu, ratio)
+}
+
+// writeTable writes the results so far to a file, as a table with the date, the processor and what was run above it. No file: nothing.
+func (r *report) writeTable(file string) error {
+	if file == "" {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %d cores of %s, load average %s, PyTorch %s, %s: `%s`\n\n%s", r.Date.Format("2 January 2006, 15:04"), r.Cores, r.CPU,
+		r.Load, r.Torch, r.Go, r.Command, head)
+	for i := range r.Results {
+		b.WriteString(r.Results[i].row())
+	}
+	return os.WriteFile(file, []byte(b.String()), 0o644)
+}
+
+// load is the load average of the last minute, by Linux.
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	text, _, _ := strings.Cut(string(data), " ")
+	return text
+}
+
 // report is what --json writes.
 type report struct {
 	Date    time.Time `json:"date"`
 	Command string    `json:"command"`
 	CPU     string    `json:"cpu"`
 	Cores   int       `json:"cores"`
+	Load    string    `json:"load"` // before the first case
 	Version string    `json:"version"`
 	Go      string    `json:"go"`
 	Torch   string    `json:"torch"`
@@ -116,7 +160,7 @@ type report struct {
 
 func newReport(command string) *report {
 	return &report{
-		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: contest.CPUModel(), Cores: runtime.NumCPU(),
+		Date: time.Now().UTC().Truncate(time.Second), Command: command, CPU: contest.CPUModel(), Cores: runtime.NumCPU(), Load: load(),
 		Version: version.Line(), Go: runtime.Version(),
 	}
 }

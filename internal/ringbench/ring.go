@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,9 @@ const deadline = time.Minute
 
 // openRing opens a rank's end. server is its own, in a mesh.
 func openRing(ctx context.Context, o order, server *meshlink.Server) (summer, error) {
-	c := allreduce.Config{Job: "bench", Generation: 1, Rank: o.Rank, Size: o.Size, Deadline: deadline}
+	c := allreduce.Config{
+		Job: "bench", Generation: 1, Rank: o.Rank, Size: o.Size, Deadline: deadline, Wide: strings.HasSuffix(o.Way, wideWay),
+	}
 	connect := connectBroker
 	if embedded(o.Way) {
 		connect = connectMesh

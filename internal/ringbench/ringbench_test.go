@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,7 @@ func testBench(t *testing.T, peer string) (*bench, *bytes.Buffer) {
 	messages := &bytes.Buffer{}
 	return &bench{
 		program: []string{"/usr/bin/env", "RINGBENCH_RANK=ours", self}, peer: []string{"/usr/bin/env", "RINGBENCH_RANK=" + peer, self},
-		folder: t.TempDir(), pairs: 3, limit: time.Minute, messages: messages,
+		folder: t.TempDir(), pairs: 3, limit: time.Minute, until: time.Now().Add(time.Hour), messages: messages,
 	}, messages
 }
 
@@ -61,6 +62,7 @@ func TestMeasure(t *testing.T) {
 		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayLocal},
 		{network: loopback, ranks: 2, megabytes: 1, format: int16s, way: wayBroker},
 		{network: loopback, ranks: 2, megabytes: 1, format: int16s, way: wayMesh},
+		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayLocal + wideWay},
 		{network: loopback, ranks: 2, megabytes: 1, format: int32s, way: wayTCP},
 		{network: loopback, ranks: 2, megabytes: 0, format: int32s, way: wayLocal},
 	}
@@ -87,7 +89,7 @@ func TestMeasure(t *testing.T) {
 	}
 	want := []string{
 		"ring.loopback.n2.1mb.int32", "ring.loopback.n2.1mb.int16.broker", "ring.loopback.n2.1mb.int16.mesh",
-		"ring.loopback.n2.1mb.tcp", "ring.latency.256b.n2",
+		"ring.loopback.n2.1mb.int32.wide", "ring.loopback.n2.1mb.tcp", "ring.latency.256b.n2",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("results %q, want %q", names, want)
@@ -112,7 +114,7 @@ func TestFaults(t *testing.T) {
 	if err := b.ready(); err == nil || !strings.Contains(err.Error(), "--python") {
 		t.Errorf("without Python: %v", err)
 	}
-	r := &rank{vectors: map[string]any{}}
+	r := &rank{vectors: map[string]*vector{}}
 	for _, o := range []order{{Do: "dance"}, {Do: "open", Way: "smoke"}} {
 		if _, err := r.follow(t.Context(), o); err == nil {
 			t.Errorf("%+v gave no error", o)
@@ -133,7 +135,8 @@ func TestCases(t *testing.T) {
 	}
 	for _, name := range []string{
 		"ring.loopback.n4.14mb.int32", "ring.loopback.n4.14mb.int16", "ring.1gbit.n4.14mb.int32", "ring.1gbit.n4.14mb.int16",
-		"ring.loopback.n8.45mb.tcp", "ring.hidden", "ring.loopback.n4.14mb.int16.broker", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh", "ring.latency.256b.n4",
+		"ring.loopback.n8.45mb.tcp", "ring.hidden", "ring.loopback.n4.14mb.int16.broker", "ring.1gbit.n4.14mb.int32.broker", "ring.loopback.n2.1mb.int16.mesh",
+		"ring.loopback.n4.14mb.int32.wide", "ring.1gbit.n4.14mb.int32.wide", "ring.latency.256b.n4",
 	} {
 		if !seen[name] {
 			t.Errorf("there is no case %s", name)
@@ -147,6 +150,36 @@ func TestCases(t *testing.T) {
 	}
 	if _, err := choose("("); err == nil {
 		t.Error("a bad expression gave no error")
+	}
+}
+
+// What is summed is as long as gradients are: the sums of int32 have 24 bits, but not many fewer, and those of int16 have 11 or so.
+func TestGradients(t *testing.T) {
+	for _, ranks := range []int{2, 3, 8} {
+		for format, least := range map[string]int{int32s: 19, int16s: 10} {
+			sums := make([]int64, patternLength+5)
+			for rank := range ranks {
+				v, err := gradients(rank, ranks, len(sums), format)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range sums {
+					switch v := v.(type) {
+					case []int32:
+						sums[i] += int64(v[i])
+					case []int16:
+						sums[i] += int64(v[i])
+					}
+				}
+			}
+			most := max(slices.Max(sums), -slices.Min(sums))
+			if n := bits.Len64(uint64(most)); n < least || n > map[string]int{int32s: 23, int16s: 15}[format] {
+				t.Errorf("%s of %d ranks: the largest sum is %d, of %d bits", format, ranks, most, n)
+			}
+			if sums[patternLength] != sums[0] {
+				t.Errorf("%s: the pattern is not repeated", format)
+			}
+		}
 	}
 }
 
@@ -184,6 +217,21 @@ func TestTCPRing(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// The time that is left is shared among the groups that are left, and no group may take more than its limit.
+func TestShare(t *testing.T) {
+	b := &bench{limit: 1000 * time.Hour, until: time.Now().Add(1000 * time.Hour), left: 2}
+	if x := b.share(3); x > 500*time.Hour || x < 499*time.Hour {
+		t.Errorf("the first of two has %s of 1000 hours", x)
+	}
+	if x := b.share(3); x > 1000*time.Hour || x < 999*time.Hour {
+		t.Errorf("the last has %s of 1000 hours", x)
+	}
+	b.limit = time.Minute
+	if x := b.share(3); x != 3*time.Minute {
+		t.Errorf("three contestants with a minute each have %s", x)
 	}
 }
 
@@ -239,6 +287,19 @@ func TestReport(t *testing.T) {
 	}
 	if math.Abs(r.Bus.Ours-105) > 1e-9 || math.Abs(r.CPU.Ours-50) > 1e-9 || math.Abs(r.CPU.Peer-10) > 1e-9 {
 		t.Errorf("bandwidth %v, CPU %v", r.Bus, r.CPU)
+	}
+	if want := "| ring.1gbit.n4.14mb.int32 | 200 ms | 200 ms | 1.00 | 0.50, 2.00 | 50.0 ms, 10.0 ms | 0.20 |\n"; r.row() != want {
+		t.Errorf("row %q, want %q", r.row(), want)
+	}
+	table := filepath.Join(t.TempDir(), "ring.md")
+	of := newReport("ringbench --only x")
+	of.Results = []result{r, {Name: "ring.hidden", Unit: "share", Ours: 0.91, Peer: 0.9, Ratio: 1.01, Lowest: 1.01, Highest: 1.01}}
+	if err := of.writeTable(table); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(table); err != nil || !strings.Contains(string(text), "`ringbench --only x`") ||
+		!strings.HasSuffix(string(text), head+r.row()+"| ring.hidden | 0.91 | 0.90 | 1.01 | 1.01, 1.01 |  |  |\n") {
+		t.Errorf("%s: %v", text, err)
 	}
 	file := filepath.Join(t.TempDir(), "ring.json")
 	all := newReport("ringbench")

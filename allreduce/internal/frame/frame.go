@@ -6,7 +6,8 @@
 //	     0     4  magic "PUPR"
 //	     4     1  version, 3
 //	     5     1  kind: 1 data, 2 need, 3 done, 4 query, 5 abort, 6 part, 7 alive
-//	     6     1  dtype: 1 int32, 2 int64, 3 int16, 4 byte, 0 for what carries no elements
+//	     6     1  dtype: 1 int32, 2 int64, 3 int16, 4 byte, 5 int24, 0 for what carries no elements; in done: 5 or 0, whether
+//	              the sender takes data of int24
 //	     7     1  attempt: 0, or that of the need that asked for the message, at most 255
 //	     8     8  generation
 //	    16     8  step
@@ -62,7 +63,8 @@ const (
 	Int32 DType = iota + 1
 	Int64
 	Int16
-	Byte // of a state, which is not summed
+	Byte  // of a state, which is not summed
+	Int24 // of messages alone: sums of Int32 that all have 24 bits, in 3 bytes each
 )
 
 // Size is the number of bytes of an element; 0 for an unknown type.
@@ -76,6 +78,8 @@ func (t DType) Size() int {
 		return 2
 	case Byte:
 		return 1
+	case Int24:
+		return 3
 	}
 	return 0
 }
@@ -90,6 +94,8 @@ func (t DType) String() string {
 		return "int16"
 	case Byte:
 		return "byte"
+	case Int24:
+		return "int24"
 	}
 	return fmt.Sprintf("dtype %d", uint8(t))
 }

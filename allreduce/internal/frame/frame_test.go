@@ -81,7 +81,8 @@ func TestFields(t *testing.T) {
 		{func(f *frame.Frame) { f.DType = frame.Byte }, "not to be summed: byte"},
 		{func(f *frame.Frame) { f.Kind = frame.Part }, "a piece of a state in int64"},
 		{func(f *frame.Frame) { f.Kind, f.DType = frame.Part, frame.Byte }, "the header says 3"},
-		{func(f *frame.Frame) { f.DType = 5 }, "not to be summed: dtype 5"},
+		{func(f *frame.Frame) { f.DType = 6 }, "not to be summed: dtype 6"},
+		{func(f *frame.Frame) { f.DType = frame.Int24 }, "the payload has 24 bytes, the header says 9"},
 		{func(f *frame.Frame) { f.Count = 2 }, "the payload has 24 bytes, the header says 16"},
 		{func(f *frame.Frame) { f.Count = 1<<29 + 3 }, "the header says 4294967320"},
 		{func(f *frame.Frame) { f.Kind = frame.Need }, "the header says 12"},
@@ -116,6 +117,9 @@ func FuzzDecode(f *testing.F) {
 	part := frame.New(frame.Header{Kind: frame.Part, DType: frame.Byte, Size: 2, Total: 9, Count: 41}, 41)
 	part.Seal()
 	f.Add(part.Encode())
+	narrow := frame.New(frame.Header{Kind: frame.Data, DType: frame.Int24, Size: 2, Total: 2, Count: 2}, 6)
+	narrow.Seal()
+	f.Add(narrow.Encode())
 	f.Add(frame.New(frame.Header{Kind: frame.Alive, Size: 2, Total: 9}, 0).Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// The checksums are put right, so that the checks behind them are reached.

@@ -184,15 +184,6 @@ func (m *Machine) launch() {
 	}
 }
 
-// input is a frame with a copy of this rank's input to a chunk.
-func (m *Machine) input(b *bucket, i int) frame.Frame {
-	part := b.chunk(i)
-	f := m.c.Pool.New(m.dataHeader(b, i, frame.Trail(0).Add(m.c.Rank)), len(part))
-	copy(f.Payload(), part)
-	f.Seal()
-	return f
-}
-
 // dataHeader is the header of a chunk's sum over some ranks.
 func (m *Machine) dataHeader(b *bucket, i int, of frame.Trail) frame.Header {
 	h := m.header(frame.Data)
@@ -250,10 +241,10 @@ func (m *Machine) checkData(b *bucket, f frame.Frame) error {
 	i, elements := int(f.Chunk), b.bytes/b.dtype.Size()
 	var what string
 	switch {
-	case f.DType != b.dtype || int(f.Total) != elements:
+	case !m.fills(b, f) || int(f.Total) != elements:
 		what = fmt.Sprintf("rank %d sums %d elements of %s, this rank %d of %s", f.Sender, f.Total, f.DType,
 			elements, b.dtype)
-	case i >= len(b.state) || len(f.Payload()) != b.chunkBytes(i):
+	case i >= len(b.state) || int(f.Count) != b.chunkBytes(i)/b.dtype.Size():
 		what = fmt.Sprintf("rank %d cuts the vector into other chunks; give every rank the same ChunkBytes", f.Sender)
 	case int(f.Sender) != m.previous() || !m.canBe(b, f):
 		what = fmt.Sprintf("rank %d sent chunk %d with the inputs of other ranks than can be (%v)", f.Sender, i, f.Contributors)
@@ -287,13 +278,13 @@ func trails(c Config) (before, everyone []frame.Trail) {
 
 // contribute adds this rank's input to a partial sum.
 func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
-	if frame.Add(b.dtype, f.Payload(), b.chunk(i)) {
+	f, overflow := m.add(b, i, f)
+	defer f.Release()
+	if overflow {
 		m.Fail(fmt.Errorf("%w: step %d, bucket %d: chunk %d is beyond the range of %s with the input of rank %d; keep the "+
 			"lanes' values within Scaler.Limit", ErrOverflow, m.step, b.id, i, b.dtype, m.c.Rank))
 		return
 	}
-	f.Header = m.dataHeader(b, i, f.Contributors.Add(m.c.Rank))
-	f.Seal()
 	if f.Contributors.Count() < m.c.Size {
 		m.pass(b, i, f)
 		return
@@ -305,9 +296,10 @@ func (m *Machine) contribute(b *bucket, i int, f frame.Frame) {
 
 // receiveTotal takes the sum over all ranks and sends it on, unless the next rank is the one that completed it.
 func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
-	origin, checksum := b.origin(i, m.c.Size), f.PayloadCRC
-	f.Header = m.dataHeader(b, i, m.everyone[origin])
-	f.PayloadCRC = checksum
+	origin := b.origin(i, m.c.Size)
+	h := m.dataHeader(b, i, m.everyone[origin])
+	h.DType, h.PayloadCRC = f.DType, f.PayloadCRC
+	f.Header = h
 	m.store(b, i, f)
 	if m.next() != (origin+m.c.Size-1)%m.c.Size {
 		m.send(m.next(), f.Keep())
@@ -322,7 +314,7 @@ func (m *Machine) receiveTotal(b *bucket, i int, f frame.Frame) {
 
 // store takes a total, and keeps it for the next rank, should that lose it.
 func (m *Machine) store(b *bucket, i int, f frame.Frame) {
-	copy(b.chunk(i), f.Payload())
+	b.copyTotal(i, f)
 	m.held += len(f.Buffer) - len(b.kept[i].Buffer)
 	b.kept[i].Release()
 	b.state[i], b.kept[i], b.sums[i] = total, f.Keep(), f.PayloadCRC

@@ -98,7 +98,7 @@ func (m *Machine) digestOf() (d digest) {
 // answer sends a DONE.
 func (m *Machine) answer(to int, step uint64, d digest, over bool) {
 	f := m.c.Pool.New(m.header(frame.Done), doneSize)
-	f.Step, f.Count = step, doneSize
+	f.Step, f.Count, f.DType = step, doneSize, m.offer()
 	p := f.Payload()
 	copy(p, d[:])
 	p[sha256.Size] = isWaiting
@@ -115,6 +115,9 @@ func (m *Machine) receiveDone(f frame.Frame) {
 	if len(f.Payload()) != doneSize {
 		m.mismatch("rank %d says that step %d is done in %d bytes; there must be %d", f.Sender, f.Step, f.Count, doneSize)
 		return
+	}
+	if f.DType == frame.Int24 {
+		m.narrow.learn(int(f.Sender))
 	}
 	d := digest(f.Payload()[:sha256.Size])
 	from := &m.done[f.Sender]

@@ -64,6 +64,9 @@ func TestForged(t *testing.T) {
 		}, "rank 0 sent chunk 1"},
 		{"beyond the vector", func(f *frame.Frame) { f.Chunk = 3 }, "other chunks"},
 		{"of another length", func(f *frame.Frame) { f.Total = 5 }, "rank 0 sums 5 elements of int32, this rank 4 of int32"},
+		{"of 24 bits, one too few", func(f *frame.Frame) {
+			f.DType, f.Count, f.Buffer = frame.Int24, 1, f.Buffer[:frame.HeaderSize+3]
+		}, "other chunks"},
 		{"of another type", func(f *frame.Frame) { f.DType, f.Count = frame.Int64, 1 }, "4 elements of int64"},
 		{"of another chunk size", func(f *frame.Frame) {
 			f.Count, f.Buffer = 1, f.Buffer[:frame.HeaderSize+4]
@@ -110,6 +113,37 @@ func TestForged(t *testing.T) {
 	m.Receive(1, f)
 	if out := m.Take(); m.Err() != nil || len(out.Sends) != 1 || out.Sends[0].To != 2 {
 		t.Errorf("the right message: error %v, %d messages", m.Err(), len(out.Sends))
+	}
+}
+
+// A sum of 24 bits is none of int64, nor one for a rank that does not know it.
+func TestForgedNarrow(t *testing.T) {
+	for _, test := range []struct {
+		dtype frame.DType
+		wide  bool
+		want  string
+	}{
+		{frame.Int64, false, "rank 0 sums 4 elements of int24, this rank 4 of int64"},
+		{frame.Int16, false, "this rank 4 of int16"},
+		{frame.Int32, true, "rank 0 sums 4 elements of int24, this rank 4 of int32"},
+		{frame.Int32, false, ""},
+	} {
+		m := machine.New(machine.Config{
+			Job: 1, Generation: 5, Rank: 1, Size: 3, Deadline: time.Second, ChunkBytes: 4 * test.dtype.Size(), Window: 1, Wide: test.wide,
+		})
+		if err := m.Start(0, 7, 0, test.dtype, &frame.Buffer{Bytes: make([]byte, 4*test.dtype.Size())}); err != nil {
+			t.Fatal(err)
+		}
+		f := frame.New(chunk0().Header, 12)
+		f.DType, f.Count = frame.Int24, 4
+		f.Seal()
+		m.Receive(1, f)
+		switch err := m.Err(); {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.dtype, err)
+		case test.want != "" && (!errors.Is(err, machine.ErrMismatch) || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: error %v; want %q", test.dtype, err, test.want)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type Config struct {
 	ChunkBytes int         // of a payload, at most
 	Window     int         // own chunks that circulate at a time; every bucket may always have one
 	EarlyBytes int         // messages of a step or bucket not yet started here are kept up to this sum
+	Wide       bool        // send no sums in 24 bits, and take none, as builds that do not know them
 	Pool       *frame.Pool // of the messages that the machine makes; nil: allocated
 }
 
@@ -85,6 +86,7 @@ type Machine struct {
 	spare       []*bucket // of committed steps, to be used again
 	commit      *commit   // nil: Commit was not called for the open step
 	done        []peerDone
+	narrow      narrow
 
 	committed bool   // some step is committed
 	last      uint64 // the newest
@@ -98,7 +100,7 @@ type Machine struct {
 
 // New returns a machine at its beginning.
 func New(c Config) *Machine {
-	m := &Machine{c: c, buckets: map[uint32]*bucket{}, done: make([]peerDone, c.Size)}
+	m := &Machine{c: c, buckets: map[uint32]*bucket{}, done: make([]peerDone, c.Size), narrow: newNarrow(c)}
 	m.before, m.everyone = trails(c)
 	return m
 }

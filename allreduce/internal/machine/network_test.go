@@ -41,7 +41,7 @@ func (f faults) cuts(now time.Duration, from, to, size int) bool {
 }
 
 type counts struct {
-	sent, dropped, repeated, delayed, corrupted, truncated, replayed, cut int
+	sent, dropped, repeated, delayed, corrupted, truncated, replayed, cut, narrow int
 }
 
 func (c *counts) add(d counts) {
@@ -53,6 +53,7 @@ func (c *counts) add(d counts) {
 	c.truncated += d.truncated
 	c.replayed += d.replayed
 	c.cut += d.cut
+	c.narrow += d.narrow
 }
 
 // hit draws whether something of probability p happens.
@@ -85,6 +86,9 @@ func (s *sim) remember(from, to int, message []byte) {
 func (s *sim) transfer(from, to int, message []byte) {
 	f := &s.faults
 	s.counts.sent++
+	if frame.DType(message[6]) == frame.Int24 && frame.Kind(message[5]) == frame.Data {
+		s.counts.narrow++
+	}
 	if f.cuts(s.now, from, to, s.config.Size) {
 		s.counts.cut++
 		return

@@ -22,6 +22,7 @@ type plan struct {
 	config machine.Config // of rank 0
 	steps  [][]vector
 	faults faults
+	wide   int // a rank that knows no int24, if there is such a rank
 }
 
 // newPlan draws sizes, types and values.
@@ -30,6 +31,7 @@ func newPlan(rng *random.Stream, size int) plan {
 		Job: 99, Generation: 5, Size: size, Deadline: time.Second,
 		ChunkBytes: 8 * (1 + rng.IntN(8)), Window: 1 + rng.IntN(4), EarlyBytes: rng.IntN(4000),
 	}}
+	p.wide = rng.IntN(4 * size) // in a quarter of all rings
 	for range 1 + rng.IntN(3) {
 		var step []vector
 		for range rng.IntN(4) {
@@ -47,13 +49,17 @@ func newPlan(rng *random.Stream, size int) plan {
 func newVector(rng *random.Stream, size, n int) vector {
 	v := vector{dtype: []frame.DType{frame.Int16, frame.Int32, frame.Int64}[rng.IntN(3)]}
 	width := v.dtype.Size()
+	zeros := rng.IntN(16) // before the bits of an int32, so that sums have 24 bits, or not, or no more from some rank on
 	sums := make([]uint64, n)
 	for range size {
 		in := make([]byte, 0, n*width)
 		for i := range n {
 			x := rng.Uint64()
-			if v.dtype == frame.Int16 { // any sum fits
+			switch v.dtype {
+			case frame.Int16: // any sum fits
 				x = uint64(int64(x)>>63) ^ x>>53
+			case frame.Int32:
+				x = uint64(int64(int32(x) >> zeros))
 			}
 			sums[i] += x
 			in = binary.LittleEndian.AppendUint64(in, x)[:(i+1)*width]

@@ -96,6 +96,9 @@ func TestSchedules(t *testing.T) {
 				}
 				total.add(s.counts)
 			}
+			if *seed < 0 && total.narrow == 0 {
+				t.Error("no sum was sent in 24 bits")
+			}
 			t.Logf("seeds 0 to %d by %d: %d schedules ended with errors; %+v", f.schedules-1, every, failed, total)
 		})
 	}

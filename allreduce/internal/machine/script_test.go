@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite testdata with what the scripts 
 
 // The scripts in testdata are commands, each followed by what it printed, indented. Commands:
 //
-//	ring N [chunk=BYTES] [window=N] [deadline=D] [early=BYTES]
+//	ring N [chunk=BYTES] [window=N] [deadline=D] [early=BYTES] [wide=RANK]    wide: a rank that knows no int24
 //	start RANK STEP BUCKET int32|int64 ELEMENT...
 //	share RANK STEP BUCKET TEXT           a state; without TEXT: the rank lacks it, and accepts 100 bytes
 //	commit RANK STEP
@@ -132,6 +132,7 @@ func (s *script) ring(size int, options []string) error {
 		Job: 1, Generation: 1, Size: size, Deadline: 640 * time.Millisecond,
 		ChunkBytes: 8, Window: 1, EarlyBytes: 1 << 20,
 	}
+	wide := -1
 	for _, o := range options {
 		k, v, _ := strings.Cut(o, "=")
 		n, err := strconv.Atoi(v)
@@ -142,6 +143,8 @@ func (s *script) ring(size int, options []string) error {
 			c.Window = n
 		case "early":
 			c.EarlyBytes = n
+		case "wide":
+			wide = n
 		case "deadline":
 			c.Deadline, err = time.ParseDuration(v)
 		default:
@@ -153,6 +156,7 @@ func (s *script) ring(size int, options []string) error {
 	}
 	*s = script{out: s.out, failed: make([]bool, size)}
 	for c.Rank = range size {
+		c.Wide = c.Rank == wide
 		s.ranks = append(s.ranks, machine.New(c))
 		s.data = append(s.data, map[machine.Completion]vector{})
 	}
@@ -224,9 +228,12 @@ func (s *script) collect() {
 
 func elements(v vector) (x []int) {
 	for b := v.sum; len(b) > 0; b = b[v.dtype.Size():] {
-		if v.dtype == frame.Int32 {
+		switch v.dtype {
+		case frame.Int32:
 			x = append(x, int(int32(binary.LittleEndian.Uint32(b))))
-		} else {
+		case frame.Int24:
+			x = append(x, int(int32(uint32(b[0])<<8|uint32(b[1])<<16|uint32(b[2])<<24)>>8))
+		default:
 			x = append(x, int(binary.LittleEndian.Uint64(b)))
 		}
 	}
@@ -262,6 +269,9 @@ func (q queued) String() string {
 			text += fmt.Sprintf(" %d", r)
 		}
 		text += fmt.Sprint(" = ", elements(vector{dtype: f.DType, sum: f.Payload()}))
+		if f.DType == frame.Int24 {
+			text += " in 24 bits"
+		}
 	case frame.Need:
 		text += fmt.Sprintf(" bucket %d at most %d of:", f.Bucket, f.Total)
 		for p := f.Payload(); len(p) > 0; p = p[4:] {

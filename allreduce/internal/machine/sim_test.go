@@ -52,7 +52,7 @@ var errWrong = errors.New("broken promise")
 func (s *sim) run(limit time.Duration) error {
 	for id := range s.config.Size {
 		c := s.config
-		c.Rank, c.Pool = id, &frame.Pool{Freed: poison}
+		c.Rank, c.Pool, c.Wide = id, &frame.Pool{Freed: poison}, s.wide == id
 		s.ranks = append(s.ranks, &rank{id: id, m: machine.New(c), wake: -1, pool: c.Pool})
 		s.begin(s.ranks[id])
 	}

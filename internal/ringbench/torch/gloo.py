@@ -5,8 +5,9 @@ and answers each on standard output, one JSON object a line: {"error": text}, or
   {"do": "listen"}                                  answers {"torch"}, the version
   {"do": "open", "rank", "size", "folder"}          connects the ranks, which find each other by a file
   {"do": "check", "elements": n}                    sums values whose sum is known, and leaves zeros
-  {"do": "run", "elements": n, "times": k}          answers {"wall", "cpu"}, seconds of k sums
-  {"do": "latency", "elements": n, "times": k}      answers {"each": [...]}, seconds of every sum
+  {"do": "run", "elements": n, "times": k}          answers {"wall", "cpu"}, seconds of k sums, each after a copy of
+                                                    what is summed: normally distributed values
+  {"do": "latency", "elements": n, "times": k}      answers {"each": [...]}, seconds of every sum, without that copy
 """
 import json
 import sys
@@ -37,13 +38,15 @@ class Rank:
         self.dist.all_reduce(self.vector)
         if not self.torch.equal(self.vector, (self.size * (self.size + 1) // 2 * values).float()):
             raise RuntimeError("the sum is wrong")
-        self.vector.zero_()
+        self.torch.manual_seed(self.rank)
+        self.gives = self.torch.randn(order["elements"])
         return {}
 
     def run(self, order):
         self.dist.barrier()
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(order["times"]):
+            self.vector.copy_(self.gives)
             self.dist.all_reduce(self.vector)
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
@@ -51,6 +54,7 @@ class Rank:
         self.dist.barrier()
         each = []
         for _ in range(order["times"]):
+            self.vector.copy_(self.gives)
             begin = time.perf_counter()
             self.dist.all_reduce(self.vector)
             each.append(time.perf_counter() - begin)
