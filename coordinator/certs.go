@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,10 @@ func certsCommand() *cobra.Command {
 		Example: "  coordinator certs init --host a.example,10.0.0.1 --host b.example,10.0.0.2 --client worker\n" +
 			"  coordinator certs issue --host c.example,10.0.0.3\n" +
 			"  coordinator certs issue --host a.example,10.0.0.1 --replace       # before it expires\n" +
+			"  coordinator certs revoke worker                                   # then copy ca.pem to all\n" +
 			"  coordinator certs show",
 	}
-	cmd.AddCommand(certsInitCommand(), certsIssueCommand(), certsShowCommand())
+	cmd.AddCommand(certsInitCommand(), certsIssueCommand(), certsRevokeCommand(), certsShowCommand())
 	return cmd
 }
 
@@ -99,16 +102,9 @@ func certsIssueCommand() *cobra.Command {
 			if len(requests) == 0 {
 				return config.Usagef("say for whom: --host NAME, or --client NAME")
 			}
-			var p certificate.Pair
-			if p.Certificate, err = os.ReadFile(filepath.Join(f.folder, authorityFile)); err == nil {
-				p.Key, err = os.ReadFile(filepath.Join(f.folder, authorityKey))
-			}
+			a, _, err := loadAuthority(f.folder)
 			if err != nil {
-				return config.Usagef("the authority: %w; coordinator certs init makes one, --folder says where it is", err)
-			}
-			a, err := certificate.LoadAuthority(p)
-			if err != nil {
-				return config.Usagef("%s: %w", f.folder, err)
+				return err
 			}
 			if !f.replace {
 				if err := f.free(names(requests)); err != nil {
@@ -121,6 +117,23 @@ func certsIssueCommand() *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.replace, "replace", false, "replace files that are there already")
 	return cmd
+}
+
+// loadAuthority reads the authority of a folder, with the whole of its file.
+func loadAuthority(folder string) (*certificate.Authority, certificate.Pair, error) {
+	var p certificate.Pair
+	var err error
+	if p.Certificate, err = os.ReadFile(filepath.Join(folder, authorityFile)); err == nil {
+		p.Key, err = os.ReadFile(filepath.Join(folder, authorityKey))
+	}
+	if err != nil {
+		return nil, p, config.Usagef("the authority: %w; coordinator certs init makes one, --folder says where it is", err)
+	}
+	a, err := certificate.LoadAuthority(p)
+	if err != nil {
+		return nil, p, config.Usagef("%s: %w", folder, err)
+	}
+	return a, p, nil
 }
 
 // requests are what --host and --client ask for.
@@ -218,6 +231,9 @@ func (f *certsFlags) write(name string, p certificate.Pair) error {
 		end  string
 		data []byte
 	}{{".key", p.Key}, {".pem", p.Certificate}} {
+		if x.data == nil {
+			continue
+		}
 		part, err := os.CreateTemp(f.folder, name+x.end+".*") // mode 0600
 		if err != nil {
 			return err
@@ -246,6 +262,8 @@ type shownCertificate struct {
 	Kind     string    `json:"kind"`  // authority, host or client
 	Hosts    []string  `json:"hosts"` // names and addresses
 	Issuer   string    `json:"issuer"`
+	Serial   string    `json:"serial"`  // hex
+	Revoked  bool      `json:"revoked"` // by the authority of --folder
 	NotAfter time.Time `json:"not_after"`
 	Days     int       `json:"days"` // until then; negative: it has expired
 }
@@ -283,6 +301,10 @@ func showCertificates(cmd *cobra.Command, folder string, files []string, json bo
 			return nil, config.Usagef("there is no certificate in %s; coordinator certs init makes them, --folder says where they are", folder)
 		}
 	}
+	void, err := revokedIn(folder)
+	if err != nil {
+		return nil, config.Usage(err)
+	}
 	var all []shownCertificate
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -296,6 +318,7 @@ func showCertificates(cmd *cobra.Command, folder string, files []string, json bo
 		for _, c := range parsed {
 			s := shownCertificate{
 				File: file, Name: c.Subject.CommonName, Kind: "client", Hosts: append([]string{}, c.DNSNames...), Issuer: c.Issuer.CommonName,
+				Serial: c.SerialNumber.Text(16), Revoked: slices.ContainsFunc(void, func(l *x509.RevocationList) bool { return lists(l, c) }),
 				NotAfter: c.NotAfter.UTC(), Days: int(time.Until(c.NotAfter).Round(24*time.Hour) / (24 * time.Hour)),
 			}
 			for _, ip := range c.IPAddresses {
@@ -313,9 +336,13 @@ func showCertificates(cmd *cobra.Command, folder string, files []string, json bo
 	if json {
 		return all, printJSON(cmd.OutOrStdout(), all)
 	}
-	t := newTable(cmd.OutOrStdout(), "file", "name", "kind", "hosts", "until", "days")
+	t := newTable(cmd.OutOrStdout(), "file", "name", "kind", "hosts", "until", "days", "serial")
 	for _, s := range all {
-		t.AppendRow(table.Row{s.File, s.Name, s.Kind, strings.Join(s.Hosts, " "), s.NotAfter.Format(time.DateOnly), s.Days})
+		days := any(s.Days)
+		if s.Revoked {
+			days = "revoked"
+		}
+		t.AppendRow(table.Row{s.File, s.Name, s.Kind, strings.Join(s.Hosts, " "), s.NotAfter.Format(time.DateOnly), days, s.Serial})
 	}
 	t.Render()
 	return all, nil

@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"fmt"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"pupil/coordinator/api"
 	"pupil/coordinator/control"
+	"pupil/coordinator/peer"
 	"pupil/coordinator/peer/peertest"
 	"pupil/coordinator/raftlog"
 	"pupil/internal/certificate"
@@ -157,4 +159,111 @@ func TestRotation(t *testing.T) {
 	peertest.Issue(t, next, files, "127.0.0.1", time.Now())
 	step <- struct{}{}
 	c.until("the end", func(s *api.Status) bool { return s.Runs[0].Phase.Over() })
+}
+
+// TestRevoked: who shows a certificate that the authority has revoked is refused at every port, and by those who connect to it.
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	files := peertest.Certificates(t, "127.0.0.1")
+	a := peertest.Authority(t)
+	pair, err := a.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func(bundle []byte) {
+		t.Helper()
+		if err := os.WriteFile(files.Authority+".new", bundle, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(files.Authority+".new", files.Authority); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(pair.Certificate)
+	peertest.Issue(t, a, files, "127.0.0.1", time.Now())
+	c, addresses, users := tlsCluster(t, files)
+	c.client = dialAPI(t, c.tls, time.Minute, addresses...)
+
+	dir := t.TempDir()
+	spare := certificate.Files{Certificate: dir + "/cert.pem", Key: dir + "/key.pem", Authority: dir + "/ca.pem"} // whose list does not change
+	if err := os.WriteFile(spare.Authority, pair.Certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	peertest.Issue(t, a, spare, "127.0.0.1", time.Now())
+	source := peertest.Open(t, spare)
+	port, err := peer.Listen(peer.Config{Listen: "127.0.0.1:0", Token: token, TLS: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	tries := map[string]func() error{
+		"the API": func() error {
+			_, err := dialAPI(t, source, time.Nanosecond, addresses[0]).Members(t.Context())
+			return err
+		},
+		"the broker": func() error {
+			nc, err := connect(c.link.URL(), users, source)
+			if err == nil {
+				nc.Close()
+			}
+			return err
+		},
+		"a coordinator": func() error {
+			conn, err := port.Service(peer.Web).Dial(t.Context(), c.nodes[0].config.Raft)
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		},
+	}
+	if _, err := dialAPI(t, c.tls, time.Minute, addresses[0]).Members(t.Context()); err != nil { // all have begun
+		t.Fatal(err)
+	}
+	for name, try := range tries {
+		if err := try(); err != nil {
+			t.Fatalf("%s, before: %v", name, err)
+		}
+	}
+	serial := func(f certificate.Files) *big.Int {
+		t.Helper()
+		data, err := os.ReadFile(f.Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := certificate.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[0].SerialNumber
+	}
+	bundle, err := a.Revoke(pair.Certificate, []*big.Int{serial(spare)}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(bundle)
+	for name, try := range tries {
+		if err := try(); err == nil {
+			t.Errorf("%s takes a certificate that is revoked", name)
+		}
+	}
+	if m, err := dialAPI(t, peertest.Open(t, files), time.Minute, addresses...).Members(t.Context()); err != nil || len(m) != 3 {
+		t.Errorf("members %+v, error %v", m, err)
+	}
+
+	// The other way round: the coordinators' is revoked, and they have not heard of it.
+	if bundle, err = a.Revoke(pair.Certificate, []*big.Int{serial(files)}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	replace(pair.Certificate)
+	if err := os.WriteFile(spare.Authority+".new", bundle, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(spare.Authority+".new", spare.Authority); err != nil {
+		t.Fatal(err)
+	}
+	for name, try := range tries {
+		if err := try(); err == nil || !strings.Contains(err.Error(), "revoked") {
+			t.Errorf("%s, whose certificate is revoked: error %v", name, err)
+		}
+	}
 }

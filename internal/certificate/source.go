@@ -17,7 +17,7 @@ import (
 type Files struct {
 	Certificate string // of this process
 	Key         string // its key
-	Authority   string // certificates of those who sign the certificates of all; several during a change
+	Authority   string // certificates of those who sign the certificates of all, several during a change; and lists of revoked ones
 }
 
 // Source is a process's certificates. It may be used from several goroutines; a nil Source is no TLS.
@@ -35,6 +35,7 @@ type Source struct {
 type held struct {
 	pair  *tls.Certificate // nil: none
 	roots *x509.CertPool
+	void  revoked
 	first time.Time // when the first of the certificates in use ends, the authorities' too if all of them do
 }
 
@@ -103,6 +104,9 @@ func (s *Source) read() (h held, err error) {
 			h.first = c.NotAfter
 		}
 	}
+	if h.void, err = readRevoked(data, authorities); err != nil {
+		return h, fmt.Errorf("%s: %w", s.files.Authority, err)
+	}
 	if s.files.Certificate == "" {
 		return h, nil
 	}
@@ -156,6 +160,7 @@ func (s *Source) Server(clients tls.ClientAuthType) *tls.Config {
 			NextProtos: []string{"http/1.1"}, // other protocols do not ask for one
 			// A ticket of before would carry a session over an exchange of the authority.
 			SessionTicketsDisabled: true,
+			VerifyConnection:       h.void.verify,
 		}
 		if h.pair != nil {
 			c.Certificates = []tls.Certificate{*h.pair}
@@ -173,7 +178,7 @@ func (s *Source) Client() *tls.Config {
 		return nil
 	}
 	h := s.use()
-	c := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: h.roots}
+	c := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: h.roots, VerifyConnection: s.verify}
 	if h.pair != nil {
 		c.Certificates = []tls.Certificate{*h.pair}
 	}
@@ -197,6 +202,9 @@ func (s *Source) Routes(hosts ...string) *tls.Config {
 	c.VerifyConnection = func(state tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 {
 			return errors.New("the other side shows no certificate")
+		}
+		if err := s.verify(state); err != nil {
+			return err
 		}
 		roots, _ := s.Roots() // it never fails
 		o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
@@ -223,6 +231,9 @@ func (s *Source) Routes(hosts ...string) *tls.Config {
 	}
 	return c
 }
+
+// verify refuses a connection to who shows a certificate that is revoked now.
+func (s *Source) verify(state tls.ConnectionState) error { return s.use().void.verify(state) }
 
 // DialTLS connects and makes the handshake, as http.Transport.DialTLSContext does.
 func (s *Source) DialTLS(ctx context.Context, network, address string) (net.Conn, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pupil/internal/certificate"
 	"pupil/internal/testcluster"
 )
 
@@ -44,6 +45,12 @@ func TestCerts(t *testing.T) {
 		{2, "say for whom", []string{"issue"}},
 		{0, "", []string{"issue", "--host", "a.example,10.0.0.1", "--replace", "--days", "3"}},
 		{0, "", []string{"show", "certs/ca.pem"}},
+		{2, "say which", []string{"revoke"}},
+		{2, "neither a certificate", []string{"revoke", "nobody"}},
+		{2, "the authority's own", []string{"revoke", "ca"}},
+		{2, "coordinator certs init makes one", []string{"revoke", "worker", "--folder", "elsewhere"}},
+		{0, "", []string{"revoke", "worker", "01:ab"}},
+		{0, "", []string{"revoke", "certs/a.example.pem", "1AB"}},
 	} {
 		_, messages, code := coordinator(t, folder, append([]string{"certs"}, x.args...)...)
 		if code != x.code {
@@ -65,6 +72,8 @@ func TestCerts(t *testing.T) {
 		Name, Kind string
 		Hosts      []string
 		Days       int
+		Serial     string
+		Revoked    bool
 		NotAfter   time.Time `json:"not_after"`
 	}
 	if err := json.Unmarshal([]byte(out), &shown); err != nil || len(shown) != 4 {
@@ -74,6 +83,23 @@ func TestCerts(t *testing.T) {
 		if got := shown[i].Kind + " " + shown[i].Name; got != want {
 			t.Errorf("certificate %d is %q, want %q", i, got, want)
 		}
+	}
+	for i, want := range []bool{false, true, false, true} {
+		if shown[i].Revoked != want || shown[i].Serial == "" {
+			t.Errorf("%+v; want it revoked: %v", shown[i], want)
+		}
+	}
+	bundle, err := os.ReadFile(filepath.Join(folder, "certs", "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authorities, err := certificate.Parse(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists, err := certificate.Lists(bundle, authorities)
+	if err != nil || len(lists) != 1 || len(lists[0].RevokedCertificateEntries) != 3 || lists[0].Number.Int64() != 2 {
+		t.Errorf("lists %+v, error %v", lists, err)
 	}
 	if a := shown[1]; len(a.Hosts) != 2 || a.Hosts[1] != "10.0.0.1" || a.Days != 3 {
 		t.Errorf("after --replace: %+v", a)
