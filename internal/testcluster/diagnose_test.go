@@ -48,6 +48,8 @@ func unpack(t *testing.T, file string) map[string]string {
 // TestDiagnose packs a cluster, one of whose coordinators has died: the archive has what is known of all others, names
 // what it has not, and holds no secret.
 func TestDiagnose(t *testing.T) {
+	t.Setenv("PUPIL_S3_ACCESS_KEY", "hunter5")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter6")
 	c := testcluster.StartCluster(t, 3)
 	c.StartWorker("w0")
 	s := until(t, c, func(s status) bool { return len(s.Workers) == 1 })
@@ -91,7 +93,7 @@ func TestDiagnose(t *testing.T) {
 		t.Errorf("%d coordinators are described, want 2", live)
 	}
 
-	secrets := []string{"hunter2", "hunter3", "hunter4"}
+	secrets := []string{"hunter2", "hunter3", "hunter4", "hunter5", "hunter6"}
 	token, err := os.ReadFile(filepath.Join(c.Folder, "token"))
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +112,7 @@ func TestDiagnose(t *testing.T) {
 			secrets = append(secrets, text)
 		}
 	}
-	if len(secrets) < 5 {
+	if len(secrets) < 7 {
 		t.Errorf("only %d secrets are known", len(secrets))
 	}
 	for name, text := range files {

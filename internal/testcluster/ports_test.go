@@ -22,6 +22,7 @@ import (
 
 	"pupil/coordinator/control"
 	"pupil/internal/testcluster"
+	"pupil/internal/teststore"
 )
 
 // TestPorts finds every TCP port on which a process of a running cluster listens, and asks each, as a stranger does, what there
@@ -38,6 +39,8 @@ func TestPorts(t *testing.T) {
 		{"coordinators", testcluster.StartCoordinators, 3, map[string]int{"c0": 4, "c1": 4, "c2": 4, "w0": 1, "w1": 1}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			teststore.SetEnvironment(t)
+			store := teststore.Versity(t)
 			c := x.start(t, x.nodes, "--data-plane", "mesh", "--log-level", "debug")
 			all := append([]*testcluster.Process{
 				c.StartWorker("w0", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
@@ -48,7 +51,7 @@ func TestPorts(t *testing.T) {
 			}
 			var run struct{ Phase string }
 			c.JSON(&run, "submit", demo, "--run", "one", "--workers", "2", "--set", "steps=100000", "--set", "batch=64",
-				"--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=50")
+				"--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=2", "--storage", store.URL(t, "runs/one"))
 			until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Step >= 2 }) // the ring is open
 			if len(all) != len(x.ports) {
 				t.Errorf("%d processes", len(all))
@@ -62,6 +65,7 @@ func TestPorts(t *testing.T) {
 					t.Run(p.Name+"/"+strconv.Itoa(port), func(t *testing.T) { strange(t, "127.0.0.1:"+strconv.Itoa(port)) })
 				}
 			}
+			until(t, c, func(s status) bool { return len(s.Runs[0].Checkpoints) > 0 }) // the store's keys were used
 			noSecrets(t, c)
 		})
 	}
@@ -203,7 +207,7 @@ func noSecrets(t *testing.T, c *testcluster.Cluster) {
 			}
 		}
 	}
-	if len(secrets) != 4 {
+	if secrets = append(secrets, teststore.AccessKey, teststore.SecretKey); len(secrets) != 6 {
 		t.Fatalf("%d secrets", len(secrets))
 	}
 	look := func(where string, data []byte) {

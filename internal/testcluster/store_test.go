@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -244,4 +245,48 @@ func TestStoreAway(t *testing.T) {
 	if m, passed, err := checkpoint.Latest(t.Context(), b); err != nil || m.Step != steps || len(passed) != 0 || m.Metrics["loss"] == 0 {
 		t.Errorf("the newest checkpoint is %+v, passed over %v, %v", m, passed, err)
 	}
+}
+
+// TestDamagedCheckpoint resumes a run whose newest checkpoint has lost a bit: it goes on from the one before, an event says why, and
+// the weights are those of a run that nothing disturbs.
+func TestDamagedCheckpoint(t *testing.T) {
+	const steps, every = 12, 2
+	settings := []string{"--workers", "1", "--set", "checkpoint.every=" + strconv.Itoa(every)}
+	args := short(t, steps, settings...)
+	want := testcluster.Run(t, demo, short(t, steps, settings...)...)
+	first := testcluster.Start(t, demo, args...)
+	waitForStep(t, first, 6)
+	if err := first.Cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if s, messages, code := first.Wait(t); code != 1 || s.Outcome != "stopped" {
+		t.Fatalf("exit code %d, %+v\n%s", code, s, messages)
+	}
+	b, err := location.Open(t.Context(), "file://"+args[slices.Index(args, "--storage")+1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	infos, err := checkpoint.List(t.Context(), b)
+	if err != nil || len(infos) < 2 {
+		t.Fatalf("%+v, %v", infos, err)
+	}
+	newest, before := infos[0].Step, infos[1].Step
+	objects, err := b.List(t.Context(), fmt.Sprintf("checkpoints/%08d/student-", newest))
+	if err != nil || len(objects) != 1 {
+		t.Fatal(objects, err)
+	}
+	data, err := storage.ReadAll(t.Context(), b, objects[0].Key, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := storage.WriteAll(t.Context(), b, objects[0].Key, data); err != nil {
+		t.Fatal(err)
+	}
+	got, messages, code := testcluster.Start(t, demo, append(args, "--resume")...).Wait(t)
+	if code != 0 || got.WeightsSHA256 != want.WeightsSHA256 {
+		t.Errorf("exit code %d, weights %.16s, want %.16s\n%s", code, got.WeightsSHA256, want.WeightsSHA256, messages)
+	}
+	expect(t, messages, fmt.Sprintf("checkpoint of step %d is not used: .*has SHA-256", newest))
+	expect(t, messages, "going on after step "+strconv.Itoa(before))
 }

@@ -138,6 +138,9 @@ func finish(ctx context.Context, logger *slog.Logger, run storage.Bucket, j *set
 	out.Kind = wire.Finished
 	if rank == 0 {
 		if err := insist(ctx, logger, func() error { return writeStudent(ctx, run, j, state, digest) }); err != nil {
+			if ctx.Err() == nil {
+				err = fmt.Errorf("%w: %v", train.ErrUnsaved, err) // no interruption, whatever the cause
+			}
 			return agent.Outcome{}, fmt.Errorf("write the student: %w", err)
 		}
 	}

@@ -125,7 +125,7 @@ func (s share) Save(_ context.Context, snapshot train.Snapshot) error {
 		k.stored = max(k.stored, 0) // steps before the first checkpoint count as well
 	}
 	if unsaved := snapshot.Step - k.stored; s.rank == 0 && k.failure != nil && unsaved > k.c.Unsaved {
-		return fmt.Errorf("%w: %d steps are without a checkpoint, more than the %d that the job allows (checkpoint.unsaved): %w",
+		return fmt.Errorf("%w: %d steps are without a checkpoint, more than the %d that the job allows (checkpoint.unsaved): %v",
 			train.ErrUnsaved, unsaved, k.c.Unsaved, k.failure)
 	}
 	size := s.size
@@ -190,9 +190,11 @@ func (k *Keeper) Flush(ctx context.Context, rank int) error {
 	}
 }
 
+// saving is the verdict on a state that could not be saved. Its cause is a text alone: a request that was out of time is no
+// interruption, after which another generation would try the same.
 func saving(err error) error {
 	if err != nil {
-		return fmt.Errorf("save checkpoint: %w", err)
+		return fmt.Errorf("%w: save checkpoint: %v", train.ErrUnsaved, err)
 	}
 	return nil
 }
