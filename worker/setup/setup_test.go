@@ -109,6 +109,9 @@ func TestVariants(t *testing.T) {
 			[]train.Head{logits},
 			10, 0, 10,
 		},
+		"kl":     {[]string{"loss=[{name: kl}]"}, []train.Head{logits}, 10, 0, 10},
+		"l2":     {[]string{"loss=[{name: l2, features: pooled}]"}, []train.Head{projected}, 0, 128, 0},
+		"cosine": {[]string{"loss=[{name: cosine, features: pooled}]"}, []train.Head{projected}, 0, 128, 0},
 		// The teacher's pooled features have width 128, and the student has no classifier that would not learn.
 		"pooled": {
 			[]string{"loss=[{features: pooled, feature_groups: 16}]"},

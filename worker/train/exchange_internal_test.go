@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pupil/allreduce"
+	"pupil/storage/dataset"
+	"pupil/worker/feed"
 	"pupil/worker/nn"
 )
 
@@ -41,6 +43,18 @@ func TestGradientNotFinite(t *testing.T) {
 			}
 			if e.given(1) != 1 {
 				t.Errorf("format %d, %v: it was added", format, bad)
+			}
+			// The lane names the images of its batch, any of which may have caused it.
+			l.trainer = &Trainer{exchange: e, layout: layout}
+			l.missing = []int{0, 1}
+			l.batch = &feed.Batch{}
+			for _, name := range []string{"a.png", "b.png", "c.png", "d.png", "e.png"} {
+				l.batch.Samples = append(l.batch.Samples, dataset.Sample{Name: name})
+			}
+			l.complete(1)
+			if want := "images a.png, b.png, c.png, d.png, 1 more: a value is not finite: " + place.name; !errors.Is(l.err, errNonFinite) ||
+				!strings.Contains(l.err.Error(), want) {
+				t.Errorf("format %d, %v: the lane says %v, want %q", format, bad, l.err, want)
 			}
 		}
 	}
