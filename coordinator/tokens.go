@@ -25,7 +25,8 @@ func tokensCommand() *cobra.Command {
 			"  submitter  also submit and cancel jobs\n" +
 			"  admin      also change coordinators and tokens\n" +
 			"  worker     join as a worker, nothing else\n\n" +
-			"The coordinators keep a token's SHA-256 only; the token itself is printed once. One that is removed opens nothing more.",
+			"The coordinators keep a token's SHA-256 only; the token itself is printed once. One that is removed opens nothing more,\n" +
+			"and workers that have joined with it are thrown out.",
 		Example: "  coordinator tokens add grafana --role viewer --out grafana.token\n" +
 			"  coordinator tokens add anna --role submitter --days 90\n" +
 			"  coordinator tokens list\n" +

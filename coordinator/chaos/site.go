@@ -201,7 +201,7 @@ func (s *site) addWorker(ctx context.Context) (*seat, error) {
 		}
 		w.link, broker = w.proxy, w.proxy.address()
 	}
-	as := s.credentials.WorkerAccess(id, "*", time.Time{})
+	as := s.credentials.WorkerAccess(id, "*", time.Time{}, "")
 	p.env = []string{"PUPIL_NATS_USER=" + as.User, "PUPIL_NATS_PASSWORD=" + as.Password}
 	p.args = []string{"join", "--nats-url", "nats://" + broker, "--id", id, "--threads", strconv.Itoa(s.threads), "--record", s.record}
 	if s.dataPlane == string(wire.MeshPlane) {

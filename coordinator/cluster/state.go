@@ -9,13 +9,14 @@ import (
 
 // State is what the coordinators agree on. The zero value is not ready, see New. A State is not for concurrent use.
 type State struct {
-	Sequence    uint64    `json:"sequence"`         // number of commands that were applied
-	Generation  uint64    `json:"generation"`       // of the newest plan; 0: there was none
-	ActiveSince time.Time `json:"active_since"`     // when the active run became that, or the coordinator was started
-	Runs        []Run     `json:"runs"`             // in the order of their submission
-	Workers     []Worker  `json:"workers"`          // those that live, by id
-	Events      []Event   `json:"events"`           // the newest MaxEvents, oldest first
-	Tokens      []Token   `json:"tokens,omitempty"` // of the API, beside the cluster's; without any the state reads as before there were some
+	Sequence    uint64         `json:"sequence"`          // number of commands that were applied
+	Generation  uint64         `json:"generation"`        // of the newest plan; 0: there was none
+	ActiveSince time.Time      `json:"active_since"`      // when the active run became that, or the coordinator was started
+	Runs        []Run          `json:"runs"`              // in the order of their submission
+	Workers     []Worker       `json:"workers"`           // those that live, by id
+	Events      []Event        `json:"events"`            // the newest MaxEvents, oldest first
+	Removed     []RemovedToken `json:"removed,omitempty"` // of late; likewise
+	Tokens      []Token        `json:"tokens,omitempty"`  // of the API, beside the cluster's; without any the state reads as before there were some
 }
 
 // MaxEvents is the number of events that the state keeps.

@@ -43,6 +43,16 @@ type Token struct {
 // maxTokens bounds the state.
 const maxTokens = 1024
 
+// RemovedToken is what the state keeps for a while of a token with which workers may have joined, so that nobody lets these in.
+type RemovedToken struct {
+	Hash string    `json:"hash"`
+	At   time.Time `json:"at"`
+}
+
+// JoinLife is how long, at most, a worker can stay with what a token has given it. The state knows a token that is removed for as
+// long.
+const JoinLife = 7 * 24 * time.Hour
+
 // TokenAdded makes a token known.
 type TokenAdded struct {
 	Name    string    `json:"name"`
@@ -84,6 +94,15 @@ func (c TokenRemoved) apply(s *State, at time.Time) error {
 	i := slices.IndexFunc(s.Tokens, func(t Token) bool { return t.Name == c.Name })
 	if i < 0 {
 		return refuse(ErrUnknown, "there is no token %s", c.Name)
+	}
+	if t := s.Tokens[i]; t.Role.May(Joiner) {
+		recent := []RemovedToken{{t.Hash, at}}
+		for _, r := range s.Removed {
+			if at.Sub(r.At) < JoinLife+time.Hour && len(recent) < maxTokens { // clocks differ
+				recent = append(recent, r)
+			}
+		}
+		s.Removed = recent
 	}
 	s.Tokens = slices.Delete(slices.Clone(s.Tokens), i, i+1)
 	s.event(at, "", "", "token %s was removed", c.Name)

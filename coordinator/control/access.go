@@ -4,17 +4,19 @@ import (
 	"crypto/subtle"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"pupil/coordinator/cluster"
 	"pupil/coordinator/wire"
 )
 
 // AccessLife is how long what a coordinator gives a worker for the broker holds. The worker asks for more in time.
-const AccessLife = 7 * 24 * time.Hour
+const AccessLife = cluster.JoinLife
 
-// A worker's user says what it may reach and until when: "worker ID SESSION UNTIL" or "ring RUN GENERATION RANK UNTIL". Its
+// A worker's user says what it may reach and until when: "worker ID SESSION UNTIL", with the mark of the token that it has joined with, or "ring RUN GENERATION RANK UNTIL". Its
 // password is a code of that with the workers' secret, which broker and coordinators know: so coordinators can give access
 // without asking the broker, and nobody can give himself more.
 const (
@@ -25,25 +27,28 @@ const (
 )
 
 // WorkerAccess is what a process of a worker needs: its own control subjects, and nothing else. With session "*" it holds for
-// all of the worker's sessions. A zero until is forever.
-func (c Credentials) WorkerAccess(worker, session string, until time.Time) wire.Access {
+// all of the worker's sessions. A zero until is forever. mark is that of the token that has opened this, see Mark; "": none.
+func (c Credentials) WorkerAccess(worker, session string, until time.Time, mark string) wire.Access {
 	if c.Shared {
 		return wire.Access{User: userWorker, Password: c.Worker}
 	}
-	return c.access(until, kindWorker, worker, session)
+	return c.access(until, mark, kindWorker, worker, session)
 }
 
 // RingAccess is what a rank of a generation needs: to publish to the others of its ring, and to hear what is for itself.
 func (c Credentials) RingAccess(run string, generation uint64, rank int, until time.Time) wire.Access {
-	return c.access(until, kindRing, run, strconv.FormatUint(generation, 10), strconv.Itoa(rank))
+	return c.access(until, "", kindRing, run, strconv.FormatUint(generation, 10), strconv.Itoa(rank))
 }
 
-func (c Credentials) access(until time.Time, parts ...string) wire.Access {
+func (c Credentials) access(until time.Time, mark string, parts ...string) wire.Access {
 	end := forever
 	if !until.IsZero() {
 		end = strconv.FormatInt(until.Unix(), 10)
 	}
 	user := strings.Join(append(parts, end), " ")
+	if mark != "" {
+		user += " " + mark
+	}
 	return wire.Access{User: user, Password: c.code(user)}
 }
 
@@ -52,7 +57,8 @@ func (c Credentials) code(user string) string { return keyed(c.Worker, user) }
 // guard lets the broker's users in, each to its subjects.
 type guard struct {
 	users  Credentials
-	ready  chan struct{} // closed when server is set
+	denies atomic.Pointer[func(mark string) bool] // nil: nobody is, as far as is known
+	ready  chan struct{}                          // closed when server is set
 	server *server.Server
 }
 
@@ -76,6 +82,9 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 	default:
 		var ok bool
 		if u.Permissions, u.ConnectionDeadline, ok = permissions(o.Username, time.Now()); !ok {
+			return false
+		}
+		if g.denied(o.Username) {
 			return false
 		}
 		if strings.HasPrefix(o.Username, kindRing) {
@@ -105,6 +114,12 @@ func permissions(user string, now time.Time) (p *server.Permissions, until time.
 		return nil, until, false
 	}
 	last := len(parts) - 1
+	if mark := tokenMark(user); mark != "" {
+		if len(mark) < markLength {
+			return nil, until, false
+		}
+		last--
+	}
 	if parts[last] != forever {
 		seconds, err := strconv.ParseInt(parts[last], 10, 64)
 		if until = time.Unix(seconds, 0); err != nil || !now.Before(until) {
@@ -113,7 +128,7 @@ func permissions(user string, now time.Time) (p *server.Permissions, until time.
 	}
 	var publish, subscribe []string
 	switch {
-	case parts[0] == kindWorker && len(parts) == 4:
+	case parts[0] == kindWorker && last == 3:
 		worker, session := parts[1], parts[2]
 		if wire.CheckName("worker", worker) != nil || session != anySession && wire.CheckName("session", session) != nil {
 			return nil, until, false
@@ -144,7 +159,7 @@ func workerOf(user, name string) (worker, session string) {
 	switch {
 	case user == userWorker: // of a broker whose workers share a user
 		return id, given
-	case len(parts) != 4 || parts[0] != kindWorker:
+	case len(parts) < 4 || parts[0] != kindWorker:
 		return "", ""
 	case parts[2] == anySession && parts[1] == id:
 		return id, given

@@ -46,6 +46,7 @@ type Routes struct {
 type Broker struct {
 	server *server.Server
 	users  Credentials
+	guard  *guard
 	scheme string
 }
 
@@ -80,6 +81,7 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 	}
 	var err error
 	g := &guard{users: b.users, ready: make(chan struct{})}
+	b.guard = g
 	b.server, err = natsserver.Start(b.options(o, g), o.Logger)
 	g.server = b.server
 	close(g.ready)

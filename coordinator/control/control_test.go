@@ -125,7 +125,7 @@ func child(url string) int {
 // child starts a worker process.
 func (s *site) child() *exec.Cmd {
 	s.t.Helper()
-	password := s.broker.Users().WorkerAccess("child", "*", time.Time{}).Password
+	password := s.broker.Users().WorkerAccess("child", "*", time.Time{}, "").Password
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+cmp.Or(s.url, s.broker.URL()), childVariable+"_PASSWORD="+password)
 	cmd.Stderr = s.t.Output()

@@ -59,7 +59,7 @@ func example() error {
 
 	worked := make(chan error, 2)
 	for _, id := range []string{"w0", "w1"} {
-		as := broker.Users().WorkerAccess(id, "*", time.Time{}) // for all sessions of this worker
+		as := broker.Users().WorkerAccess(id, "*", time.Time{}, "") // for all sessions of this worker
 		go func() {
 			worked <- agent.Run(ctx, agent.Config{
 				URL: broker.URL(), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: "v1", Kernel: "generic",

@@ -292,7 +292,7 @@ func TestNoLongerLeader(t *testing.T) {
 			if err := s.log.Close(); err != nil {
 				t.Fatal(err)
 			}
-			as := s.broker.Users().WorkerAccess("w9", "s", time.Time{})
+			as := s.broker.Users().WorkerAccess("w9", "s", time.Time{}, "")
 			nc, err := nats.Connect(s.broker.URL(), nats.UserInfo(as.User, as.Password), nats.CustomInboxPrefix(wire.InboxPrefix("w9", "s")))
 			if err != nil {
 				t.Fatal(err)

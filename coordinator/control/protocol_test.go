@@ -31,7 +31,7 @@ type raw struct {
 func (s *site) connect(name string) (*nats.Conn, chan error) {
 	s.t.Helper()
 	id, session, _ := strings.Cut(name, " ")
-	as := s.broker.Users().WorkerAccess(id, session, time.Now().Add(time.Hour))
+	as := s.broker.Users().WorkerAccess(id, session, time.Now().Add(time.Hour), "")
 	return s.dial(as.User, as.Password, name, wire.InboxPrefix(id, session))
 }
 
@@ -399,8 +399,8 @@ func TestRingPermissions(t *testing.T) {
 func TestNoAccess(t *testing.T) {
 	s := start(t, t.TempDir(), nil)
 	users := s.broker.Users()
-	good := users.WorkerAccess("w0", "s", time.Now().Add(time.Hour))
-	late := users.WorkerAccess("w0", "s", time.Now().Add(-time.Second))
+	good := users.WorkerAccess("w0", "s", time.Now().Add(time.Hour), "")
+	late := users.WorkerAccess("w0", "s", time.Now().Add(-time.Second), "")
 	for name, as := range map[string]wire.Access{
 		"another worker":  {User: strings.Replace(good.User, "w0", "w1", 1), Password: good.Password},
 		"another session": {User: strings.Replace(good.User, " s ", " * ", 1), Password: good.Password},
@@ -409,9 +409,9 @@ func TestNoAccess(t *testing.T) {
 		"all workers":     {User: "worker", Password: good.Password},
 		"nobody":          {},
 		"coordinator":     {User: "coordinator", Password: users.Worker},
-		"wildcard":        users.WorkerAccess("*", "*", time.Time{}),
+		"wildcard":        users.WorkerAccess("*", "*", time.Time{}, ""),
 		"wildcard ring":   users.RingAccess("*", 1, 0, time.Time{}),
-		"words":           users.WorkerAccess("w0 s", "0", time.Time{}),
+		"words":           users.WorkerAccess("w0 s", "0", time.Time{}, ""),
 	} {
 		nc, err := nats.Connect(cmp.Or(s.url, s.broker.URL()), nats.UserInfo(as.User, as.Password), nats.NoReconnect())
 		if !errors.Is(err, nats.ErrAuthorization) {

@@ -65,7 +65,7 @@ func startCrew(ctx context.Context, e *execution, broker *control.Broker) (*crew
 func (c *crew) start(ctx context.Context, id string) (*process, error) {
 	e := c.execution
 	args := append(slices.Clone(c.args), "--id", id)
-	as := c.users.WorkerAccess(id, "*", time.Time{})
+	as := c.users.WorkerAccess(id, "*", time.Time{}, "")
 	env := []string{"PUPIL_NATS_USER=" + as.User, "PUPIL_NATS_PASSWORD=" + as.Password}
 	p, err := startProcess(ctx, c.binary, id, filepath.Join(e.place.folder, logFolder), env, args)
 	if err == nil {

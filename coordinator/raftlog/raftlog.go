@@ -212,6 +212,13 @@ func (l *Log) Tokens() []cluster.Token {
 	return l.fsm.state.Tokens
 }
 
+// Removed are the tokens that were removed of late. The slice is never changed.
+func (l *Log) Removed() []cluster.RemovedToken {
+	l.fsm.mu.Lock()
+	defer l.fsm.mu.Unlock()
+	return l.fsm.state.Removed
+}
+
 // Compact replaces the log by a snapshot now. Otherwise that happens from time to time, see Options.
 func (l *Log) Compact() error {
 	if err := l.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {

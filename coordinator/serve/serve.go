@@ -87,6 +87,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer closeMetrics()
 	defer s.watchCertificates(ctx)()
+	defer s.watchTokens(ctx)()
 	curves := history.New(history.Config{State: s.log.State, Writes: s.log.Leads, Logger: s.logger})
 	s.site = dash.NewSite(c.ID, curves, c.Worker)
 	defer s.site.Keep(c.Broker, s.logger)()

@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"pupil/coordinator/api"
@@ -48,6 +49,8 @@ func (s *server) broker(r *http.Request, _ *control.Service) (any, error) {
 	if err := errors.Join(wire.CheckName("worker", worker), wire.CheckName("session", session)); err != nil {
 		return nil, refuse(api.Invalid, err.Error())
 	}
-	a := s.config.Broker.Users().WorkerAccess(worker, session, time.Now().Add(control.AccessLife))
+	users := s.config.Broker.Users()
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	a := users.WorkerAccess(worker, session, time.Now().Add(control.AccessLife), s.mark(token))
 	return api.Broker{URL: s.config.Broker.URL(), User: a.User, Password: a.Password}, nil
 }

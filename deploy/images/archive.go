@@ -53,8 +53,9 @@ func binaries(file string) (map[string][]byte, error) {
 	return found, nil
 }
 
-// write writes an index with its images as an OCI layout into a tar file, which appears whole.
-func write(file, version string, index v1.ImageIndex, at time.Time) error {
+// write writes an index with its images as an OCI layout into a tar file, which appears whole. An engine that loads it gives it the
+// name, as that of an image that was built there.
+func write(file, name string, index v1.ImageIndex, at time.Time) error {
 	work, err := os.MkdirTemp("", "pupil-image-")
 	if err != nil {
 		return err
@@ -64,8 +65,11 @@ func write(file, version string, index v1.ImageIndex, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	name := map[string]string{"org.opencontainers.image.ref.name": version}
-	if err := path.AppendIndex(index, layout.WithAnnotations(name)); err != nil {
+	names := map[string]string{
+		"org.opencontainers.image.ref.name": name,                // podman, skopeo
+		"io.containerd.image.name":          "docker.io/" + name, // containerd, docker; as a name without a registry reads there
+	}
+	if err := path.AppendIndex(index, layout.WithAnnotations(names)); err != nil {
 		return err
 	}
 	part, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")

@@ -85,8 +85,15 @@ func TestImages(t *testing.T) {
 			t.Errorf("%s: %v", p, err)
 		}
 		m, err := index.IndexManifest()
-		if err != nil || len(m.Manifests) != 1 || m.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != "v9" {
+		if err != nil || len(m.Manifests) != 1 {
 			t.Fatalf("%s: %+v, %v", p, m, err)
+		}
+		for key, want := range map[string]string{
+			"org.opencontainers.image.ref.name": "pupil/" + p + ":v9", "io.containerd.image.name": "docker.io/pupil/" + p + ":v9",
+		} {
+			if got := m.Manifests[0].Annotations[key]; got != want {
+				t.Errorf("%s: %s is %q, want %q", p, key, got, want)
+			}
 		}
 		images, err := index.ImageIndex(m.Manifests[0].Digest)
 		if err != nil {

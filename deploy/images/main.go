@@ -61,7 +61,7 @@ func run(args []string) error {
 			})
 		}
 		file := filepath.Join(folder, fmt.Sprintf("pupil-%s-%s.oci.tar", program, version))
-		if err := write(file, version, index, time.Unix(seconds, 0)); err != nil {
+		if err := write(file, "pupil/"+program+":"+version, index, time.Unix(seconds, 0)); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}

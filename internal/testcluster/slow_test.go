@@ -21,7 +21,7 @@ func TestSlowLink(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			as := credentials.WorkerAccess("w1", "*", time.Time{})
+			as := credentials.WorkerAccess("w1", "*", time.Time{}, "")
 			c.StartWorker("w0")
 			c.StartWorker("w2")
 			t.Setenv("PUPIL_NATS_USER", as.User)

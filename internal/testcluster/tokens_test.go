@@ -40,3 +40,31 @@ func TestWorkerToken(t *testing.T) {
 		expect(t, messages, message)
 	}
 }
+
+// TestTokenRemoved takes a worker's token away while it trains: it is thrown out at once and comes back no more, its lanes go to
+// the others, and the run ends with the weights that it has in any case.
+func TestTokenRemoved(t *testing.T) {
+	settings := []string{"--set", "steps=40", "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=10"}
+	want := quiet(t, settings...)
+	c := testcluster.StartCoordinators(t, 3)
+	workers := map[string]*testcluster.Process{}
+	for _, id := range []string{"stays", "goes"} {
+		file := filepath.Join(t.TempDir(), id)
+		if _, messages, code := c.Do("tokens", "add", id, "--role", "worker", "--out", file); code != 0 {
+			t.Fatal(messages)
+		}
+		workers[id] = c.StartWorker(id, "--token-file", file)
+	}
+	c.JSON(&struct{}{}, append([]string{"submit", demo, "--run", "one", "--workers", "2", "--min-workers", "1"}, settings...)...)
+	until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Step >= 2 && len(s.Workers) == 2 })
+	if _, messages, code := c.Do("tokens", "remove", "goes"); code != 0 {
+		t.Fatal(messages)
+	}
+	if code := workers["goes"].Wait(); code != 1 {
+		t.Errorf("the worker whose token was removed: exit code %d\n%s", code, workers["goes"].Text())
+	}
+	s := until(t, c, func(s status) bool { return s.Runs[0].Phase == "finished" || s.Runs[0].Phase == "failed" })
+	if len(s.Workers) != 1 || s.Workers[0].ID != "stays" || s.Runs[0].Weights != want || s.Runs[0].Generation < 2 {
+		t.Errorf("%+v; want the weights %s of the worker that stays", s, want)
+	}
+}
