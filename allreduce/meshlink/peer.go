@@ -128,10 +128,14 @@ func (p *peer) start(ctx context.Context) error {
 
 // connect tries until it is connected, or ctx ends: the other worker may not have opened its link yet.
 func (p *peer) connect(ctx context.Context) error {
+	var err error
 	for {
-		err := p.dial(ctx)
-		if err == nil {
+		last := p.dial(ctx)
+		if last == nil {
 			return nil
+		}
+		if err == nil || ctx.Err() == nil { // a try that ctx has cut off says nothing
+			err = last
 		}
 		p.lost(err)
 		next := time.NewTimer(retryTime)

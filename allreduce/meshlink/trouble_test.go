@@ -159,7 +159,7 @@ func TestPlain(t *testing.T) {
 		_, err := meshlink.New(t.Context(), servers[0], c)
 		contains(t, what, err, test.want)
 	}
-	configs := issue(t, servers, 3, short)
+	configs := issue(t, servers, 3, 4*short)
 	configs[1].Password = "guess"
 	_, errs := join(t, servers, configs)
 	contains(t, "password", errs[0], "rank 1 at "+servers[1].Addr(), "Authorization Violation", "another password")
@@ -222,11 +222,11 @@ func TestLimits(t *testing.T) {
 // A worker that never comes is named; a cancelled context ends the waiting at once.
 func TestAbsentPeer(t *testing.T) {
 	servers := []*meshlink.Server{listen(t), listen(t)}
-	_, err := meshlink.New(t.Context(), servers[0], issue(t, servers, 3, short)[0])
+	_, err := meshlink.New(t.Context(), servers[0], issue(t, servers, 3, 4*short)[0])
 	if !errors.Is(err, allreduce.ErrDeadline) {
 		t.Errorf("%v is not ErrDeadline", err)
 	}
-	contains(t, "absent", err, "not connected to all ranks after 300ms", "rank 1 at "+servers[1].Addr(), "has not opened")
+	contains(t, "absent", err, "not connected to all ranks after 1.2s", "rank 1 at "+servers[1].Addr(), "has not opened")
 
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, as a stopped process does, and says nothing
 	if err != nil {
