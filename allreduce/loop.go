@@ -3,6 +3,7 @@ package allreduce
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -219,8 +220,26 @@ func (o *outbox) put(sends []machine.Send) {
 		clear(o.queue[n:])
 		o.queue, o.first = o.queue[:n], 0
 	}
-	o.queue = append(o.queue, sends...)
+	for _, s := range sends {
+		if s.Frame.Attempt > 0 && o.waits(s) {
+			s.Frame.Release()
+			continue
+		}
+		o.queue = append(o.queue, s)
+	}
 	o.filled.Signal()
+}
+
+// waits tells whether a chunk that was asked for has not even been sent for the first time. The caller holds o.mu.
+func (o *outbox) waits(s machine.Send) bool {
+	if s.Frame.Kind != frame.Data {
+		return false
+	}
+	return slices.ContainsFunc(o.queue[o.first:], func(q machine.Send) bool {
+		a, b := q.Frame.Header, s.Frame.Header
+		return q.To == s.To && a.Kind == b.Kind && a.Step == b.Step && a.Bucket == b.Bucket && a.Chunk == b.Chunk &&
+			a.Contributors == b.Contributors
+	})
 }
 
 // take waits for the next message. ok is false when the outbox is closed and empty.

@@ -170,6 +170,9 @@ func (r *Ring) do(ctx context.Context, c *call) error {
 		return r.cause
 	default:
 	}
+	if ctx.Err() != nil { // the others must not get a sum of which this rank says that it is off
+		return r.giveUp(ctx, c)
+	}
 	c.data.Keep()
 	select {
 	case r.calls <- c:

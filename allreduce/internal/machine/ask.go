@@ -42,9 +42,10 @@ func (m *Machine) moved(b *bucket) {
 	m.restart(&b.ask)
 }
 
-// learn changes the first wait by the first answer to a question. One that came twice shows that the question was too
-// early, as on a slow network: the wait is doubled, up to Deadline/16. One that brought what was missing shows a loss:
-// the wait is halved.
+// learn changes the first wait, and how many answers the next question wants, by the first answer to a question. One that came twice
+// shows that the question was too early, as on a slow network: the wait is doubled, up to Deadline/16, and half as many are wanted. One
+// that brought what was missing shows a loss: the wait is halved, and twice as many are wanted. So what an early question costs on a
+// slow network is one chunk, and many lost chunks are mended by a few questions.
 func (m *Machine) learn(b *bucket, attempt uint8, twice bool) {
 	if attempt == 0 || b.ask.learned {
 		return
@@ -53,7 +54,17 @@ func (m *Machine) learn(b *bucket, attempt uint8, twice bool) {
 	switch {
 	case !twice:
 		m.patience = max(0, m.patience-1)
+		m.answers = min(2*m.answers, m.c.Size*m.c.Window)
+		return
 	case m.wait(0, m.patience) < m.c.Deadline/16:
 		m.patience++
+	}
+	m.answers = max(1, m.answers/2)
+}
+
+// hear notes an answer that has brought nothing: others may be on their way, for as long as until a question would be asked.
+func (m *Machine) hear(b *bucket, attempt uint8) {
+	if attempt > 0 {
+		b.ask.at = max(b.ask.at, m.now+m.wait(b.ask.level, m.patience))
 	}
 }

@@ -221,6 +221,7 @@ func (m *Machine) receiveData(f frame.Frame) {
 	if b.state[i] == total || b.state[i] == contributed && !whole {
 		m.stats.Duplicates++
 		m.learn(b, f.Attempt, true)
+		m.hear(b, f.Attempt)
 		return
 	}
 	m.learn(b, f.Attempt, false)

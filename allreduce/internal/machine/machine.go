@@ -71,6 +71,7 @@ type Machine struct {
 	now      time.Duration
 	progress time.Duration // of the last sign of progress in any bucket
 	patience int           // how often the first wait is doubled; see learn
+	answers  int           // that a question for chunks wants, at first; see learn
 	err      error
 	out      Output
 	taken    Output // what Take returned last; its memory serves again
@@ -100,7 +101,7 @@ type Machine struct {
 
 // New returns a machine at its beginning.
 func New(c Config) *Machine {
-	m := &Machine{c: c, buckets: map[uint32]*bucket{}, done: make([]peerDone, c.Size), narrow: newNarrow(c)}
+	m := &Machine{c: c, buckets: map[uint32]*bucket{}, done: make([]peerDone, c.Size), narrow: newNarrow(c), answers: 1}
 	m.before, m.everyone = trails(c)
 	return m
 }

@@ -14,8 +14,8 @@ const hasPartial = 1 << 31
 // maxEntries bounds the entries of a NEED.
 const maxEntries = MaxControl / 4
 
-// need asks the previous rank for the first missing chunks: for as many answers as chunks may be under way, halved with
-// every question, out of as many chunks.
+// need asks the previous rank for the first missing chunks: for some answers, halved with every question, out of as many chunks as
+// may be under way.
 func (m *Machine) need(b *bucket) {
 	if b.share != nil {
 		m.requestAgain(b)
@@ -26,7 +26,7 @@ func (m *Machine) need(b *bucket) {
 	entries := min(underWay, b.missing, maxEntries)
 	f := m.c.Pool.New(m.header(frame.Need), entries*4)
 	f.Bucket, f.Count, f.Attempt = b.id, uint32(entries), b.ask.attempt
-	f.Total = uint32(max(1, underWay>>min(b.ask.level+m.patience, 30)))
+	f.Total = uint32(max(1, m.answers>>min(b.ask.level, 30)))
 	for i, p := b.first, f.Payload(); len(p) > 0; i++ {
 		entry := uint32(i)
 		switch b.state[i] {
