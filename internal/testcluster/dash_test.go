@@ -5,13 +5,16 @@ package testcluster_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pupil/internal/testcluster"
@@ -22,7 +25,8 @@ const droppedReport = `{"seed":1,"workers":3,"coordinators":3,"faults":2,"planne
 "hash_equal":true,"steps_lost":0,"samples_lost":0,"samples_repeated":0,"exactly_once":true,"recovery_ms":{"p50":310,"p99":480,"max":480},
 "recovery_by":[{"fault":"kill worker","faults":2,"p50":310,"p99":480,"max":480}],"goodput":0.93}`
 
-// TestDash follows a run on the page of a coordinator in Debian's Chromium, while another coordinator, the leader, is killed.
+// TestDash follows a run on the page in Debian's Chromium, by one address for all coordinators, as a Service or a load balancer is.
+// The coordinator that has served the page, which is the leader, is killed meanwhile.
 // With PUPIL_PICTURES=FOLDER it takes the docs' pictures of a longer run.
 func TestDash(t *testing.T) {
 	modules, browser := script(t, "node"), script(t, "browser")
@@ -37,7 +41,7 @@ func TestDash(t *testing.T) {
 	}
 	leader := until(t, c, func(s status) bool { return s.Leader != "" }).Leader
 	lead := slices.IndexFunc(c.Nodes, func(p *testcluster.Process) bool { return p.Name == leader })
-	address := c.APIs[(lead+1)%len(c.APIs)]
+	address := balance(t, append(slices.Clone(c.APIs[lead:]), c.APIs[:lead]...))
 
 	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(testcluster.Root(), "internal/testcluster/testdata/dash.js"), modules, browser,
 		address, "a token for all the processes", droppedReport)
@@ -141,4 +145,49 @@ func TestDash(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the browser: %v\n%s", err, messages.String())
 	}
+}
+
+// balance listens, and passes each connection on to the first of some addresses at which somebody is.
+func balance(t *testing.T, urls []string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	pass := func(from net.Conn) {
+		defer from.Close()
+		for _, url := range urls {
+			to, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			if err != nil {
+				continue
+			}
+			stop := context.AfterFunc(t.Context(), func() { from.Close() }) // before the cleanups
+			defer stop()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = io.Copy(to, from)
+				to.Close()
+			}()
+			_, _ = io.Copy(from, to)
+			from.Close()
+			<-done
+			return
+		}
+	}
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { pass(c) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		wg.Wait()
+	})
+	return "http://" + l.Addr().String()
 }
