@@ -91,6 +91,9 @@ func runJob(cmd *cobra.Command, file string, f runFlags) error {
 	if err := wire.DataPlane(f.dataPlane).Validate(); err != nil {
 		return config.Usagef("--data-plane: %v", err)
 	}
+	if f.dataPlane == string(wire.AutoPlane) {
+		return config.Usagef("--data-plane: auto is for coordinator serve, which does not start the workers; give local, mesh or broker")
+	}
 	if err := f.checkCache(); err != nil {
 		return config.Usage(err)
 	}

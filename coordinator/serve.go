@@ -18,6 +18,7 @@ import (
 	"pupil/coordinator/local"
 	"pupil/coordinator/raftlog"
 	"pupil/coordinator/serve"
+	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
 	"pupil/internal/config"
 	"pupil/internal/tracing"
@@ -77,7 +78,7 @@ func serveCommand() *cobra.Command {
 	flags.DurationVar(&c.KeepFor, "keep-runs-for", 0, "and for so long, such as 720h; 0: for ever. What a run has stored stays in any case")
 	flags.DurationVar(&c.Election, "election-timeout", 0, "a leader that is silent for so long is replaced (default 500ms)")
 	flags.StringVar((*string)(&c.DataPlane), "data-plane", string(c.DataPlane),
-		"which way the workers' sums go: broker, or mesh (straight between the workers, with worker join --ring-listen)")
+		"which way the workers' sums go: mesh (straight between the workers, also while no coordinator lives), broker, or auto: mesh,\nbut broker while a worker does not listen for the others, and with --nats")
 	flags.StringVar(&c.Metrics.Listen, "metrics-listen", "",
 		"HOST:PORT to serve /metrics, /healthz and /readyz on, such as 127.0.0.1:9090 (default: --listen alone has them, with the token)")
 	flags.StringVar(&c.Metrics.TokenFile, "metrics-token-file", "",
@@ -124,6 +125,9 @@ func runServe(cmd *cobra.Command, c serve.Config, f serveFlags) error {
 	if f.nats != "" {
 		if err := f.embedded.refuse(cmd); err != nil {
 			return err
+		}
+		if c.DataPlane == wire.AutoPlane { // who has such a broker may let workers reach nothing else
+			c.DataPlane = wire.BrokerPlane
 		}
 	}
 	if err := c.Check(); err != nil {

@@ -100,7 +100,7 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&c.User, "nats-user", "", "user of the broker")
 	f.StringVar(&c.Password, "nats-password", "", "password of the broker")
 	f.StringVar(&c.ID, "id", defaultID(), "name of this worker, unique among the workers")
-	f.StringVar(&c.RingListen, "ring-listen", "", "HOST:PORT to listen on for the other workers' ring data, for a coordinator whose data plane is mesh\n(port 0: one that is free)")
+	f.StringVar(&c.RingListen, "ring-listen", "", fmt.Sprintf("HOST:PORT to listen on for the other workers' sums, port 0: one that is free (default with --coordinator: if the data\nplane is mesh, the address that the broker is spoken to from, at port %d or, if that is taken, one that is free)", agent.DefaultRingPort))
 	f.BoolVar(&c.RingPlain, "ring-plain", false, "--ring-listen without TLS, on a loopback address: for workers of one machine, as coordinator run starts them")
 	f.StringVar(&c.RingAdvertise, "ring-advertise", "", "HOST:PORT that the other workers reach --ring-listen by (default: where it listens)")
 	f.StringVar(&record, "record", "", "folder for a record of the images that were really fed, which coordinator audit --record reads")
@@ -108,6 +108,7 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&traces.URL, "trace-otlp", "", "URL of an OpenTelemetry collector for traces of steps, OTLP over HTTP, as http://10.0.0.9:4318\n(default: what OTEL_EXPORTER_OTLP_ENDPOINT says, else none)")
 	f.IntVar(&traces.Every, "trace-every", tracing.DefaultEvery, "one of so many steps is traced")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "time to hand over the lanes after SIGTERM")
+	f.DurationVar(&c.Patience, "patience", 24*time.Hour, "without a coordinator the worker goes on as long as it makes steps; when it makes none, it waits for one for so long\n(0: for ever), and then ends")
 	f.IntVar(&c.Threads, "threads", runtime.NumCPU(), "lanes that are computed at the same time")
 	return cmd
 }

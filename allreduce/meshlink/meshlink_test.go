@@ -32,7 +32,7 @@ func listenAs(t testing.TB, c meshlink.ServerConfig) *meshlink.Server {
 // issue makes the configurations of all ranks, as a coordinator does.
 func issue(t testing.TB, servers []*meshlink.Server, generation uint64, timeout time.Duration) []meshlink.Config {
 	t.Helper()
-	a, err := authority.New(generation, time.Now())
+	a, err := authority.New(authority.NewSecret(), generation, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

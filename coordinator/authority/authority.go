@@ -1,11 +1,13 @@
 // Package authority issues the credentials with which the workers of one generation speak to each other: a certificate for
-// each rank, from an authority that exists for this generation alone, and a password. The authority's private key is never
-// written down and goes with the process.
+// each rank, from an authority that exists for this generation alone, and a password. All are made of a secret of the
+// generation, so that coordinators which share it issue what fits together, whichever leads. Nothing of it is written down.
 package authority
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
@@ -30,14 +32,28 @@ type Authority struct {
 	password    string
 }
 
-// New makes an authority of a generation.
-func New(generation uint64, now time.Time) (*Authority, error) {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("authority: %w", err)
+// NewSecret draws the secret of an authority that no other process needs to make.
+func NewSecret() []byte {
+	b := make([]byte, sha256.Size)
+	_, _ = rand.Read(b) // it never fails
+	return b
+}
+
+// New makes the authority of a generation. Its key, names and password are functions of secret and generation: what one process
+// has issued is good beside what another one has. The secret must be of this generation alone.
+func New(secret []byte, generation uint64, now time.Time) (*Authority, error) {
+	if len(secret) < sha256.Size {
+		return nil, fmt.Errorf("authority: a secret of %d bytes; it must have %d", len(secret), sha256.Size)
 	}
-	a := &Authority{key: private, now: now, password: random()}
-	a.domain = fmt.Sprintf("g%d.%s.ring", generation, random()[:16])
+	of := func(what string) []byte {
+		h := hmac.New(sha256.New, secret)
+		fmt.Fprintf(h, "%s %d", what, generation)
+		return h.Sum(nil)
+	}
+	private := ed25519.NewKeyFromSeed(of("key"))
+	public := private.Public()
+	a := &Authority{key: private, now: now, password: hex.EncodeToString(of("password")[:16])}
+	a.domain = fmt.Sprintf("g%d.%s.ring", generation, hex.EncodeToString(of("domain")[:8]))
 	t := a.template("authority." + a.domain)
 	t.IsCA, t.BasicConstraintsValid, t.MaxPathLenZero = true, true, true
 	t.KeyUsage = x509.KeyUsageCertSign

@@ -24,11 +24,16 @@ func public(t testing.TB, seed byte) ed25519.PublicKey {
 // A certificate holds for its rank's name, key and authority, in both roles, and for nothing else.
 func TestIssue(t *testing.T) {
 	now := time.Now()
-	a, err := authority.New(7, now)
+	secret := authority.NewSecret()
+	a, err := authority.New(secret, 7, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := authority.New(7, now)
+	again, err := authority.New(secret, 7, now.Add(time.Minute)) // by another coordinator
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := authority.New(authority.NewSecret(), 7, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +66,7 @@ func TestIssue(t *testing.T) {
 	}{
 		{"server", verify(a, a.Name(3), x509.ExtKeyUsageServerAuth, now), ""},
 		{"client", verify(a, a.Name(3), x509.ExtKeyUsageClientAuth, now), ""},
+		{"the same authority of another process", verify(again, again.Name(3), x509.ExtKeyUsageServerAuth, now), ""},
 		{"a clock behind", verify(a, a.Name(3), x509.ExtKeyUsageClientAuth, now.Add(-23*time.Hour)), ""},
 		{"a year and a day later", verify(a, a.Name(3), x509.ExtKeyUsageClientAuth, now.Add(367*24*time.Hour)), "expired"},
 		{"another rank", verify(a, a.Name(2), x509.ExtKeyUsageServerAuth, now), "valid for"},
@@ -71,6 +77,16 @@ func TestIssue(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", test.what, test.err, test.want)
 		}
 	}
+	if next, err := authority.New(secret, 8, now); err != nil || next.Password() == a.Password() || next.Name(3) == a.Name(3) ||
+		verify(next, a.Name(3), x509.ExtKeyUsageServerAuth, now) == nil {
+		t.Errorf("the next generation's authority, error %v", err)
+	}
+	if a.Password() != again.Password() {
+		t.Error("two passwords of one authority")
+	}
+	if _, err := authority.New(secret[:16], 7, now); err == nil || !strings.Contains(err.Error(), "16 bytes") {
+		t.Errorf("a short secret: error %v", err)
+	}
 	if a.Password() == other.Password() || a.Name(3) == other.Name(3) || a.Name(3) == a.Name(4) {
 		t.Error("two authorities share a password, or two ranks a name")
 	}
@@ -80,7 +96,7 @@ func TestIssue(t *testing.T) {
 }
 
 func Example() {
-	a, err := authority.New(4, time.Now())
+	a, err := authority.New(authority.NewSecret(), 4, time.Now())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -10,9 +12,8 @@ import (
 	"pupil/coordinator/wire"
 )
 
-// meshes holds what was issued for the newest generation of a run, by rank. Nobody else has it: a coordinator that takes
-// over issues anew, and should some workers of a generation have heard the one and some the other, they do not connect, and
-// the generation ends.
+// meshes holds what was issued for the newest generation of a run, by rank. A coordinator that takes over issues anew, from the
+// same secret: so it does not matter of which one a worker has heard.
 type meshes struct {
 	generation uint64
 	ranks      []*wire.Mesh
@@ -22,7 +23,8 @@ type meshes struct {
 func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
 	rank := r.Plan.Rank(worker)
 	p := plan(r, rank, s.config.RingDeadline)
-	if s.config.DataPlane == wire.BrokerPlane || len(p.Members) == 1 {
+	plane := s.plane(r)
+	if plane == wire.BrokerPlane || len(p.Members) == 1 {
 		if users := s.config.Broker.Users(); !users.Shared {
 			a := users.RingAccess(r.Run, p.Generation, rank, time.Time{}) // of no use after the generation
 			p.Ring = &a
@@ -30,7 +32,7 @@ func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
 		return p, nil
 	}
 	if s.meshes[r.Run].generation != p.Generation {
-		ranks, err := s.issue(r.Plan)
+		ranks, err := s.issue(r, plane)
 		if err != nil {
 			return p, err
 		}
@@ -40,9 +42,18 @@ func (s *Service) plan(r *cluster.Run, worker string) (wire.Plan, error) {
 	return p, nil
 }
 
-// issue makes the credentials of a generation.
-func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
-	a, err := authority.New(p.Generation, time.Now())
+// secret is that of a generation's authority: coordinators of a cluster know the same, and no other cluster, run or generation
+// has it again.
+func (s *Service) secret(r *cluster.Run) []byte {
+	h := hmac.New(sha256.New, []byte(s.config.Broker.Users().Coordinator))
+	fmt.Fprintf(h, "mesh %s %d %d", r.Run, r.Submitted.UnixNano(), r.Plan.Generation)
+	return h.Sum(nil)
+}
+
+// issue makes the credentials of a run's newest generation.
+func (s *Service) issue(r *cluster.Run, plane wire.DataPlane) ([]*wire.Mesh, error) {
+	p := r.Plan
+	a, err := authority.New(s.secret(r), p.Generation, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +64,13 @@ func (s *Service) issue(p *cluster.Plan) ([]*wire.Mesh, error) {
 		if w == nil {
 			return nil, fmt.Errorf("worker %s is gone; another plan follows", m.Worker)
 		}
-		if err := s.config.DataPlane.Fits(w.RingAddress, w.RingKey); err != nil { // another coordinator has taken it in
+		if err := plane.Fits(w.RingAddress, w.RingKey); err != nil { // another coordinator has taken it in
 			_ = s.lose(w.ID, w.Session, err.Error()) // refused only if it has gone already
 			return nil, fmt.Errorf("worker %s: %w", w.ID, err)
 		}
 		peers[rank] = wire.MeshPeer{Address: w.RingAddress, Name: a.Name(rank)}
 		ranks[rank] = &wire.Mesh{Peers: peers, Password: a.Password()}
-		if s.config.DataPlane == wire.LocalPlane {
+		if plane == wire.LocalPlane {
 			continue
 		}
 		key, err := hex.DecodeString(w.RingKey)

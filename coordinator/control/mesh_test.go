@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -55,6 +56,61 @@ func testMesh(t *testing.T, p wire.DataPlane, issued int) {
 	agents.Wait()
 	if len(certificates) != issued {
 		t.Errorf("3 workers have %d certificates, want %d", len(certificates), issued)
+	}
+}
+
+// TestAutoPlane: sums go straight between the workers as long as all of them listen for that where the others can reach it, and
+// over the broker with one that does not; the events say so.
+func TestAutoPlane(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*agent.Config) // of one of the three
+		want   wire.DataPlane
+		why    string
+	}{
+		"all listen": {func(*agent.Config) {}, wire.MeshPlane, ""},
+		"one does not": {
+			func(c *agent.Config) { c.RingListen = "" },
+			wire.BrokerPlane, "worker w1 does not listen for the others",
+		},
+		"one has no TLS": {
+			func(c *agent.Config) { c.RingPlain = true },
+			wire.BrokerPlane, "worker w1 does not listen for the others",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, t.TempDir(), over(wire.AutoPlane))
+			s.submit("a", 3)
+			train := &trainer{steps: 5, after: func(a agent.Assignment, _ int) error {
+				if got := a.Mesh.Plane(); got != test.want {
+					return fmt.Errorf("rank %d sums over %s", a.Rank, got)
+				}
+				return nil
+			}}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var agents sync.WaitGroup
+			for i := range 3 {
+				c := s.config(fmt.Sprintf("w%d", i))
+				c.RingListen = "127.0.0.1:0"
+				if i == 1 {
+					test.change(&c)
+				}
+				agents.Go(func() { _ = agent.Run(ctx, c, train) }) // that the run has finished says more
+			}
+			st := s.over(cluster.Finished)
+			cancel(errors.New("the test is over"))
+			agents.Wait()
+			told := ""
+			for _, e := range st.Events {
+				if e.Run == "a" && strings.Contains(e.Text, "sums go over") {
+					told = e.Text
+				}
+			}
+			if (told == "") != (test.why == "") || !strings.Contains(told, test.why) {
+				t.Errorf("the events say %q, want %q", told, test.why)
+			}
+		})
 	}
 }
 

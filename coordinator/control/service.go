@@ -207,6 +207,8 @@ func (s *Service) settle() {
 		s.flushProgress()
 		if err := s.apply(d.Command); err != nil {
 			s.fatal = errors.Join(s.fatal, fmt.Errorf("carry out the decision %s: %w", d.Kind, err))
+		} else if d.Kind == cluster.DoPlan {
+			s.tellPlane(s.state.Run(d.Run))
 		}
 	}
 	for id := range s.leases {

@@ -168,7 +168,7 @@ func (s *site) config(id string) agent.Config {
 	as := s.broker.Users().WorkerAccess(id, "*", time.Time{}, "")
 	return agent.Config{
 		URL: cmp.Or(s.url, s.broker.URL()), User: as.User, Password: as.Password, ID: id, Threads: 1, Version: version, Kernel: "generic",
-		TLS: s.tls, Patience: time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
+		TLS: s.tls, Patience: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)).With("on", id),
 	}
 }
 

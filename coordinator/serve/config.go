@@ -53,7 +53,9 @@ type Config struct {
 // DefaultConfig listens on this machine only.
 func DefaultConfig() Config {
 	c := control.DefaultConfig()
-	return Config{Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: c.Timeout, DataPlane: c.DataPlane, KeepRuns: c.Decide.KeepRuns}
+	return Config{
+		Listen: "127.0.0.1:7070", Raft: "127.0.0.1:7071", Timeout: c.Timeout, DataPlane: wire.AutoPlane, KeepRuns: c.Decide.KeepRuns,
+	}
 }
 
 // Validate lists all that is wrong.
@@ -106,7 +108,7 @@ func (c Config) Check() error {
 	}
 	errs = append(errs, c.DataPlane.Validate())
 	if c.DataPlane == wire.LocalPlane {
-		refuse("data plane is local, that of workers on one machine, which coordinator run starts; a cluster has broker or mesh")
+		refuse("data plane is local, that of workers on one machine, which coordinator run starts; a cluster has auto, mesh or broker")
 	}
 	if c.Metrics.Listen != "" {
 		errs = append(errs, c.Metrics.Validate())

@@ -52,5 +52,5 @@ func (s *server) broker(r *http.Request, _ *control.Service) (any, error) {
 	users := s.config.Broker.Users()
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a := users.WorkerAccess(worker, session, time.Now().Add(control.AccessLife), s.mark(token))
-	return api.Broker{URL: s.config.Broker.URL(), User: a.User, Password: a.Password}, nil
+	return api.Broker{URL: s.config.Broker.URL(), User: a.User, Password: a.Password, DataPlane: s.config.DataPlane}, nil
 }

@@ -8,6 +8,9 @@ type Broker struct {
 	URL      string `json:"url"` // nats://host:port; several are separated by commas
 	User     string `json:"user"`
 	Password string `json:"password"`
+	// DataPlane is the way of the workers' sums: what a worker listens for that was not told where. "": the coordinator's build
+	// does not say.
+	DataPlane DataPlane `json:"data_plane,omitempty"`
 }
 
 // Access is a user of the broker.

@@ -15,21 +15,25 @@ const (
 	BrokerPlane DataPlane = "broker" // through the coordinator's NATS server
 	MeshPlane   DataPlane = "mesh"   // straight to a NATS server in each worker, with TLS
 	LocalPlane  DataPlane = "local"  // the same without TLS, between workers of one machine, over loopback
+	AutoPlane   DataPlane = "auto"   // a mesh, if all workers of a generation listen for it; else broker
 )
 
 // Validate says whether there is such a data plane.
 func (d DataPlane) Validate() error {
 	switch d {
-	case BrokerPlane, MeshPlane, LocalPlane:
+	case BrokerPlane, MeshPlane, LocalPlane, AutoPlane:
 		return nil
 	}
-	return fmt.Errorf("data plane is %.20q; it must be %s, %s or %s", string(d), LocalPlane, MeshPlane, BrokerPlane)
+	return fmt.Errorf("data plane is %.20q; it must be %s, %s, %s or %s", string(d), AutoPlane, LocalPlane, MeshPlane, BrokerPlane)
 }
+
+// Listens says whether a worker should listen for the others, without being told where.
+func (d DataPlane) Listens() bool { return d == MeshPlane || d == AutoPlane }
 
 // Fits says whether a worker with a server at an address, and its key, can take part. The error says how to start it.
 func (d DataPlane) Fits(address, key string) error {
 	switch {
-	case d == BrokerPlane:
+	case d == BrokerPlane || d == AutoPlane:
 		return nil
 	case address == "" && d == MeshPlane:
 		return errors.New("the ring's data goes between the workers (data plane mesh), and this one does not say where it listens " +

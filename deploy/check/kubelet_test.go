@@ -88,7 +88,7 @@ func (n *node) run(p pod, c corev1.Container, name, host string) *process {
 			}
 		}
 		value = strings.ReplaceAll(value, "file:///data", "file://"+n.shared)
-		if host, port, err := net.SplitHostPort(value); err == nil && host == "0.0.0.0" {
+		if host, port, err := net.SplitHostPort(value); err == nil && (host == "0.0.0.0" || host == podIP) {
 			number, err := strconv.Atoi(port)
 			if err != nil || proc.listen[int32(number)] == "" {
 				n.t.Fatalf("%s listens at %s, a port that the container does not name", name, a)
@@ -130,6 +130,9 @@ func (n *node) stop(p *process) {
 	}
 }
 
+// podIP is the address of every pod: this machine's.
+const podIP = "127.0.0.1"
+
 // environment is what a container's variables become.
 func (n *node) environment(c corev1.Container, name string) map[string]string {
 	n.t.Helper()
@@ -141,7 +144,7 @@ func (n *node) environment(c corev1.Container, name string) map[string]string {
 			case from.SecretKeyRef != nil:
 				value = string(n.secret(from.SecretKeyRef.Name).Data[from.SecretKeyRef.Key])
 			case from.FieldRef != nil:
-				value = map[string]string{"metadata.name": name, "status.podIP": "127.0.0.1"}[from.FieldRef.FieldPath]
+				value = map[string]string{"metadata.name": name, "status.podIP": podIP}[from.FieldRef.FieldPath]
 			case from.ResourceFieldRef != nil && from.ResourceFieldRef.Resource == "limits.cpu":
 				limit := c.Resources.Limits[corev1.ResourceCPU]
 				limit.RoundUp(resource.Scale(0))

@@ -149,7 +149,7 @@ func (b *bench) open(ctx context.Context, w world, way string, ranks int) (*grou
 
 // certify adds to each rank's order what the coordinator issues where ranks embed servers.
 func certify(of func(rank int) order, way string, answers []answer) (func(rank int) order, error) {
-	issuer, err := authority.New(1, time.Now())
+	issuer, err := authority.New(authority.NewSecret(), 1, time.Now())
 	if err != nil {
 		return nil, err
 	}

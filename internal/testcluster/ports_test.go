@@ -33,18 +33,19 @@ func TestPorts(t *testing.T) {
 		name  string
 		start func(testing.TB, int, ...string) *testcluster.Cluster
 		nodes int
+		serve []string
 		ports map[string]int
 	}{
-		{"broker", testcluster.StartCluster, 1, map[string]int{"broker": 1, "c0": 2, "w0": 1, "w1": 1}},
-		{"coordinators", testcluster.StartCoordinators, 3, map[string]int{"c0": 4, "c1": 4, "c2": 4, "w0": 1, "w1": 1}},
+		{"broker", testcluster.StartCluster, 1, []string{"--data-plane", "mesh"}, map[string]int{"broker": 1, "c0": 2, "w0": 1, "w1": 1}},
+		{"coordinators", testcluster.StartCoordinators, 3, nil, map[string]int{"c0": 4, "c1": 4, "c2": 4, "w0": 1, "w1": 1}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			teststore.SetEnvironment(t)
 			store := teststore.Versity(t)
-			c := x.start(t, x.nodes, "--data-plane", "mesh", "--log-level", "debug")
+			c := x.start(t, x.nodes, append(x.serve, "--log-level", "debug")...)
 			all := append([]*testcluster.Process{
-				c.StartWorker("w0", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
-				c.StartWorker("w1", "--ring-listen", "127.0.0.1:0", "--log-level", "debug"),
+				c.StartWorker("w0", "--log-level", "debug"), // they listen for each other by themselves
+				c.StartWorker("w1", "--log-level", "debug"),
 			}, c.Nodes...)
 			if c.Broker != nil {
 				all = append(all, c.Broker)

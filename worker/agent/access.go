@@ -33,7 +33,7 @@ func (a *agent) obtain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.config.URL = b.URL
+	a.config.URL, a.plane = b.URL, b.DataPlane
 	a.access.user, a.access.password, a.access.asked = b.User, b.Password, time.Now()
 	return nil
 }
@@ -63,7 +63,7 @@ func (a *agent) ringConnection(ctx context.Context, as wire.Access) (*nats.Conn,
 		nc, err := nats.Connect(a.config.URL,
 			l.options(), secure(a.config.TLS), nats.UserInfo(as.User, as.Password), nats.Name("ring of "+a.config.ID),
 			nats.FlusherTimeout(a.config.JoinTimeout), nats.ReconnectBufSize(-1),
-			nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(max(1, int(a.config.Patience/wait))),
+			nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(-1),
 			nats.NoCallbacksAfterClientClose(),
 			nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 				subject := ""
@@ -92,7 +92,12 @@ func (a *agent) ringConnection(ctx context.Context, as wire.Access) (*nats.Conn,
 // watchRing watches the line of a ring's connection, on which bulk data may hold an answer up for a while.
 func (a *agent) watchRing(nc *nats.Conn, l *line) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	quiet := func() time.Duration { return max(a.timeout, ringQuiet) }
+	quiet := func() time.Duration {
+		if !nc.IsConnected() { // then all brokers are tried in turn
+			return stale
+		}
+		return max(a.timeout, ringQuiet)
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		l.watch(ctx, quiet, func(time.Time) bool { return false }, func(why string) { a.logger.Warn("ring: " + why) })

@@ -16,7 +16,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"pupil/allreduce/meshlink"
 	"pupil/coordinator/wire"
 	"pupil/internal/certificate"
 	"pupil/internal/version"
@@ -37,17 +36,17 @@ type Config struct {
 	Threads       int                 // that the trainer uses, at least 1
 	Version       string              // of this build, for people
 	Kernel        string              // name of the kernels that compute
-	RingListen    string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": nowhere
+	RingListen    string              // host:port for the other workers' ring data (data plane mesh); port 0: one that is free; "": see listenAsWanted
 	RingPlain     bool                // without TLS, on a loopback address (data plane local)
 	RingAdvertise string              // host:port that they reach it by; "": where it listens
 	JoinTimeout   time.Duration       // so long the worker tries to register; default 30s
-	Patience      time.Duration       // so long the worker tries to reach a broker that is gone; default 1m
+	Patience      time.Duration       // the worker ends when for so long no coordinator has answered and no step was made; 0: never
 	Drain         <-chan struct{}     // closed when the worker shall hand over its lanes and leave; may be nil
 	Grace         time.Duration       // then it leaves after so long in any case; default 30s
 	Joined        func(bool)          // called when the coordinator has taken the worker in, and when that is over; may be nil
 	Logger        *slog.Logger        // nil: no logs
 
-	server *meshlink.Server // at RingListen, while Run runs
+	own *ownServer // while Run runs
 }
 
 // Validate lists all that is wrong.
@@ -85,6 +84,7 @@ type agent struct {
 	gone    context.CancelCauseFunc // ends the session
 	beatNow chan struct{}           // asks for a heartbeat at once
 	access  access                  // to the broker
+	plane   wire.DataPlane          // of the coordinators; "": not known
 	line    *line                   // under nc
 	quiet   atomic.Int64            // a broker that is silent for so long is left for another, nanoseconds
 	heard   atomic.Int64            // when a coordinator answered, Unix nanoseconds
@@ -95,7 +95,8 @@ type agent struct {
 	prepare chan wire.Prepare
 	drained chan struct{} // closed when the coordinator knows that the worker leaves
 
-	notices sync.WaitGroup // of all parts
+	notices sync.WaitGroup // of preparations
+	untold  *untold        // notices of all parts
 
 	mu   sync.Mutex
 	part *part          // of the newest plan; nil: none
@@ -112,16 +113,8 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	closeServer, err := c.listen()
-	if err != nil {
-		return fmt.Errorf("worker: %w", err)
-	}
-	defer closeServer()
 	if c.JoinTimeout == 0 {
 		c.JoinTimeout = 30 * time.Second
-	}
-	if c.Patience == 0 {
-		c.Patience = time.Minute
 	}
 	if c.Grace == 0 {
 		c.Grace = 30 * time.Second
@@ -129,6 +122,13 @@ func Run(ctx context.Context, c Config, t Trainer) error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.own = &ownServer{}
+	if c.RingListen != "" {
+		if err := c.own.listen(c.RingListen, c.RingPlain, c.Logger); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
+	defer c.own.close(c.Logger)
 	for {
 		err := runSession(ctx, c, t)
 		if !errors.Is(err, errForgotten) {
@@ -145,6 +145,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 	a := &agent{
 		config: c, logger: c.Logger, session: randomName(), gone: gone,
 		beatNow: make(chan struct{}, 1), plans: make(chan *part, 1), prepare: make(chan wire.Prepare, 1), drained: make(chan struct{}),
+		untold: newUntold(),
 	}
 	a.beat = wire.Heartbeat{Worker: c.ID, Session: a.session, Activity: wire.Idle}
 	if err := a.obtain(ctx); err != nil {
@@ -154,6 +155,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 		return err
 	}
 	defer a.nc.Close()
+	a.listenAsWanted()
 	defer a.watchLine(ctx)()
 	orders, answers := make(chan *nats.Msg, 256), make(chan *nats.Msg, 256)
 	_, err1 := a.nc.ChanSubscribe(wire.PushSubject(c.ID, a.session), orders)
@@ -175,6 +177,7 @@ func runSession(ctx context.Context, c Config, t Trainer) error {
 	wg.Go(func() { a.heartbeats(living, answers) })
 	wg.Go(func() { a.takeOrders(living, orders) })
 	wg.Go(func() { a.drain(living) })
+	wg.Go(func() { a.tellNotices(living) })
 	err := a.serve(ctx, t)
 	end() // before the goodbye: a heartbeat after it would be refused
 	wg.Wait()
@@ -237,7 +240,7 @@ func (a *agent) dial() (*nats.Conn, error) {
 		nats.CustomInboxPrefix(wire.InboxPrefix(a.config.ID, a.session)),
 		nats.FlusherTimeout(a.config.JoinTimeout), // a write that is stuck does not hold up the end for longer
 		nats.ReconnectBufSize(-1),                 // what is sent without a connection fails at once; the sender tries again
-		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(max(1, int(a.config.Patience/wait))),
+		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(-1), // see solitude
 		nats.NoCallbacksAfterClientClose(),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			a.logger.Info("connected to the coordinator again")
@@ -270,7 +273,12 @@ func (a *agent) dial() (*nats.Conn, error) {
 func (a *agent) watchLine(ctx context.Context) (end func()) {
 	a.answered()
 	a.quiet.Store(int64(joinQuiet))
-	quiet := func() time.Duration { return time.Duration(a.quiet.Load()) }
+	quiet := func() time.Duration {
+		if !a.nc.IsConnected() { // then all brokers are tried in turn
+			return stale
+		}
+		return time.Duration(a.quiet.Load())
+	}
 	var cut time.Time
 	inVain := func(now time.Time) bool {
 		since := time.Unix(0, a.heard.Load())

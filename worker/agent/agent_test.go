@@ -39,6 +39,8 @@ type coordinator struct {
 	nc     *nats.Conn
 	heard  chan *nats.Msg
 	push   string // the worker's subject
+
+	patience time.Duration // of workers without it
 }
 
 func newCoordinator(t *testing.T) *coordinator {
@@ -116,7 +118,7 @@ func (c *coordinator) send(subject string, m wire.Message) {
 // registered runs an agent and lets it join.
 func (c *coordinator) registered(t agent.Trainer) <-chan error {
 	c.t.Helper()
-	ended := c.run(context.Background(), t, func(c *agent.Config) { c.Patience = time.Second })
+	ended := c.run(context.Background(), t, func(to *agent.Config) { to.Patience = c.patience })
 	m, msg := hear(c, always[wire.Register])
 	c.push = wire.PushSubject(m.Worker, m.Session)
 	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
@@ -290,6 +292,7 @@ func TestCoordinatorGone(t *testing.T) {
 		for _, training := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s training=%v", c.name, training), func(t *testing.T) {
 				coordinator := newCoordinator(t)
+				coordinator.patience = time.Second
 				ended := coordinator.registered(train(block))
 				if training {
 					coordinator.send(coordinator.push, plan())

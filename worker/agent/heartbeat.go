@@ -56,12 +56,12 @@ func try[T wire.Message](ctx context.Context, nc *nats.Conn, subject string, dat
 }
 
 // heartbeats tells the coordinator every interval that the worker lives, without waiting for an answer before the next.
-// A coordinator that is silent is waited for: the training does not need it. One that does not know the worker ends the
-// session.
+// A coordinator that is silent is waited for: the training does not need it (see solitude). One that does not know the worker
+// ends the session.
 func (a *agent) heartbeats(ctx context.Context, answers <-chan *nats.Msg) {
 	ticker := time.NewTicker(a.interval)
 	defer ticker.Stop()
-	heard, silent := time.Now(), false
+	alone, last := solitude{timeout: a.timeout, patience: a.config.Patience}, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,20 +74,16 @@ func (a *agent) heartbeats(ctx context.Context, answers <-chan *nats.Msg) {
 				return
 			}
 			if err == nil {
-				heard = time.Now()
 				a.answered()
-				if silent {
-					silent = false
+				if alone.end() {
 					a.logger.Info("the coordinator answers again")
 				}
 			}
 			continue
-		case <-ticker.C:
+		case now := <-ticker.C:
+			a.bear(&alone, min(now.Sub(last), 2*a.interval)) // what this process stood still does not count
+			last = now
 		case <-a.beatNow:
-		}
-		if !silent && time.Since(heard) > a.timeout {
-			silent = true
-			a.logger.Warn("the coordinator does not answer; going on without it", "for", a.timeout)
 		}
 		if err := a.sendHeartbeat(); err != nil {
 			a.logger.Debug("could not send a heartbeat", "err", err)

@@ -50,7 +50,7 @@ func (p *part) carry(t Trainer) (end wire.Ended, ok bool) {
 	end = wire.Ended{Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation}
 	out, err := p.train(t)
 	if err == nil {
-		p.notices.Wait()
+		p.awaitNotices()
 		switch out.Kind {
 		case wire.Finished, wire.Stopped, wire.Yielded:
 			end.Outcome, end.Step, end.WeightsSHA256 = out.Kind, out.Step, out.WeightsSHA256
@@ -70,6 +70,19 @@ func (p *part) carry(t Trainer) (end wire.Ended, ok bool) {
 		}
 	}
 	return end, true
+}
+
+// awaitNotices waits until the coordinator has heard what was told, or the part is over.
+func (p *part) awaitNotices() {
+	heard := make(chan struct{})
+	go func() { // ends with the session, at the latest
+		p.notices.Wait()
+		close(heard)
+	}()
+	select {
+	case <-heard:
+	case <-p.over.Done():
+	}
 }
 
 func (p *part) logEnd(end wire.Ended) {
@@ -199,8 +212,8 @@ func (p *part) Report(r wire.Report) {
 	if err == nil {
 		err = p.agent.nc.Publish(wire.WorkerSubject(p.agent.config.ID, p.agent.session), data)
 	}
-	if err != nil { // the next one says all that this would have
-		p.agent.logger.Warn("could not report a step", "step", r.Step, "err", err)
+	if err != nil { // the next one says all that this would have; that there is no coordinator is told elsewhere
+		p.agent.logger.Debug("could not report a step", "step", r.Step, "err", err)
 	}
 }
 
@@ -216,7 +229,7 @@ func (p *part) Draw(d wire.Distributions) {
 	}
 }
 
-// Checkpointed implements Session. Train's end waits until the coordinator has heard it, within the timeout.
+// Checkpointed implements Session. Train's end waits until the coordinator has heard it.
 func (p *part) Checkpointed(step int) {
 	p.tell("a checkpoint", wire.CheckpointSaved{
 		Worker: p.agent.config.ID, Run: p.plan.Run, Generation: p.plan.Generation, Step: step,
@@ -230,16 +243,9 @@ func (p *part) Notice(text string) {
 	})
 }
 
-// tell sends a message about the run until it is heard, within the timeout.
+// tell lets the coordinator hear a message about the run, after those before it.
 func (p *part) tell(what string, m wire.Message) {
 	p.notices.Add(1)
-	p.agent.notices.Go(func() {
-		defer p.notices.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.agent.timeout)
-		defer cancel()
-		_, err := request[wire.Ack](ctx, p.agent.nc, wire.WorkerSubject(p.agent.config.ID, p.agent.session), m, p.agent.interval)
-		if err != nil {
-			p.agent.logger.Warn("could not tell of "+what, "generation", p.plan.Generation, "err", err)
-		}
-	})
+	n := notice{what: what, message: m, generation: p.plan.Generation, done: p.notices.Done}
+	p.agent.giveUp(p.agent.untold.add(n))
 }

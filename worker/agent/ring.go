@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"strconv"
 
 	"pupil/allreduce"
 	"pupil/allreduce/meshlink"
@@ -36,25 +38,53 @@ func (c Config) checkRing() error {
 	return errors.Join(errs...)
 }
 
-// listen starts the worker's own server, if it shall have one.
-func (c *Config) listen() (closeServer func(), err error) {
-	if c.RingListen == "" {
-		return func() {}, nil
+// DefaultRingPort is where a worker listens for the others that was not told where, if nobody else does.
+const DefaultRingPort = 4223
+
+// ownServer is the worker's server for the others' sums, which outlives sessions. The zero value is none.
+type ownServer struct{ *meshlink.Server }
+
+// listen starts the server, if it does not run already.
+func (o *ownServer) listen(address string, plain bool, logger *slog.Logger) (err error) {
+	if o.Server == nil {
+		o.Server, err = meshlink.Listen(meshlink.ServerConfig{Listen: address, Plain: plain, Logger: logger})
 	}
-	if c.server, err = meshlink.Listen(meshlink.ServerConfig{Listen: c.RingListen, Plain: c.RingPlain, Logger: c.Logger}); err != nil {
-		return nil, err
+	return err
+}
+
+func (o *ownServer) close(logger *slog.Logger) {
+	if o.Server == nil {
+		return
 	}
-	return func() {
-		if err := c.server.Close(); err != nil && c.Logger != nil {
-			c.Logger.Warn("close the ring's server", "err", err)
+	if err := o.Close(); err != nil {
+		logger.Warn("close the ring's server", "err", err)
+	}
+}
+
+// listenAsWanted starts the server of a worker that was not told where to listen, when the coordinators' data plane wants it: at the
+// address that the broker is spoken to from.
+func (a *agent) listenAsWanted() {
+	own := a.config.own
+	if own.Server != nil || !a.plane.Listens() {
+		return
+	}
+	host, _, err := net.SplitHostPort(a.nc.LocalAddr())
+	if err == nil {
+		if own.listen(net.JoinHostPort(host, strconv.Itoa(DefaultRingPort)), false, a.logger) != nil { // another worker of this host has it
+			err = own.listen(net.JoinHostPort(host, "0"), false, a.logger)
 		}
-	}, nil
+	}
+	if err != nil {
+		a.logger.Warn("this worker does not listen for the others; say where it can with --ring-listen", "err", err)
+		return
+	}
+	a.logger.Info("listening for the other workers", "address", own.Addr())
 }
 
 // ringServer is where others reach the worker's own server, and its key in hex, "" without TLS. What listens on all of a machine's addresses
 // is reached by the one that the coordinator is spoken to from.
 func (a *agent) ringServer() (address, key string) {
-	s := a.config.server
+	s := a.config.own.Server
 	if s == nil {
 		return "", ""
 	}
@@ -77,7 +107,7 @@ func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeL
 	if m.Mesh == nil {
 		return a.brokerLink(ctx, m)
 	}
-	if a.config.server == nil {
+	if a.config.own.Server == nil {
 		return nil, nil, dataPlane(m).Fits("", "")
 	}
 	c := meshlink.Config{
@@ -87,7 +117,7 @@ func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeL
 	for _, p := range m.Mesh.Peers {
 		c.Peers = append(c.Peers, meshlink.Peer{Address: p.Address, Name: p.Name})
 	}
-	mesh, err := meshlink.New(ctx, a.config.server, c)
+	mesh, err := meshlink.New(ctx, a.config.own.Server, c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestMeshWithoutServer(t *testing.T) {
 		t.Errorf("end %+v", end)
 	}
 	c.answer(msg, wire.Ack{})
-	c.end()
+	c.send(c.push, wire.Abort{Reason: "it is ending"})
 	<-ended
 }
 
@@ -67,6 +68,26 @@ func TestRingConfig(t *testing.T) {
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: error %v", test, err)
 		}
+	}
+}
+
+// TestListensAsWanted: a worker that was not told where listens for the others if the coordinators' data plane is a mesh.
+func TestListensAsWanted(t *testing.T) {
+	for plane, listens := range map[wire.DataPlane]bool{wire.AutoPlane: true, wire.MeshPlane: true, wire.BrokerPlane: false, "": false} {
+		c := newCoordinator(t)
+		ended := c.run(t.Context(), train(block), func(to *agent.Config) {
+			to.Access = func(context.Context, string, string) (*wire.Broker, error) {
+				return &wire.Broker{URL: c.server.ClientURL(), DataPlane: plane}, nil
+			}
+		})
+		m, msg := hear(c, always[wire.Register])
+		if (m.RingKey != "") != listens || strings.HasPrefix(m.RingAddress, "127.0.0.1:") != listens {
+			t.Errorf("data plane %q: registration %+v", plane, m)
+		}
+		c.push = wire.PushSubject(m.Worker, m.Session)
+		c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
+		c.send(c.push, wire.Abort{Reason: "it is ending"})
+		<-ended
 	}
 }
 

@@ -194,3 +194,9 @@ capabilities: {drop: [ALL]}
 {{- index $annotations "pupil/founders" | default (int .Values.coordinators.replicas) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* "true": workers listen for each other's sums. */ -}}
+{{- define "pupil.mesh" -}}
+{{- $plane := .Values.coordinators.dataPlane -}}
+{{- or (eq $plane "mesh") (and (eq $plane "auto") (not .Values.nats.external.url)) -}}
+{{- end -}}
