@@ -32,6 +32,7 @@ type chaosFlags struct {
 	report   string
 	set      []string
 	json     bool
+	broker   string
 }
 
 func chaosCommand() *cobra.Command {
@@ -40,17 +41,19 @@ func chaosCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chaos JOB.yaml",
 		Short: "Train a job while its processes are killed, and compare it with a quiet run",
-		Long: "Chaos runs a job twice on this machine, each time with a broker, coordinators and workers of its own: once in quiet,\n" +
-			"once while a schedule of faults strikes them. It says whether the weights have the same SHA-256, whether each sample\n" +
+		Long: "Chaos runs a job twice on this machine, each time with coordinators, brokers within them and workers of its own: once in\n" +
+			"quiet, once while a schedule of faults strikes them. It says whether the weights have the same SHA-256, whether each sample\n" +
 			"was used exactly once, how long each fault held the training up, and what share of the time was useful.\n\n" +
 			"Faults are those of a file, or drawn from --random SEED:\n\n" +
-			"  kill     kill -9 of a worker, of the leader or another coordinator, of all of them, of the broker\n" +
+			"  kill     kill -9 of a worker, of the leader or another coordinator, of all of them, of the broker: with\n" +
+			"           brokers in the coordinators, of the one that carries most workers\n" +
 			"  stop     SIGSTOP of a worker or coordinator, later SIGCONT\n" +
 			"  leave    SIGTERM to a worker, which hands over\n" +
 			"  join     one more worker\n" +
 			"  cut      a worker's connections stay open and carry nothing\n" +
 			"  slow     a worker's connections, or those to the store, carry 4 MB/s\n" +
-			"  lose     a worker's link loses one in twenty messages, either way\n" +
+			"  lose     a worker's link to the brokers loses one in twenty messages, either way; those of the sums only if the brokers\n" +
+			"           carry them, or with --netns\n" +
 			"  full     the runs' bucket has no room left (a folder: as root, on a file system of its own)\n" +
 			"  fail     writes to the runs' bucket fail; on a store (--storage) requests of any kind: errors, broken connections,\n" +
 			"           uploads that end in the middle, answers that are lost or do not come\n" +
@@ -84,7 +87,8 @@ func chaosCommand() *cobra.Command {
 	flags.DurationVar(&f.every, "every", 10*time.Second, "mean time between drawn faults")
 	flags.StringSliceVar(&f.faults, "faults", nil, fmt.Sprintf("kinds to draw, of %s (default: all that this machine can do)", kindNames()))
 	flags.BoolVar(&c.Netns, "netns", false, "give each process a network namespace of its own, between which links fail for real (needs root, ip, tc and nft)")
-	flags.BoolVar(&c.Mesh, "mesh", false, "with --netns: the workers' sums go straight between them, not over the broker")
+	flags.StringVar(&f.broker, "broker", "embedded", "embedded: one in each coordinator, as serve has by default; external: one that runs by itself")
+	flags.StringVar((*string)(&c.DataPlane), "data-plane", "", "which way the workers' sums go: auto, mesh or broker (default: as serve has it)")
 	flags.IntVar(&c.Workers, "workers", 3, "number of workers at the beginning")
 	flags.IntVar(&c.Coordinators, "coordinators", 3, "number of coordinators: 1, 3 or 5")
 	flags.IntVar(&c.Threads, "threads", 1, "lanes that a worker computes at the same time")
@@ -118,6 +122,13 @@ func runChaos(cmd *cobra.Command, file string, c chaos.Config, f chaosFlags) err
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
 			return config.Usagef("--report %s: there is no folder %s", f.report, folder)
 		}
+	}
+	switch f.broker {
+	case "embedded":
+	case "external":
+		c.External = true
+	default:
+		return config.Usagef("--broker is %q; it must be embedded or external", f.broker)
 	}
 	if c.Netns { // before the other faults that its lack would cause
 		if err := chaos.CheckNetns(); err != nil {
@@ -252,19 +263,21 @@ func printChaos(w io.Writer, r *chaos.Report) {
 	}
 	t.Render()
 	fmt.Fprintln(w)
-	t = newTable(w, "ms", "faults", "recovery p50", "p99", "max", "pause p50", "p99", "max")
-	line := func(name string, n int, recovery, pause chaos.Quantiles) {
+	t = newTable(w, "ms", "faults", "recovery p50", "p99", "max", "pause p50", "p99", "max", "steps meanwhile")
+	all := 0
+	line := func(name string, n int, recovery, pause chaos.Quantiles, steps int) {
 		row := table.Row{name, n}
 		for _, q := range []chaos.Quantiles{recovery, pause} {
 			for _, v := range []float64{q.P50, q.P99, q.Max} {
 				row = append(row, fmt.Sprintf("%.0f", v))
 			}
 		}
-		t.AppendRow(row)
+		t.AppendRow(append(row, steps))
 	}
 	for _, k := range r.RecoveryBy {
-		line(k.Fault, k.Faults, k.Quantiles, k.Pause)
+		line(k.Fault, k.Faults, k.Quantiles, k.Pause, k.Steps)
+		all += k.Steps
 	}
-	line("all", r.Faults, r.Recovery, r.Pause)
+	line("all", r.Faults, r.Recovery, r.Pause, all)
 	t.Render()
 }

@@ -22,6 +22,7 @@ type Injected struct {
 	Recovery float64 `json:"recovery_ms"`           // until the next step was committed; -1: none was
 	Lasts    float64 `json:"for_ms,omitempty"`      // until the process is back
 	Pause    float64 `json:"pause_ms"`              // longest time between two steps that were committed one after the other, around the fault
+	Steps    int     `json:"steps_meanwhile"`       // that were committed from the fault until the process was back
 	Failover float64 `json:"failover_ms,omitempty"` // of a leader: until another one, or the same, led again; 0: none was seen to
 	Skipped  string  `json:"skipped,omitempty"`
 
@@ -370,13 +371,26 @@ func (in *injector) join(ctx context.Context, f Fault) (string, error) {
 	return w.name, nil
 }
 
+// brokers is the process of the broker, or a coordinator with the one that carries most of the workers, as far as that is known.
+func (in *injector) brokers() []*process {
+	if in.site.broker != nil {
+		return []*process{in.site.broker}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if p := in.site.busiest(); p != nil {
+		return []*process{p}
+	}
+	return []*process{in.site.coordinators[in.random.IntN(len(in.site.coordinators))]}
+}
+
 // others are the processes of a group that is not one of workers, as far as they live.
 func (in *injector) others(ctx context.Context, whom string) []*process {
 	s := in.site
 	var chosen []*process
 	switch whom {
 	case broker:
-		chosen = []*process{s.broker}
+		chosen = in.brokers()
 	case allCoordinators:
 		chosen = s.coordinators
 	case leader, follower:

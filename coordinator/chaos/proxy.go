@@ -32,12 +32,14 @@ type link interface {
 	set(condition) error
 }
 
-// proxy stands between a worker and the broker, and knows where messages begin. It can let nothing through while all
-// connections stay open, as a network does that has parted, or little, or lose messages.
+// proxy stands between a worker and a broker, and knows where messages begin. It can let nothing through while all
+// connections stay open, as a network does that has parted, or little, or lose messages. The worker does not hear of a way around it.
 type proxy struct {
 	listener net.Listener
 	target   string
 	seed     uint64        // of what is lost
+	raw      bool          // what passes is encrypted: no message is lost
+	open     atomic.Int64  // connections
 	streams  atomic.Uint64 // each direction of a connection is one
 
 	mu      sync.Mutex
@@ -106,6 +108,8 @@ func (p *proxy) serve(ctx context.Context, c net.Conn) {
 		return
 	}
 	defer s.Close()
+	p.open.Add(1)
+	defer p.open.Add(-1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _, _ = c.Close(), s.Close() })
@@ -119,6 +123,10 @@ func (p *proxy) serve(ctx context.Context, c net.Conn) {
 // carry copies from one connection to the other, as the condition allows.
 func (p *proxy) carry(ctx context.Context, to, from net.Conn) {
 	dice := random.New(purposeChaos, p.seed, 2, p.streams.Add(1))
+	if p.raw {
+		_, _ = io.CopyBuffer(struct{ io.Writer }{&gate{ctx, p, to}}, struct{ io.Reader }{from}, make([]byte, 64<<10)) // both ends hear of the end
+		return
+	}
 	in := bufio.NewReaderSize(from, 64<<10)
 	out := bufio.NewWriterSize(&gate{ctx, p, to}, 64<<10)
 	for {
@@ -135,7 +143,7 @@ func (p *proxy) carry(ctx context.Context, to, from net.Conn) {
 			}
 			continue
 		}
-		if _, err := out.Write(line); err != nil {
+		if _, err := out.Write(unadvertised(line)); err != nil {
 			return
 		}
 		if _, err := io.CopyN(out, in, int64(size)); err != nil {

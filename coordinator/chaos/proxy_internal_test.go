@@ -151,6 +151,58 @@ func TestLossyProxy(t *testing.T) {
 	}
 }
 
+// TestUnadvertised: a server's word of other ways to it does not pass, all else does.
+func TestUnadvertised(t *testing.T) {
+	got := string(unadvertised([]byte(`INFO {"server_id":"A","connect_urls":["10.0.0.1:4222"],"max_payload":8} ` + "\r\n")))
+	if got != `INFO {"max_payload":8,"server_id":"A"}`+"\r\n" {
+		t.Errorf("%q", got)
+	}
+	for _, line := range []string{"MSG INFO 1 3\r\n", "INFO \r\n", "PING\r\n"} {
+		if got := string(unadvertised([]byte(line))); got != line {
+			t.Errorf("%q became %q", line, got)
+		}
+	}
+}
+
+// TestRawProxy: what is encrypted passes at once, without the end of a line, and is counted as a connection.
+func TestRawProxy(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	p, err := newProxy(t.Context(), target.Addr().String(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	p.raw = true
+	here, err := net.Dial("tcp", p.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	there, err := target.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	if err := p.set(condition{lose: true}); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := here.Write([]byte{0x17, 3, 3}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(there, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := p.open.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func TestTail(t *testing.T) {
 	for line, want := range map[string]int{
 		"PUB a 5\r\n": 7, "pub a r 0\r\n": 2, "HPUB a 12 20\r\n": 22, "MSG a 1 3\r\n": 5, "HMSG a 1 r 12 20\r\n": 22,

@@ -62,6 +62,7 @@ type ByKind struct {
 	Faults int    `json:"faults"`
 	Quantiles
 	Pause Quantiles `json:"pause_ms"`
+	Steps int       `json:"steps_meanwhile"` // that were committed while these faults lasted
 }
 
 // notOver is the outcome of a run that goes on, or was broken off.
@@ -119,7 +120,7 @@ func medianGap(commits []commit) float64 {
 // recover measures the recovery from each fault.
 func (r *Report) recover(commits []commit) {
 	var all, pauses, failovers []float64
-	by, pausesBy := map[string][]float64{}, map[string][]float64{}
+	by, pausesBy, stepsBy := map[string][]float64{}, map[string][]float64{}, map[string]int{}
 	for i := range r.Injected {
 		f := &r.Injected[i]
 		f.Recovery, f.Pause = -1, -1
@@ -140,13 +141,25 @@ func (r *Report) recover(commits []commit) {
 				kind += " " + numbered(f.fault.Whom)
 			}
 			by[kind], pausesBy[kind] = append(by[kind], recovered), append(pausesBy[kind], pause)
+			f.Steps = within(commits, f.at, f.fault.For)
+			stepsBy[kind] += f.Steps
 		}
 	}
 	r.Recovery, r.Pause, r.Failover, r.Failovers = quantiles(all), quantiles(pauses), quantiles(failovers), len(failovers)
 	r.RecoveryBy = []ByKind{}
 	for _, kind := range slices.Sorted(maps.Keys(by)) {
-		r.RecoveryBy = append(r.RecoveryBy, ByKind{kind, len(by[kind]), quantiles(by[kind]), quantiles(pausesBy[kind])})
+		r.RecoveryBy = append(r.RecoveryBy, ByKind{kind, len(by[kind]), quantiles(by[kind]), quantiles(pausesBy[kind]), stepsBy[kind]})
 	}
+}
+
+// within is the number of commits in a time.
+func within(commits []commit, from time.Time, d time.Duration) (n int) {
+	for _, c := range commits {
+		if c.at.After(from) && c.at.Before(from.Add(d)) {
+			n++
+		}
+	}
+	return n
 }
 
 // recovery is the time from a fault to the second commit after it, and the longest from one commit to the next on the way

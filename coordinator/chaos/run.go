@@ -24,14 +24,15 @@ import (
 type Config struct {
 	Spec          *job.Spec
 	Schedule      Schedule
-	Workers       int           // at the beginning; at least 1
-	Coordinators  int           // 1, 3 or 5
-	Threads       int           // of a worker; at least 1
-	WorkerTimeout time.Duration // a worker that is silent for so long is lost
-	Netns         bool          // each process is on a host of its own, a network namespace; see CheckNetns
-	Mesh          bool          // the ring's data goes straight between the workers; with Netns
-	Storage       string        // s3:// URL of an empty prefix for the runs; "": they are in Folder
-	Folder        string        // for the processes' state and logs; made anew
+	Workers       int            // at the beginning; at least 1
+	Coordinators  int            // 1, 3 or 5
+	Threads       int            // of a worker; at least 1
+	WorkerTimeout time.Duration  // a worker that is silent for so long is lost
+	Netns         bool           // each process is on a host of its own, a network namespace; see CheckNetns
+	External      bool           // a broker that runs by itself, in place of one in each coordinator
+	DataPlane     wire.DataPlane // which way the workers' sums go; "": as serve has it by default
+	Storage       string         // s3:// URL of an empty prefix for the runs; "": they are in Folder
+	Folder        string         // for the processes' state and logs; made anew
 	Binaries      Binaries
 	Say           func(string)  // what happens, a line each; called from several goroutines
 	Keep          func(*Report) // the report as it is after each fault, not complete; nil: nobody wants it
@@ -58,8 +59,12 @@ func (c Config) Validate() error {
 	}
 	if c.Netns {
 		errs = append(errs, CheckNetns())
-	} else if c.Mesh {
-		errs = append(errs, errors.New("a mesh needs network namespaces: on loopback its links are out of reach for faults"))
+	}
+	if c.DataPlane != "" {
+		errs = append(errs, c.DataPlane.Validate())
+	}
+	if c.DataPlane == wire.LocalPlane {
+		errs = append(errs, errors.New("data plane is local, that of coordinator run; a cluster has auto, mesh or broker"))
 	}
 	if c.Storage != "" {
 		errs = append(errs, ParseStore(c.Storage))
@@ -86,11 +91,15 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.Schedule.Validate())...)
 }
 
-func (c Config) dataPlane() string {
-	if c.Mesh {
-		return string(wire.MeshPlane)
+// dataPlane is DataPlane, or what serve has by default.
+func (c Config) dataPlane() wire.DataPlane {
+	switch {
+	case c.DataPlane != "" && (c.DataPlane != wire.AutoPlane || !c.External):
+		return c.DataPlane
+	case c.External:
+		return wire.BrokerPlane
 	}
-	return string(wire.BrokerPlane)
+	return wire.AutoPlane
 }
 
 // outcome is how a run ended, or where it is.
@@ -247,6 +256,7 @@ func (s *site) train(ctx context.Context, c Config, schedule Schedule, keep func
 		return nil, err
 	}
 	defer t.close()
+	defer t.watch(ctx, s.record)()
 	sub := api.Submission{Run: runName, Spec: c.Spec, Storage: s.bucket.url(runName), MinWorkers: 1, Workers: c.Workers}
 	if _, err := s.client.Submit(ctx, sub); err != nil {
 		return nil, fmt.Errorf("submit the job: %w", err)

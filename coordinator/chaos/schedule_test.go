@@ -135,13 +135,13 @@ func TestConfig(t *testing.T) {
 			{Do: chaos.Part, Whom: "hosts", For: time.Second},
 			{Do: chaos.Cut, Whom: "worker-0", For: time.Second},
 		}},
-		Mesh: true,
+		DataPlane: "local",
 	}
 	err := c.Validate()
 	for _, want := range []string{
 		"workers is 0", "coordinators is 2; it must be 1, 3 or 5", "threads is 0", "worker timeout is 1ms",
 		"faults[0] strikes coordinator-4; there are only 2", "faults[1]: cut leader for 1s needs network namespaces (--netns)",
-		"faults[2]: part hosts for 1s needs", "a mesh needs network namespaces",
+		"faults[2]: part hosts for 1s needs", "data plane is local",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %v does not say %q", err, want)

@@ -17,33 +17,45 @@ import (
 	"pupil/internal/freeport"
 )
 
-// site is a broker, coordinators and workers on this machine, each a process of its own.
+// site is coordinators with brokers within them, or beside a broker by itself, and workers on this machine, each a process of its own.
 type site struct {
 	folder       string
 	binaries     Binaries
 	threads      int
 	timeout      time.Duration // of silent workers
-	natsAddress  string
-	broker       *process
+	brokers      []string      // where they listen for workers
+	broker       *process      // nil: each coordinator has one within it
 	coordinators []*process
-	addresses    []string // of their APIs
-	workers      []*seat  // places of workers; one may be empty
-	network      *netns   // nil: all is on loopback
-	dataPlane    string   // of coordinators
-	seed         uint64   // of what lossy links lose
-	bucket       bucket   // of the runs
-	record       string   // folder of what was fed
+	addresses    []string       // of their APIs
+	workers      []*seat        // places of workers; one may be empty
+	network      *netns         // nil: all is on loopback
+	dataPlane    wire.DataPlane // of coordinators
+	seed         uint64         // of what lossy links lose
+	bucket       bucket         // of the runs
+	record       string         // folder of what was fed
 	credentials  control.Credentials
 	token        string
 	client       *api.Client
 	parent       *parent // of all processes
 }
 
-// seat is a worker's place: its process, and on loopback the proxy that it reaches the broker through.
+// seat is a worker's place: its process, and on loopback the proxies that it reaches the brokers through, and others reach it.
 type seat struct {
 	*process
-	proxy *proxy // nil in network namespaces
-	busy  bool   // a fault is under way
+	proxies []*proxy // of brokers, in their order; none in network namespaces
+	ring    *proxy   // to its own server, for the others' sums; nil: none
+	busy    bool     // a fault is under way
+}
+
+// links are several ways, struck together.
+type links []link
+
+func (l links) set(c condition) error {
+	var errs []error
+	for _, one := range l {
+		errs = append(errs, one.set(c))
+	}
+	return errors.Join(errs...)
 }
 
 // Binaries are the programs.
@@ -73,11 +85,15 @@ func openSite(ctx context.Context, c Config, folder string, coordinators int, sc
 	if s.token, err = control.LoadToken(s.file("token"), true); err != nil {
 		return s, err
 	}
-	if s.credentials, err = control.LoadCredentials(s.file("broker.json"), true); err != nil {
-		return s, err
-	}
-	if err := s.startBroker(); err != nil {
-		return s, err
+	if c.External {
+		if s.credentials, err = control.LoadCredentials(s.file("broker.json"), true); err != nil {
+			return s, err
+		}
+		if err := s.startBroker(); err != nil {
+			return s, err
+		}
+	} else {
+		s.credentials = control.DeriveCredentials(s.token)
 	}
 	if err := s.startCoordinators(coordinators); err != nil {
 		return s, err
@@ -107,8 +123,11 @@ func openBucket(c Config, path, host string, schedule Schedule) (bucket, error) 
 
 // ask is a client of some of the coordinators.
 func (s *site) ask(addresses []string) (*api.Client, error) {
-	return api.NewClient(api.Config{Addresses: addresses, Token: s.token, Patience: time.Minute})
+	return api.NewClient(api.Config{Addresses: addresses, Token: s.token, Patience: patience})
 }
+
+// patience is how long coordinators may be away that are asked.
+const patience = 10 * time.Minute
 
 func (s *site) file(name string) string { return filepath.Join(s.folder, name) }
 
@@ -145,8 +164,8 @@ func (s *site) startBroker() error {
 	if err != nil {
 		return err
 	}
-	s.broker, s.natsAddress = p, listen[0]
-	p.args = []string{"broker", "--listen", s.natsAddress, "--credentials", s.file("broker.json")}
+	s.broker, s.brokers = p, listen
+	p.args = []string{"broker", "--listen", listen[0], "--credentials", s.file("broker.json")}
 	return s.begin(p)
 }
 
@@ -159,24 +178,33 @@ func (s *site) begin(p *process) error {
 }
 
 func (s *site) startCoordinators(n int) error {
-	var peers []string
-	var raft []string
+	var peers, raft, routes []string
 	for i := range n {
 		id := "coordinator-" + strconv.Itoa(i)
-		p, listen, err := s.place(id, s.binaries.Coordinator, 2)
+		p, listen, err := s.place(id, s.binaries.Coordinator, 4)
 		if err != nil {
 			return err
 		}
 		s.coordinators = append(s.coordinators, p)
 		s.addresses, raft = append(s.addresses, "http://"+listen[0]), append(raft, listen[1])
 		peers = append(peers, id+"="+listen[1])
+		if s.broker == nil {
+			s.brokers, routes = append(s.brokers, listen[2]), append(routes, listen[3])
+		}
 	}
 	for i, p := range s.coordinators {
 		p.args = []string{
 			"serve", "--id", p.name, "--peers", strings.Join(peers, ","), "--raft", raft[i],
-			"--listen", strings.TrimPrefix(s.addresses[i], "http://"), "--data-plane", s.dataPlane,
-			"--nats", "nats://" + s.natsAddress, "--nats-credentials", s.file("broker.json"), "--token-file", s.file("token"),
-			"--data", s.file(p.name), "--storage", s.file("runs"), "--worker-timeout", s.timeout.String(),
+			"--listen", strings.TrimPrefix(s.addresses[i], "http://"), "--data-plane", string(s.dataPlane),
+			"--token-file", s.file("token"), "--data", s.file(p.name), "--storage", s.file("runs"), "--worker-timeout", s.timeout.String(),
+		}
+		switch {
+		case s.broker != nil:
+			p.args = append(p.args, "--nats", "nats://"+s.brokers[0], "--nats-credentials", s.file("broker.json"))
+		case n == 1:
+			p.args = append(p.args, "--nats-listen", s.brokers[0])
+		default:
+			p.args = append(p.args, "--nats-listen", s.brokers[i], "--nats-routes", routes[i], "--nats-peers", strings.Join(routes, ","))
 		}
 		if err := s.begin(p); err != nil {
 			return err
@@ -192,23 +220,71 @@ func (s *site) addWorker(ctx context.Context) (*seat, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, broker := &seat{process: p}, s.natsAddress
+	w, brokers := &seat{process: p}, s.brokers
+	advertise := ""
 	if s.network == nil {
-		// The proxy lives as long as the site.
-		w.proxy, err = newProxy(context.WithoutCancel(ctx), s.natsAddress, s.seed+uint64(len(s.workers))<<32)
-		if err != nil {
+		if err := w.connect(ctx, s, listen[0]); err != nil {
 			return nil, err
 		}
-		w.link, broker = w.proxy, w.proxy.address()
+		brokers = nil
+		for _, x := range w.proxies {
+			brokers = append(brokers, x.address())
+		}
+		advertise = w.ring.address()
 	}
 	as := s.credentials.WorkerAccess(id, "*", time.Time{}, "")
 	p.env = []string{"PUPIL_NATS_USER=" + as.User, "PUPIL_NATS_PASSWORD=" + as.Password}
-	p.args = []string{"join", "--nats-url", "nats://" + broker, "--id", id, "--threads", strconv.Itoa(s.threads), "--record", s.record}
-	if s.dataPlane == string(wire.MeshPlane) {
+	p.args = []string{"join", "--nats-url", urls(brokers), "--id", id, "--threads", strconv.Itoa(s.threads), "--record", s.record}
+	if s.dataPlane.Listens() {
 		p.args = append(p.args, "--ring-listen", listen[0])
+		if advertise != "" {
+			p.args = append(p.args, "--ring-advertise", advertise)
+		}
 	}
 	s.workers = append(s.workers, w)
 	return w, w.start()
+}
+
+// urls are those of brokers.
+func urls(addresses []string) string { return "nats://" + strings.Join(addresses, ",nats://") }
+
+// connect makes the proxies between a worker of this machine, which listens at an address, and all others. They live as long as
+// the site.
+func (w *seat) connect(ctx context.Context, s *site, own string) (err error) {
+	ctx = context.WithoutCancel(ctx)
+	seed := s.seed + uint64(len(s.workers))<<32
+	var all links
+	for i, b := range s.brokers {
+		x, err := newProxy(ctx, b, seed+uint64(i)<<24)
+		if err != nil {
+			return err
+		}
+		w.proxies, all = append(w.proxies, x), append(all, x)
+	}
+	if w.ring, err = newProxy(ctx, own, seed); err != nil {
+		return err
+	}
+	w.ring.raw = true // TLS
+	w.link = append(all, w.ring)
+	return nil
+}
+
+// busiest is the coordinator whose broker most of the workers' connections go to; nil in network namespaces, where nobody knows.
+func (s *site) busiest() *process {
+	if s.network != nil {
+		return nil
+	}
+	best, most := 0, int64(-1)
+	for i := range s.coordinators {
+		n := int64(0)
+		for _, w := range s.workers {
+			n += w.proxies[i].open.Load()
+		}
+		if n > most {
+			best, most = i, n
+		}
+	}
+	return s.coordinators[best]
 }
 
 // processes are all of the site.
@@ -234,8 +310,10 @@ func (s *site) close() {
 	}
 	s.parent.close()
 	for _, w := range s.workers {
-		if w.proxy != nil {
-			w.proxy.close()
+		for _, x := range append(w.proxies, w.ring) {
+			if x != nil {
+				x.close()
+			}
 		}
 	}
 	if s.network != nil {

@@ -11,8 +11,8 @@ import (
 	"pupil/coordinator/wire"
 )
 
-// timeline notes when each step was committed, from the reports that workers send: they come also while no coordinator
-// lives.
+// timeline notes when each step was committed: from the reports that workers send, as far as a broker carries them, and from what
+// the workers record of their feeding, which they do also while no coordinator and no broker lives.
 type timeline struct {
 	nc *nats.Conn
 
@@ -33,7 +33,7 @@ type commit struct {
 // follow listens to a run's reports.
 func follow(s *site, run string) (*timeline, error) {
 	t := &timeline{moved: make(chan struct{})}
-	nc, err := nats.Connect("nats://"+s.natsAddress, nats.UserInfo("coordinator", s.credentials.Coordinator),
+	nc, err := nats.Connect(urls(s.brokers), nats.UserInfo("coordinator", s.credentials.Coordinator),
 		nats.Name("chaos"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		return nil, fmt.Errorf("listen to the steps: %w", err)
@@ -69,6 +69,19 @@ func (t *timeline) add(generation uint64, step int, at time.Time) {
 	if step <= t.newest {
 		return
 	}
+	t.note(step, at)
+}
+
+// seen notes that a step was committed, whichever generation it was of.
+func (t *timeline) seen(step int, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if step > t.newest {
+		t.note(step, at)
+	}
+}
+
+func (t *timeline) note(step int, at time.Time) {
 	t.newest = step
 	t.steps = append(t.steps, commit{step, at})
 	close(t.moved)

@@ -15,9 +15,9 @@ import (
 // meanwhile, as their own records show; then the coordinators come back with their folders and are told of what was done. Nobody
 // was given up, no step made again: the weights are those of the quiet run, in its first generation.
 func TestCoordinatorsGone(t *testing.T) {
-	const steps, alone = 200, 20
+	const steps, alone = 120, 15
 	settings := []string{
-		"--set", "steps=200", "--set", "batch=16", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=50",
+		"--set", "steps=120", "--set", "batch=16", "--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=20",
 	}
 	want := quiet(t, settings...)
 	c := testcluster.StartCoordinators(t, 3, "--worker-timeout", "10s") // so that a busy machine's delays are nobody's death
@@ -68,7 +68,7 @@ func TestCoordinatorsGone(t *testing.T) {
 		Checkpoints []int `json:"checkpoints"`
 	}
 	c.JSON(&detail, "status", "one")
-	if n := len(detail.Checkpoints); n < steps/50 {
+	if n := len(detail.Checkpoints); n < steps/20 {
 		t.Errorf("the coordinators know of the checkpoints %v", detail.Checkpoints)
 	}
 }

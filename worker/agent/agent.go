@@ -238,8 +238,8 @@ func (a *agent) dial() (*nats.Conn, error) {
 		nats.UserInfoHandler(a.user),
 		nats.Name(a.config.ID+" "+a.session), // the coordinator knows it again when it closes
 		nats.CustomInboxPrefix(wire.InboxPrefix(a.config.ID, a.session)),
-		nats.FlusherTimeout(a.config.JoinTimeout), // a write that is stuck does not hold up the end for longer
-		nats.ReconnectBufSize(-1),                 // what is sent without a connection fails at once; the sender tries again
+		nats.FlusherTimeout(a.config.JoinTimeout),                                              // a write that is stuck does not hold up the end for longer
+		nats.ReconnectBufSize(-1),                                                              // what is sent without a connection fails at once; the sender tries again
 		nats.ReconnectWait(wait), nats.ReconnectJitter(wait/2, wait/2), nats.MaxReconnects(-1), // see solitude
 		nats.NoCallbacksAfterClientClose(),
 		nats.ReconnectHandler(func(*nats.Conn) {
