@@ -105,13 +105,20 @@ func (g Conv) inputTable(b *band, first, rows int, ws *Workspace) []int {
 	return table
 }
 
-// bandForward is DepthwiseForwardNorm by bands; then is called with the pixels that are there, if it is not nil.
-func (g Conv) bandForward(x []float32, in *Norm, w, y []float32, then func(pixels int), ws *Workspace) {
+// farValues is how many values of a tensor are so many that the first have left the last cache before they are read again.
+const farValues = 3 << 20
+
+// far tells whether a tensor should be written past the caches: else each line of it is read before it is written.
+func far(y []float32) bool { return len(y) >= farValues }
+
+// bandForward is DepthwiseForwardNorm by bands.
+func (g Conv) bandForward(x []float32, in *Norm, w, y []float32, m *Moments, ws *Workspace) {
 	oh, ow := g.Out()
 	rows, c := g.bandRows(), g.C
 	b := newBand(&ws.normed, (rows-1)*g.Stride+3, g.H, g.W, c)
 	filters := grow(&ws.panels, 9*c)
 	filterBlocks(c, w, false, filters)
+	aside := m != nil && far(y[:g.N*oh*ow*c]) && ow%groupRows == 0
 	for n := range g.N {
 		image := x[n*g.H*g.W*c:][:g.H*g.W*c]
 		b.laid = 0
@@ -119,10 +126,18 @@ func (g Conv) bandForward(x []float32, in *Norm, w, y []float32, then func(pixel
 			count := min(rows, oh-o)
 			b.layNorm((o+count-1)*g.Stride+2, image, in)
 			first := (n*oh + o) * ow
+			to := y[first*c:][:count*ow*c]
+			if aside {
+				to = grow(&ws.aside, len(to))
+			}
 			depthwiseBand(c/bandLanes, count, ow, b.values, g.inputTable(&b, o, count, ws), b.block, g.Stride, filters,
-				y[first*c:], ow*c, c)
-			if then != nil {
-				then(first + count*ow)
+				to, ow*c, c)
+			switch {
+			case aside:
+				m.add(to)
+				stream(to, y[first*c:])
+			case m != nil:
+				m.upTo(y, first+count*ow, g.N*oh*ow)
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func multiplyRows(
 	if len(ahead) == 0 {
 		ahead = waste[:0] // what is fetched must exist, or fetching takes long
 	}
-	if chosen == avx512 && cols > tileCols && tiles > 1 {
+	if chosen == avx512 && cols > tileCols && tiles > 1 && !crowded(offsets) {
 		multiplyRowsAVX512(tiles/2, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act), ahead)
 		paired := tiles &^ 1
 		tiles, offsets, outputs, ahead = tiles-paired, offsets[paired*taps*tileRows:], outputs[paired*tileRows:], waste[:0]
@@ -74,6 +74,17 @@ func multiplyRows(
 		multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel[j*taps*depth:], shift[j:], from(old, j), y[j:], waste, outputs,
 			min(tileCols, cols-j), uint8(act), ahead)
 	}
+}
+
+// crowded tells whether rows lie such powers of two apart that all compete for the same eight places of the nearest cache,
+// where those of one tile find place, and those of two do not.
+func crowded(offsets []int) bool {
+	for i := 1; i < len(offsets); i++ {
+		if from, to := offsets[i-1], offsets[i]; i%tileRows != 0 && from >= 0 && to >= 0 {
+			return (to-from)%1024 == 0
+		}
+	}
+	return false
 }
 
 // from is v[j:], or nil.
@@ -217,6 +228,15 @@ func touch(x []float32) {
 	if chosen != generic {
 		touchAVX2(x)
 	}
+}
+
+// stream copies x to y as streamGeneric says. Where y begins at an odd place it may stay in the caches.
+func stream(x, y []float32) {
+	if chosen == generic || uintptr(unsafe.Pointer(unsafe.SliceData(y)))%32 != 0 {
+		streamGeneric(x, y)
+		return
+	}
+	streamAVX2(x, y)
 }
 
 func normBand(cols, n, stride int, x []float32, s []strip, act Activation, y []float32, block int) {

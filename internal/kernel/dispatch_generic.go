@@ -68,6 +68,8 @@ func depthwiseSums(rows, cols, c, count int, x []float32, x0, xRow, xStep int, d
 
 func touch([]float32) {}
 
+func stream(x, y []float32) { streamGeneric(x, y) }
+
 func normBand(cols, n, stride int, x []float32, s []strip, act Activation, y []float32, block int) {
 	normBandGeneric(cols, n, stride, x, s, act, y, block)
 }

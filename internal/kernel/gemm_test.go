@@ -27,6 +27,7 @@ func products() []product {
 		{100, 9, 1},
 		{50, 70, 400},
 		{20, 300, 1100},
+		{13, 40, 1024}, // rows that compete for the same places of the cache
 		{512, 130, 5},
 		{3, 130, 5},
 		{0, 3, 2},

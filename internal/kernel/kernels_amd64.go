@@ -104,6 +104,11 @@ func transposeAVX2(depth int, x []float32, ld int, y []float32)
 //go:noescape
 func touchAVX2(x []float32)
 
+// streamAVX2 is streamGeneric, past the caches. y begins at a multiple of 32 bytes.
+//
+//go:noescape
+func streamAVX2(x []float32, y []float32)
+
 // normBandAVX2 is normBandGeneric.
 //
 //go:noescape

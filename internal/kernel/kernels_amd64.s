@@ -36,6 +36,42 @@ TEXT ·multiplyRowsAVX2(SB), NOSPLIT, $24-280
 	JLT  whole_end
 
 whole_tile:
+	MOVQ       old_base+144(FP), AX
+	MOVQ       outputs_base+216(FP), CX
+	TESTQ      AX, AX
+	JZ         whole_expected
+	MOVQ       (CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       8(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       16(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       24(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       32(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       40(CX), CX
+	TESTQ      CX, CX
+	LEAQ       (AX)(CX*4), CX
+	CMOVQLT    AX, CX
+	PREFETCHT1 (CX)
+
+whole_expected:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX), Y0
 	VMOVAPS Y0, Y1
@@ -740,6 +776,72 @@ half_pair_begin:
 	JLT  half_pair_end
 
 half_pair_tile:
+	MOVQ       old_base+144(FP), AX
+	MOVQ       outputs_base+216(FP), CX
+	TESTQ      AX, AX
+	JZ         half_pair_expected
+	MOVQ       (CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       8(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       16(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       24(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       32(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       40(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       48(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       56(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       64(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       72(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       80(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       88(CX), CX
+	TESTQ      CX, CX
+	LEAQ       (AX)(CX*4), CX
+	CMOVQLT    AX, CX
+	PREFETCHT1 (CX)
+
+half_pair_expected:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX), Y0
 	VMOVAPS Y0, Y1
@@ -1605,6 +1707,42 @@ half_pair_end:
 	JLT  half_end
 
 half_tile:
+	MOVQ       old_base+144(FP), AX
+	MOVQ       outputs_base+216(FP), CX
+	TESTQ      AX, AX
+	JZ         half_expected
+	MOVQ       (CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       8(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       16(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       24(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       32(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	MOVQ       40(CX), CX
+	TESTQ      CX, CX
+	LEAQ       (AX)(CX*4), CX
+	CMOVQLT    AX, CX
+	PREFETCHT1 (CX)
+
+half_expected:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX), Y0
 	VMOVAPS Y0, Y1
@@ -20250,6 +20388,84 @@ TEXT ·multiplyRowsAVX512(SB), NOSPLIT, $24-280
 	JLT  two_end
 
 two_tile:
+	MOVQ       old_base+144(FP), AX
+	MOVQ       outputs_base+216(FP), CX
+	TESTQ      AX, AX
+	JZ         two_expected
+	MOVQ       (CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       8(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       16(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       24(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       32(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       40(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       48(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       56(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       64(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       72(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       80(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       88(CX), CX
+	TESTQ      CX, CX
+	LEAQ       (AX)(CX*4), CX
+	CMOVQLT    AX, CX
+	PREFETCHT1 (CX)
+	PREFETCHT1 64(CX)
+
+two_expected:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX), Z0
 	VMOVAPS Z0, Z1
@@ -21551,6 +21767,84 @@ one_half_begin:
 	JLT  one_half_end
 
 one_half_tile:
+	MOVQ       old_base+144(FP), AX
+	MOVQ       outputs_base+216(FP), CX
+	TESTQ      AX, AX
+	JZ         one_half_expected
+	MOVQ       (CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       8(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       16(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       24(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       32(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       40(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       48(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       56(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       64(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       72(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       80(CX), DX
+	TESTQ      DX, DX
+	LEAQ       (AX)(DX*4), DX
+	CMOVQLT    AX, DX
+	PREFETCHT1 (DX)
+	PREFETCHT1 64(DX)
+	MOVQ       88(CX), CX
+	TESTQ      CX, CX
+	LEAQ       (AX)(CX*4), CX
+	CMOVQLT    AX, CX
+	PREFETCHT1 (CX)
+	PREFETCHT1 64(CX)
+
+one_half_expected:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX), Z0
 	VMOVAPS Z0, Z1
@@ -40301,6 +40595,56 @@ line:
 	JMP  line
 
 end:
+	RET
+
+// func streamAVX2(x []float32, y []float32)
+// Requires: AVX, MMX+
+TEXT ·streamAVX2(SB), NOSPLIT, $0-48
+	MOVQ x_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ x_len+8(FP), DX
+
+values_by4:
+	CMPQ     DX, $0x00000020
+	JLT      values_by4_end
+	VMOVUPS  (AX), Y0
+	VMOVNTPS Y0, (CX)
+	VMOVUPS  32(AX), Y0
+	VMOVNTPS Y0, 32(CX)
+	VMOVUPS  64(AX), Y0
+	VMOVNTPS Y0, 64(CX)
+	VMOVUPS  96(AX), Y0
+	VMOVNTPS Y0, 96(CX)
+	ADDQ     $0x00000080, AX
+	ADDQ     $0x00000080, CX
+	SUBQ     $0x00000020, DX
+	JMP      values_by4
+
+values_by4_end:
+values_by1:
+	CMPQ     DX, $0x00000008
+	JLT      values_by1_end
+	VMOVUPS  (AX), Y0
+	VMOVNTPS Y0, (CX)
+	ADDQ     $0x00000020, AX
+	ADDQ     $0x00000020, CX
+	SUBQ     $0x00000008, DX
+	JMP      values_by1
+
+values_by1_end:
+	TESTQ      DX, DX
+	JZ         values_end
+	MOVQ       $0x00000008, BX
+	SUBQ       DX, BX
+	LEAQ       masks<>+0(SB), DX
+	VMOVUPS    (DX)(BX*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS Y1, Y0, (CX)
+
+values_end:
+	// What comes after must not be seen before what was written here.
+	SFENCE
+	VZEROUPPER
 	RET
 
 // func normBandAVX2(cols int, n int, stride int, x []float32, s *float32, act uint8, y []float32, block int)

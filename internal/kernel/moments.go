@@ -151,23 +151,18 @@ func DepthwiseForwardNorm(g Conv, x []float32, in *Norm, w, y []float32, m *Mome
 	in.check(function, g.C)
 	d := g.depthwise()
 	d.in = in
-	all := d.images * d.outRows * d.outCols
 	if m != nil {
 		m.begin(g.C)
 	}
 	if in != nil && g.banded() {
-		g.bandForward(x, in, w, y, func(pixels int) {
-			if m != nil {
-				m.upTo(y, pixels, all)
-			}
-		}, ws)
+		g.bandForward(x, in, w, y, m, ws)
 		return
 	}
 	if m == nil {
 		d.run(x, w, y, nil, ws)
 		return
 	}
-	d.run(x, w, y, func(pixel int) { m.upTo(y, pixel+d.outCols, all) }, ws)
+	d.run(x, w, y, func(pixel int) { m.upTo(y, pixel+d.outCols, d.images*d.outRows*d.outCols) }, ws)
 }
 
 // DepthwiseBackwardWeightsNorm is DepthwiseBackwardWeights of in(x). in may be nil.

@@ -186,3 +186,52 @@ func (s statistics) compare(t *testing.T, want statistics, exact bool) {
 		}
 	}
 }
+
+// TestFar holds the same of a depthwise convolution's output that is too large for the caches.
+func TestFar(t *testing.T) {
+	each(t, func(t *testing.T) {
+		var f fusion
+		g := kernel.Conv{N: 2, H: 128, W: 192, C: 64, K: 64, R: 3, S: 3, Stride: 1, Pad: 1}
+		rows := g.N * g.H * g.W
+		next := normal(41, 0)
+		draw := func(n int) []float32 {
+			v := make([]float32, n)
+			for i := range v {
+				v[i] = float32(next())
+			}
+			return v
+		}
+		x, w, gamma, beta := draw(1<<12), draw(9*g.C), draw(g.C), draw(g.C)
+		for len(x) < rows*g.C {
+			x = append(x, x...)
+		}
+		x = x[:rows*g.C]
+		identity := kernel.Conv{N: g.N, H: g.H, W: g.W, C: g.C, K: g.C, R: 1, S: 1, Stride: 1}
+		ones := make([]float32, g.C)
+		for i := range ones {
+			ones[i] = 1
+		}
+		got, want := make([]float32, len(x)+2), make([]float32, len(x))
+		var s [2][3][]float32
+		for i := range s {
+			for j := range s[i] {
+				s[i][j] = make([]float32, g.C)
+			}
+		}
+		kernel.DepthwiseForwardNorm(identity, x, nil, ones, want, &f.m, &f.ws)
+		f.m.Norm(gamma, beta, epsilon, kernel.ReLU6, s[0][0], s[0][1], s[0][2], &f.norm)
+		z := make([]float32, len(x))
+		f.norm.Apply(x, z)
+		kernel.DepthwiseForward(g, z, w, want, &f.ws)
+		kernel.BatchNormForward(rows, g.C, want, gamma, beta, epsilon, kernel.Identity, z, s[0][0], s[0][1], s[0][2])
+		var after kernel.Norm
+		for _, y := range [][]float32{got[:len(x)], got[1:][:len(x)]} { // one of them begins at an odd place
+			kernel.DepthwiseForwardNorm(g, x, &f.norm, w, y, &f.m, &f.ws)
+			same(t, "the convolution", y, want)
+			f.m.Norm(gamma, beta, epsilon, kernel.Identity, s[1][0], s[1][1], s[1][2], &after)
+			for j, name := range []string{"mean", "invStd", "variance"} {
+				same(t, name, s[1][j], s[0][j])
+			}
+		}
+	})
+}

@@ -26,6 +26,7 @@ type Workspace struct {
 	otherOffsets    []int     // offsets and outputs of a second product
 	otherOutputs    []int
 	ahead           [3][]float32 // memory that will be read next
+	aside           []float32    // some rows of a far output
 	patch           []float32    // one tile of the output at an edge
 	pixels          []int        // where the pixels of a tile at an edge lie
 	scratch         []float32    // a transform's own

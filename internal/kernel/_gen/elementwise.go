@@ -267,3 +267,19 @@ func maximumAt() {
 	})
 	end()
 }
+
+func stream() {
+	begin("stream", "(x, y []float32)", "streamAVX2 is streamGeneric, past the caches. y begins at a multiple of 32 bytes.")
+	flat("values", []string{"x", "y"}, "x", func(v lane, at []Mem) {
+		r := YMM()
+		v.load(at[0], r)
+		if v.mask == nil {
+			VMOVNTPS(r, at[1])
+		} else {
+			v.store(r, at[1])
+		}
+	})
+	Comment("What comes after must not be seen before what was written here.")
+	SFENCE()
+	end()
+}

@@ -144,6 +144,22 @@ func (t *tile) fetch(ahead Register, last Op) {
 // fetchLines is how many lines of the cache are fetched in unroll steps of a tile with a panel.
 const fetchLines = 2
 
+// expect fetches what finish will read of the old product, to the second cache, while the sums are made.
+func (t *tile) expect() {
+	old, outputs := pointer("old"), pointer("outputs")
+	TESTQ(old, old)
+	JZ(LabelRef(t.name("expected")))
+	for i := range t.rows() {
+		at := GP64()
+		MOVQ(Mem{Base: outputs, Disp: 8 * i}, at)
+		selectRow(at, old, old)
+		for column := 0; column < t.columns(); column += columns {
+			PREFETCHT1(Mem{Base: at, Disp: 4 * column})
+		}
+	}
+	Label(t.name("expected"))
+}
+
 // finish makes the tile's values out of its sums and writes them to the rows of y that outputs gives: where there is an
 // old product it is added, and with an activation that follows. Columns beyond cols are left alone.
 func (t *tile) finish(activations bool) {
@@ -241,6 +257,7 @@ func multiplyRows() {
 	MOVQ(last, lengthOf("ahead"))
 	v := productLoop{panel: AllocLocal(8), taps: AllocLocal(8), depth: AllocLocal(8)}
 	eachForm(func(t *tile) {
+		t.expect()
 		shift := pointer("shift")
 		t.begin(func(part int) VecVirtual {
 			v := vector()

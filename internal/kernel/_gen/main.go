@@ -12,6 +12,7 @@ func main() {
 	wide(products)
 	transpose()
 	touch()
+	stream()
 	normBand()
 	normBackwardBand()
 	depthwiseBand()
