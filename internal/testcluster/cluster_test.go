@@ -2,11 +2,13 @@ package testcluster_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"pupil/internal/kernel"
 	"pupil/internal/testcluster"
 )
 
@@ -254,5 +256,32 @@ func TestClusterUse(t *testing.T) {
 	}
 	if c.JSON(&run, append(submit, "--resume")...); run.Phase != "waiting" {
 		t.Errorf("resumed: %+v", run)
+	}
+}
+
+// TestMixedKernels: workers whose kernels are of one class carry a run together, and it ends with the weights that each gives
+// alone. Where the CPU has AVX-512 one uses it and the other AVX2; elsewhere both have the same kernels.
+func TestMixedKernels(t *testing.T) {
+	settings := []string{"--set", "steps=12", "--set", "batch=64", "--set", "student.width=0.25", "--set", "dataset.test="}
+	kernels := []string{kernel.Class(), kernel.Name()}
+	c := testcluster.StartCluster(t, 1)
+	for i, name := range kernels {
+		c.StartWorker(fmt.Sprint("w", i), "--kernel", name)
+	}
+	var run struct{ Phase string }
+	c.JSON(&run, append([]string{"submit", demo, "--run", "one", "--min-workers", "2"}, settings...)...)
+	s := until(t, c, func(s status) bool {
+		return len(s.Runs) == 1 && s.Runs[0].Phase != "running" && s.Runs[0].Phase != "waiting"
+	})
+	r := s.Runs[0]
+	if r.Phase != "finished" || r.Generation != 1 {
+		t.Fatalf("the run ended so: %+v", r)
+	}
+	for _, name := range kernels {
+		t.Setenv("PUPIL_KERNEL", name)
+		alone := testcluster.Run(t, demo, append(settings, "--workers", "1", "--storage", t.TempDir()+"/run")...)
+		if alone.WeightsSHA256 != r.Weights {
+			t.Errorf("both gave the weights %s, %s alone %s", r.Weights, name, alone.WeightsSHA256)
+		}
 	}
 }
