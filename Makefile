@@ -45,7 +45,9 @@ check: $(GOFUMPT) $(STATICCHECK) ## format, vet, staticcheck, plain-Go kernels, 
 	$(GO) run ./internal/licences --check
 	GOOS=linux GOARCH=arm64 $(GO) build ./coordinator ./worker
 	GOOS=darwin GOARCH=arm64 $(GO) build ./coordinator ./worker
-	cd deploy/prometheus/_check && $(GO) run . ../pupil-alerts.yaml ../../grafana/pupil.json
+	rm -rf $(BIN)/scrapes && mkdir -p $(BIN)/scrapes
+	PUPIL_SCRAPES=$(CURDIR)/$(BIN)/scrapes $(GO) test -count=1 -run 'Metrics$$' ./internal/testcluster
+	cd deploy/prometheus/_check && $(GO) run . ../pupil-alerts.yaml ../../grafana/pupil.json ../../../$(BIN)/scrapes
 	$(MAKE) chart
 	$(MAKE) race
 

@@ -3,6 +3,7 @@ package testcluster_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -43,6 +44,24 @@ func get(t *testing.T, url, token string) (int, string) {
 	return answer.StatusCode, string(text)
 }
 
+// keep writes a scrape to the folder PUPIL_SCRAPES, if that is set, for deploy/prometheus/_check: the first one of a process as that
+// before, and the newest as that after.
+func keep(t *testing.T, url, text string) {
+	t.Helper()
+	folder := os.Getenv("PUPIL_SCRAPES")
+	if folder == "" {
+		return
+	}
+	name := filepath.Join(folder, strings.NewReplacer("http://", "", ":", "-").Replace(url))
+	file := name + "-after.prom"
+	if _, err := os.Stat(name + "-before.prom"); errors.Is(err, os.ErrNotExist) {
+		file = name + "-before.prom"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // scrape reads metrics as Prometheus does, and lints them.
 func scrape(t *testing.T, url, token string) map[string]*dto.MetricFamily {
 	t.Helper()
@@ -50,6 +69,7 @@ func scrape(t *testing.T, url, token string) map[string]*dto.MetricFamily {
 	if code != http.StatusOK {
 		t.Fatalf("%s: %d %s", url, code, text)
 	}
+	keep(t, url, text)
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +143,14 @@ func TestMetrics(t *testing.T) {
 	}
 	urls := []string{metricsURL(t, workers[0]), metricsURL(t, workers[1])}
 	tokens := []string{secret, ""}
+	clusterToken, err := os.ReadFile(filepath.Join(c.Folder, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, c, func(s status) bool { return len(s.Workers) == 2 })
+	for url, token := range map[string]string{urls[0]: tokens[0], urls[1]: tokens[1], c.APIs[0]: strings.TrimSpace(string(clusterToken))} {
+		scrape(t, url, token)
+	}
 	var run struct{ Phase string }
 	c.JSON(&run, "submit", demo, "--run", "one", "--workers", "2", "--min-workers", "2", "--set", "steps=12", "--set", "batch=64",
 		"--set", "student.width=0.25", "--set", "dataset.test=", "--set", "checkpoint.every=5", "--set", "checkpoint.keep=5")
@@ -176,10 +204,6 @@ func TestMetrics(t *testing.T) {
 	}
 	if checkpoints != 3 { // of 5, 10 and 12
 		t.Errorf("%v checkpoints, want 3", checkpoints)
-	}
-	clusterToken, err := os.ReadFile(filepath.Join(c.Folder, "token"))
-	if err != nil {
-		t.Fatal(err)
 	}
 	leader := scrape(t, c.APIs[0], strings.TrimSpace(string(clusterToken)))
 	for name, f := range leader {

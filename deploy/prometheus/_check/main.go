@@ -1,7 +1,9 @@
 // Check reads alert rules and a Grafana dashboard with Prometheus' own parsers, and says what is wrong with them. It is a
 // module of its own, since Prometheus is a large dependency.
 //
-//	go run . RULES.yaml DASHBOARD.json
+//	go run . RULES.yaml DASHBOARD.json [SCRAPES]
+//
+// With a folder of scrapes it evaluates the dashboard's queries with Prometheus' engine on these: each must show something.
 package main
 
 import (
@@ -11,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -18,11 +21,16 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: check RULES.yaml DASHBOARD.json")
+	if len(os.Args) != 3 && len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: check RULES.yaml DASHBOARD.json [SCRAPES]")
 		os.Exit(2)
 	}
-	if err := errors.Join(rules(os.Args[1]), dashboard(os.Args[2])); err != nil {
+	var told *scrapes
+	var err error
+	if len(os.Args) == 4 {
+		told, err = readScrapes(os.Args[3])
+	}
+	if err = errors.Join(err, rules(os.Args[1]), dashboard(os.Args[2], told)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -44,7 +52,8 @@ func rules(file string) error {
 	return nil
 }
 
-func dashboard(file string) error {
+// dashboard parses all queries, and evaluates those of panels unless told is nil.
+func dashboard(file string, told *scrapes) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -67,9 +76,16 @@ func dashboard(file string) error {
 			bad = errors.Join(bad, fmt.Errorf("%s: %s: %s: %w", file, where, expr, err))
 		}
 	}
+	engine := newEngine()
 	for _, panel := range d.Panels {
 		for _, t := range panel.Targets {
 			check(panel.Title, t.Expr)
+			if told == nil || slices.Contains(quiet, panel.Title) {
+				continue
+			}
+			if err := told.evaluate(engine, t.Expr); err != nil {
+				bad = errors.Join(bad, fmt.Errorf("%s: %s: %s: %w", file, panel.Title, t.Expr, err))
+			}
 		}
 	}
 	for _, a := range d.Annotations.List {
