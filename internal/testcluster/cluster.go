@@ -43,7 +43,14 @@ type Process struct {
 // StartCluster starts a broker by itself and n coordinators, these with more arguments.
 func StartCluster(t testing.TB, n int, serve ...string) *Cluster {
 	t.Helper()
+	return StartClusterOf(t, Build(t), n, serve...)
+}
+
+// StartClusterOf is StartCluster with other binaries.
+func StartClusterOf(t testing.TB, b Binaries, n int, serve ...string) *Cluster {
+	t.Helper()
 	c := newCluster(t, n, serve)
+	c.b = b
 	c.natsURL = "nats://" + freeport.Loopback(t)
 	c.StartBroker()
 	c.startNodes()

@@ -30,13 +30,15 @@ var build = sync.OnceValues(func() (Binaries, error) {
 	return buildIn(dir, "")
 })
 
-func buildIn(dir, version string) (Binaries, error) {
+func buildIn(dir, version string) (Binaries, error) { return buildFrom(Root(), dir, version) }
+
+func buildFrom(tree, dir, version string) (Binaries, error) {
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	if version != "" {
 		args = append(args, "-ldflags", "-X pupil/internal/version.version="+version)
 	}
 	cmd := exec.Command("go", append(args, "./coordinator", "./worker")...)
-	cmd.Dir = Root()
+	cmd.Dir = tree
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return Binaries{}, fmt.Errorf("build the binaries: %w\n%s", err, out)
