@@ -16,11 +16,12 @@ var measured = []struct {
 	gigabits  float64
 	ms        float64
 }{
-	{"ring.1gbit.n4.4mb.int32", ringsim.Mesh, 4, 4, 4, 1, 59.5},
+	{"ring.1gbit.n4.4mb.int32", ringsim.Mesh, 4, 4, 3, 1, 53.1},
 	{"ring.1gbit.n4.4mb.int32.broker", ringsim.Broker, 4, 4, 4, 1, 220.0},
-	{"ring.1gbit.n4.14mb.int32", ringsim.Mesh, 4, 14, 4, 1, 197.2},
+	{"ring.1gbit.n4.14mb.int32", ringsim.Mesh, 4, 14, 3, 1, 152.2},
+	{"ring.1gbit.n4.14mb.int32.wide", ringsim.Mesh, 4, 14, 4, 1, 194.7},
 	{"ring.1gbit.n4.14mb.int32.broker", ringsim.Broker, 4, 14, 4, 1, 767.3},
-	{"ring.1gbit.n4.45mb.int32", ringsim.Mesh, 4, 45, 4, 1, 647.4},
+	{"ring.1gbit.n4.45mb.int32", ringsim.Mesh, 4, 45, 3, 1, 572.0},
 	{"ring.1gbit.n4.45mb.int32.broker", ringsim.Broker, 4, 45, 4, 1, 2430.7},
 }
 
