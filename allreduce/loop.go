@@ -230,9 +230,9 @@ func (o *outbox) put(sends []machine.Send) {
 	o.filled.Signal()
 }
 
-// waits tells whether a chunk that was asked for has not even been sent for the first time. The caller holds o.mu.
+// waits tells whether a chunk, or a piece of a state, that was asked for has not even been sent for the first time. The caller holds o.mu.
 func (o *outbox) waits(s machine.Send) bool {
-	if s.Frame.Kind != frame.Data {
+	if s.Frame.Kind != frame.Data && s.Frame.Kind != frame.Part {
 		return false
 	}
 	return slices.ContainsFunc(o.queue[o.first:], func(q machine.Send) bool {

@@ -18,10 +18,13 @@ func TestOutboxRepeats(t *testing.T) {
 	total.Contributors = frame.Arc(0, 4, 4)
 	other := again
 	other.Chunk = 4
+	piece := frame.Header{Kind: frame.Part, Step: 7, Bucket: 3, Chunk: 3}
+	pieceAgain := piece
+	pieceAgain.Attempt = 1
 	o := newOutbox()
-	o.put([]machine.Send{send(1, chunk), send(1, frame.Header{Kind: frame.Done, Step: 7})})
-	o.put([]machine.Send{send(1, again), send(1, total), send(1, other), send(2, again)})
-	want := []frame.Header{chunk, {Kind: frame.Done, Step: 7}, total, other, again}
+	o.put([]machine.Send{send(1, chunk), send(1, frame.Header{Kind: frame.Done, Step: 7}), send(1, piece)})
+	o.put([]machine.Send{send(1, again), send(1, pieceAgain), send(1, total), send(1, other), send(2, again)})
+	want := []frame.Header{chunk, {Kind: frame.Done, Step: 7}, piece, total, other, again}
 	o.put([]machine.Send{send(1, again)})
 	for i, h := range want {
 		if i == 1 { // the first was taken

@@ -106,12 +106,12 @@ func (m *Machine) request(b *bucket) {
 	}
 }
 
-// requestAgain asks for what was asked for and did not come: for a window of pieces, halved with every question. The
+// requestAgain asks for what was asked for and did not come: for some pieces, halved with every question; see learn. The
 // answers are long and have one link to themselves, so that questions come more rarely than for sums, up to Deadline/8
 // apart: on a slow network, the same piece again is what holds up the next.
 func (m *Machine) requestAgain(b *bucket) {
 	var pieces []int
-	most := min(maxEntries, max(1, m.c.Window>>min(b.ask.level+m.patience, 30)))
+	most := min(maxEntries, max(1, m.answers>>min(b.ask.level, 30)))
 	for i, asked := range b.share.asked {
 		if asked && len(pieces) < most && (!b.share.known || b.state[i] != total) {
 			pieces = append(pieces, i)
@@ -199,6 +199,7 @@ func (m *Machine) receivePart(f frame.Frame) {
 	if b.state[i] == total {
 		m.stats.Duplicates++
 		m.learn(b, f.Attempt, true)
+		m.hear(b, f.Attempt)
 		return
 	}
 	m.learn(b, f.Attempt, false)
