@@ -167,3 +167,60 @@ func TestWebIdentity(t *testing.T) {
 		}
 	}
 }
+
+// roleKeys is what a metadata service answers: the store's keys, as those of a role.
+func roleKeys(w http.ResponseWriter) {
+	fmt.Fprintf(w, `{"Code": "Success", "AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": "2100-01-01T00:00:00Z"}`,
+		teststore.AccessKey, teststore.SecretKey)
+}
+
+// TestMachineRole gets keys from a machine's metadata service, which wants a session's token (IMDSv2).
+func TestMachineRole(t *testing.T) {
+	server := teststore.Versity(t)
+	const path = "/latest/meta-data/iam/security-credentials/"
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := r.Method + " " + r.URL.Path
+		if asked == "PUT /latest/api/token" && r.Header.Get("X-aws-ec2-metadata-token-ttl-seconds") != "" {
+			fmt.Fprint(w, "session")
+			return
+		}
+		if r.Header.Get("X-aws-ec2-metadata-token") != "session" {
+			http.Error(w, "no token", http.StatusUnauthorized)
+			return
+		}
+		switch asked {
+		case "GET " + path:
+			fmt.Fprint(w, "trainer")
+		case "GET " + path + "trainer":
+			roleKeys(w)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer metadata.Close()
+	c := config(t, "s3://"+server.Bucket(t)+"?credentials=iam&sts="+metadata.URL+"&endpoint="+server.Endpoint)
+	if !works(t, c) {
+		t.Error("the machine's role does not open the store")
+	}
+}
+
+// TestContainerRole gets keys from the service that a container's environment names.
+func TestContainerRole(t *testing.T) {
+	server := teststore.Versity(t)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/keys" || r.Header.Get("Authorization") != "the token" {
+			http.Error(w, "denied", http.StatusForbidden)
+			return
+		}
+		roleKeys(w)
+	}))
+	defer service.Close()
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", service.URL+"/keys")
+	for token, good := range map[string]bool{"the token": true, "another": false} {
+		t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", token)
+		c := config(t, "s3://"+server.Bucket(t)+"?credentials=iam&endpoint="+server.Endpoint)
+		if got := works(t, c); got != good {
+			t.Errorf("%s works: %t", token, got)
+		}
+	}
+}
