@@ -1,6 +1,9 @@
 package loss
 
-import "pupil/internal/random/elementary"
+import (
+	"pupil/internal/kernel"
+	"pupil/internal/random/elementary"
+)
 
 // joint is a joint distribution of the teacher's and the student's class, with what is derived from it.
 type joint struct {
@@ -62,14 +65,12 @@ func (j *joint) finish() {
 		for k, p := range j.p[i*c:][:c] {
 			sum += p
 			j.cols[k] += p
-			j.logP[i*c+k] = floorLog(p)
 		}
 		j.rows[i] = sum
-		j.logRows[i] = floorLog(sum)
 	}
-	for k, p := range j.cols {
-		j.logCols[k] = floorLog(p)
-	}
+	kernel.Logs(j.logP, j.p, floor, logFloor)
+	kernel.Logs(j.logRows, j.rows, floor, logFloor)
+	kernel.Logs(j.logCols, j.cols, floor, logFloor)
 }
 
 // information is I = sum_ij P_ij (log P_ij - log P_i. - log P_.j), in nats.

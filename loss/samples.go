@@ -1,6 +1,6 @@
 package loss
 
-import "math"
+import "pupil/internal/kernel"
 
 // This file holds what is computed sample by sample: softmaxes, what a sample adds to the sums, and its gradient.
 
@@ -70,16 +70,8 @@ func (l *Lane) countJoint(x source, v *view, g int, sums []int64) {
 	for i := range x.teacher {
 		row := sums[i*x.student:][:x.student]
 		for n := range l.n {
-			addCounts(row, x.group(v.t, n, g, x.teacher)[i], scaled[n*x.student:][:x.student])
+			kernel.AddRounded(row, x.group(v.t, n, g, x.teacher)[i], scaled[n*x.student:][:x.student])
 		}
-	}
-}
-
-// addCounts adds the rounded products of w and v.
-func addCounts(sums []int64, w float64, v []float64) {
-	sums = sums[:len(v)]
-	for j, b := range v {
-		sums[j] += int64(math.RoundToEven(w * b))
 	}
 }
 
@@ -90,7 +82,7 @@ func addOuter(sums []int64, a, b, scaled []float64, format fixed) {
 		scaled[j] = v * format.scale // exact
 	}
 	for i, w := range a {
-		addCounts(sums[i*len(b):][:len(b)], w, scaled)
+		kernel.AddRounded(sums[i*len(b):][:len(b)], w, scaled)
 	}
 }
 

@@ -466,6 +466,24 @@ func unpackFixed24(dst []int32, src []byte) {
 	unpackFixed24Generic(dst[n:], src[3*n:])
 }
 
+func addRounded(sums []int64, w float64, v []float64) {
+	n := 0
+	if chosen != generic {
+		n = len(v) &^ 3
+		addRoundedAVX2(sums[:n], w, v[:n])
+	}
+	addRoundedGeneric(sums[n:], w, v[n:])
+}
+
+func logs(dst, src []float64, floor, logFloor float64) {
+	n := 0
+	if chosen != generic {
+		n = len(src) &^ 3
+		logsAVX2(dst[:n], src[:n], floor, logFloor)
+	}
+	logsGeneric(dst[n:], src[n:], floor, logFloor)
+}
+
 // The same holds for the optimisers' updates.
 
 func adamW(p, g, m, v []float32, f *AdamW) {

@@ -175,6 +175,10 @@ func addFixed24(dst []byte, src []int32) (fits bool) { return addFixed24Generic(
 
 func unpackFixed24(dst []int32, src []byte) { unpackFixed24Generic(dst, src) }
 
+func addRounded(sums []int64, w float64, v []float64) { addRoundedGeneric(sums, w, v) }
+
+func logs(dst, src []float64, floor, logFloor float64) { logsGeneric(dst, src, floor, logFloor) }
+
 func multiplyAdds(rounds int) { multiplyAddsGeneric(rounds) }
 
 func adamW(p, g, m, v []float32, f *AdamW) { adamWGeneric(p, g, m, v, f) }

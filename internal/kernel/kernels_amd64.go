@@ -244,6 +244,16 @@ func addFixed24AVX2(dst []byte, src []int32) (beyond uint64)
 //go:noescape
 func unpackFixed24AVX2(dst []int32, src []byte)
 
+// addRoundedAVX2 is addRoundedGeneric for a multiple of four values.
+//
+//go:noescape
+func addRoundedAVX2(sums []int64, w float64, v []float64)
+
+// logsAVX2 is logsGeneric for a multiple of four values.
+//
+//go:noescape
+func logsAVX2(dst []float64, src []float64, floor float64, logFloor float64)
+
 // adamWAVX2 is adamWGeneric for a multiple of eight values.
 //
 //go:noescape

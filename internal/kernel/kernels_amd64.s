@@ -46169,6 +46169,244 @@ end:
 	VZEROUPPER
 	RET
 
+// func addRoundedAVX2(sums []int64, w float64, v []float64)
+// Requires: AVX, AVX2
+TEXT ·addRoundedAVX2(SB), NOSPLIT, $0-56
+	VBROADCASTSD w+24(FP), Y0
+	MOVQ         $0x3df0000000000000, AX
+	VMOVQ        AX, X1
+	VPBROADCASTQ X1, Y1
+	MOVQ         $0x41f0000000000000, AX
+	VMOVQ        AX, X2
+	VPBROADCASTQ X2, Y2
+	MOVQ         $0x4338000000000000, AX
+	VMOVQ        AX, X3
+	VPBROADCASTQ X3, Y3
+
+	// What both shifts leave in the sum of upper and lower part.
+	MOVQ         $0x4338000000000000, AX
+	VMOVQ        AX, X4
+	VPBROADCASTQ X4, Y4
+	MOVQ         sums_base+0(FP), AX
+	MOVQ         v_base+32(FP), CX
+	MOVQ         v_len+40(FP), DX
+	SUBQ         $0x00000004, DX
+	JLT          end
+
+loop:
+	VMULPD (CX), Y0, Y5
+
+	// The upper part is even, so that halves of the whole are those of the lower part.
+	VMULPD  Y1, Y5, Y6
+	VADDPD  Y3, Y6, Y6
+	VSUBPD  Y3, Y6, Y7
+	VMULPD  Y2, Y7, Y7
+	VSUBPD  Y7, Y5, Y7
+	VADDPD  Y3, Y7, Y7
+	VPSLLQ  $0x20, Y6, Y6
+	VPADDQ  Y6, Y7, Y7
+	VPSUBQ  Y4, Y7, Y7
+	VPADDQ  (AX), Y7, Y7
+	VMOVDQU Y7, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000004, DX
+	JGE     loop
+
+end:
+	VZEROUPPER
+	RET
+
+// func logsAVX2(dst []float64, src []float64, floor float64, logFloor float64)
+// Requires: AVX, AVX2
+TEXT ·logsAVX2(SB), NOSPLIT, $0-64
+	VBROADCASTSD floor+48(FP), Y0
+	VBROADCASTSD logFloor+56(FP), Y1
+	VMOVUPD      quad0<>+0(SB), Y2
+	VMOVUPD      quad1<>+0(SB), Y3
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	SUBQ         $0x00000004, DX
+	JLT          end
+
+loop:
+	VMOVUPD (CX), Y4
+	VCMPPD  $0x01, Y0, Y4, Y5
+	VMAXPD  Y0, Y4, Y4
+
+	// x = 2^k u with u in [sqrt(1/2), sqrt(2)).
+	VPSRLQ  $0x34, Y4, Y6
+	VPAND   quad2<>+0(SB), Y4, Y4
+	VPOR    Y2, Y4, Y4
+	VMOVUPD quad3<>+0(SB), Y7
+	VPSUBQ  Y4, Y7, Y7
+	VPSRLQ  $0x3f, Y7, Y7
+	VPADDQ  Y7, Y6, Y6
+	VPSLLQ  $0x34, Y7, Y7
+	VPSUBQ  Y7, Y4, Y4
+	VPOR    quad4<>+0(SB), Y6, Y6
+	VSUBPD  quad5<>+0(SB), Y6, Y6
+
+	// v = (u - 1) / (u + 1), w = v^2, and the series of 2 artanh(v).
+	VSUBPD    Y2, Y4, Y4
+	VADDPD    Y4, Y3, Y7
+	VDIVPD    Y7, Y4, Y4
+	VMULPD    Y4, Y4, Y7
+	VMOVUPD   quad6<>+0(SB), Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad7<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad8<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad9<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad10<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad11<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad12<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad13<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad14<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad15<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VADDPD    quad16<>+0(SB), Y8, Y8
+	VMULPD    Y7, Y8, Y8
+	VMULPD    Y4, Y8, Y8
+	VMULPD    quad17<>+0(SB), Y6, Y7
+	VADDPD    Y7, Y8, Y8
+	VADDPD    Y4, Y4, Y4
+	VADDPD    Y8, Y4, Y4
+	VMULPD    quad18<>+0(SB), Y6, Y6
+	VADDPD    Y4, Y6, Y4
+	VBLENDVPD Y5, Y1, Y4, Y4
+	VMOVUPD   Y4, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x00000004, DX
+	JGE       loop
+
+end:
+	VZEROUPPER
+	RET
+
+DATA quad0<>+0(SB)/8, $0x3ff0000000000000
+DATA quad0<>+8(SB)/8, $0x3ff0000000000000
+DATA quad0<>+16(SB)/8, $0x3ff0000000000000
+DATA quad0<>+24(SB)/8, $0x3ff0000000000000
+GLOBL quad0<>(SB), RODATA|NOPTR, $32
+
+DATA quad1<>+0(SB)/8, $0x4000000000000000
+DATA quad1<>+8(SB)/8, $0x4000000000000000
+DATA quad1<>+16(SB)/8, $0x4000000000000000
+DATA quad1<>+24(SB)/8, $0x4000000000000000
+GLOBL quad1<>(SB), RODATA|NOPTR, $32
+
+DATA quad2<>+0(SB)/8, $0x000fffffffffffff
+DATA quad2<>+8(SB)/8, $0x000fffffffffffff
+DATA quad2<>+16(SB)/8, $0x000fffffffffffff
+DATA quad2<>+24(SB)/8, $0x000fffffffffffff
+GLOBL quad2<>(SB), RODATA|NOPTR, $32
+
+DATA quad3<>+0(SB)/8, $0x3ff6a09e667f3bcc
+DATA quad3<>+8(SB)/8, $0x3ff6a09e667f3bcc
+DATA quad3<>+16(SB)/8, $0x3ff6a09e667f3bcc
+DATA quad3<>+24(SB)/8, $0x3ff6a09e667f3bcc
+GLOBL quad3<>(SB), RODATA|NOPTR, $32
+
+DATA quad4<>+0(SB)/8, $0x4330000000000000
+DATA quad4<>+8(SB)/8, $0x4330000000000000
+DATA quad4<>+16(SB)/8, $0x4330000000000000
+DATA quad4<>+24(SB)/8, $0x4330000000000000
+GLOBL quad4<>(SB), RODATA|NOPTR, $32
+
+DATA quad5<>+0(SB)/8, $0x43300000000003ff
+DATA quad5<>+8(SB)/8, $0x43300000000003ff
+DATA quad5<>+16(SB)/8, $0x43300000000003ff
+DATA quad5<>+24(SB)/8, $0x43300000000003ff
+GLOBL quad5<>(SB), RODATA|NOPTR, $32
+
+DATA quad6<>+0(SB)/8, $0x3fb642c8590b2164
+DATA quad6<>+8(SB)/8, $0x3fb642c8590b2164
+DATA quad6<>+16(SB)/8, $0x3fb642c8590b2164
+DATA quad6<>+24(SB)/8, $0x3fb642c8590b2164
+GLOBL quad6<>(SB), RODATA|NOPTR, $32
+
+DATA quad7<>+0(SB)/8, $0x3fb8618618618618
+DATA quad7<>+8(SB)/8, $0x3fb8618618618618
+DATA quad7<>+16(SB)/8, $0x3fb8618618618618
+DATA quad7<>+24(SB)/8, $0x3fb8618618618618
+GLOBL quad7<>(SB), RODATA|NOPTR, $32
+
+DATA quad8<>+0(SB)/8, $0x3fbaf286bca1af28
+DATA quad8<>+8(SB)/8, $0x3fbaf286bca1af28
+DATA quad8<>+16(SB)/8, $0x3fbaf286bca1af28
+DATA quad8<>+24(SB)/8, $0x3fbaf286bca1af28
+GLOBL quad8<>(SB), RODATA|NOPTR, $32
+
+DATA quad9<>+0(SB)/8, $0x3fbe1e1e1e1e1e1e
+DATA quad9<>+8(SB)/8, $0x3fbe1e1e1e1e1e1e
+DATA quad9<>+16(SB)/8, $0x3fbe1e1e1e1e1e1e
+DATA quad9<>+24(SB)/8, $0x3fbe1e1e1e1e1e1e
+GLOBL quad9<>(SB), RODATA|NOPTR, $32
+
+DATA quad10<>+0(SB)/8, $0x3fc1111111111111
+DATA quad10<>+8(SB)/8, $0x3fc1111111111111
+DATA quad10<>+16(SB)/8, $0x3fc1111111111111
+DATA quad10<>+24(SB)/8, $0x3fc1111111111111
+GLOBL quad10<>(SB), RODATA|NOPTR, $32
+
+DATA quad11<>+0(SB)/8, $0x3fc3b13b13b13b14
+DATA quad11<>+8(SB)/8, $0x3fc3b13b13b13b14
+DATA quad11<>+16(SB)/8, $0x3fc3b13b13b13b14
+DATA quad11<>+24(SB)/8, $0x3fc3b13b13b13b14
+GLOBL quad11<>(SB), RODATA|NOPTR, $32
+
+DATA quad12<>+0(SB)/8, $0x3fc745d1745d1746
+DATA quad12<>+8(SB)/8, $0x3fc745d1745d1746
+DATA quad12<>+16(SB)/8, $0x3fc745d1745d1746
+DATA quad12<>+24(SB)/8, $0x3fc745d1745d1746
+GLOBL quad12<>(SB), RODATA|NOPTR, $32
+
+DATA quad13<>+0(SB)/8, $0x3fcc71c71c71c71c
+DATA quad13<>+8(SB)/8, $0x3fcc71c71c71c71c
+DATA quad13<>+16(SB)/8, $0x3fcc71c71c71c71c
+DATA quad13<>+24(SB)/8, $0x3fcc71c71c71c71c
+GLOBL quad13<>(SB), RODATA|NOPTR, $32
+
+DATA quad14<>+0(SB)/8, $0x3fd2492492492492
+DATA quad14<>+8(SB)/8, $0x3fd2492492492492
+DATA quad14<>+16(SB)/8, $0x3fd2492492492492
+DATA quad14<>+24(SB)/8, $0x3fd2492492492492
+GLOBL quad14<>(SB), RODATA|NOPTR, $32
+
+DATA quad15<>+0(SB)/8, $0x3fd999999999999a
+DATA quad15<>+8(SB)/8, $0x3fd999999999999a
+DATA quad15<>+16(SB)/8, $0x3fd999999999999a
+DATA quad15<>+24(SB)/8, $0x3fd999999999999a
+GLOBL quad15<>(SB), RODATA|NOPTR, $32
+
+DATA quad16<>+0(SB)/8, $0x3fe5555555555555
+DATA quad16<>+8(SB)/8, $0x3fe5555555555555
+DATA quad16<>+16(SB)/8, $0x3fe5555555555555
+DATA quad16<>+24(SB)/8, $0x3fe5555555555555
+GLOBL quad16<>(SB), RODATA|NOPTR, $32
+
+DATA quad17<>+0(SB)/8, $0x3d7cf79abc9e3b3a
+DATA quad17<>+8(SB)/8, $0x3d7cf79abc9e3b3a
+DATA quad17<>+16(SB)/8, $0x3d7cf79abc9e3b3a
+DATA quad17<>+24(SB)/8, $0x3d7cf79abc9e3b3a
+GLOBL quad17<>(SB), RODATA|NOPTR, $32
+
+DATA quad18<>+0(SB)/8, $0x3fe62e42fefa0000
+DATA quad18<>+8(SB)/8, $0x3fe62e42fefa0000
+DATA quad18<>+16(SB)/8, $0x3fe62e42fefa0000
+DATA quad18<>+24(SB)/8, $0x3fe62e42fefa0000
+GLOBL quad18<>(SB), RODATA|NOPTR, $32
+
 // func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *float32)
 // Requires: AVX
 TEXT ·adamWAVX2(SB), NOSPLIT, $0-104

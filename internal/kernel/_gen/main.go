@@ -41,6 +41,8 @@ func main() {
 	packFixed24()
 	addFixed24()
 	unpackFixed24()
+	addRounded()
+	logs()
 	adamW()
 	momentum()
 	Generate()
