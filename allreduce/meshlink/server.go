@@ -81,7 +81,7 @@ func Listen(c ServerConfig) (*Server, error) {
 		plain: c.Plain, key: key, secret: randomName(), rings: map[string]*admission{},
 		limits: allreduce.Limits{Message: int(c.MaxPayload), Pending: int(c.MaxPending / 2)},
 	}
-	if s.server, err = natsserver.Start(s.options(c, host, port), c.Logger); err != nil {
+	if s.server, err = natsserver.Start(s.options(c, host, port), c.Logger, notOpen); err != nil {
 		return nil, fmt.Errorf("listen for the ring at %s: %w", c.Listen, err)
 	}
 	s.address = s.server.Addr().String()
@@ -106,6 +106,9 @@ func (s *Server) options(c ServerConfig, host string, port int) *server.Options 
 	return o
 }
 
+// notOpen is what a server says of a peer that was told of a new generation earlier: it tries again.
+const notOpen = "is not open here"
+
 // hello finds the ring that a client wants to speak to.
 func (s *Server) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	s.mu.Lock()
@@ -113,7 +116,7 @@ func (s *Server) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	if a := s.rings[h.ServerName]; a != nil {
 		return a.tls, nil
 	}
-	return nil, fmt.Errorf("no ring %q is open here", h.ServerName)
+	return nil, fmt.Errorf("ring %q %s", h.ServerName, notOpen)
 }
 
 var _ server.Authentication = (*Server)(nil)

@@ -3,9 +3,11 @@
 package natsserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,14 +18,15 @@ import (
 // startTimeout bounds the wait until the server takes connections.
 const startTimeout = 10 * time.Second
 
-// Start starts a server and waits until it takes connections. Its warnings and errors go to log, which may be nil. What
-// it cannot start without, such as a port that is in use, is an error. The caller ends it with Stop.
-func Start(o *server.Options, log *slog.Logger) (*server.Server, error) {
+// Start starts a server and waits until it takes connections. Its warnings and errors go to log, which may be nil; those that have
+// one of the expected texts are for debugging only. What it cannot start without, such as a port that is in use, is an error. The
+// caller ends it with Stop.
+func Start(o *server.Options, log *slog.Logger, expected ...string) (*server.Server, error) {
 	s, err := server.NewServer(o)
 	if err != nil {
 		return nil, err
 	}
-	l := &serverLog{to: log}
+	l := &serverLog{to: log, expected: expected}
 	s.SetLogger(l, false, false)
 	s.Start()
 	for until := time.Now().Add(startTimeout); ; {
@@ -51,8 +54,9 @@ func Stop(s *server.Server) {
 
 // serverLog passes the server's troubles on, and keeps what it cannot start without.
 type serverLog struct {
-	to    *slog.Logger // nil: nobody
-	fatal atomic.Pointer[string]
+	to       *slog.Logger // nil: nobody
+	expected []string
+	fatal    atomic.Pointer[string]
 
 	started atomic.Bool // before, warnings are about the options, which are this program's own
 }
@@ -63,9 +67,14 @@ func (l *serverLog) warn(format string, args []any) {
 	if strings.HasPrefix(format, "Plaintext passwords detected") { // they are random, and in no file of the server
 		return
 	}
-	if l.to != nil {
-		l.to.Warn("NATS server", "message", fmt.Sprintf(format, args...))
+	if l.to == nil {
+		return
 	}
+	text, level := fmt.Sprintf(format, args...), slog.LevelWarn
+	if slices.ContainsFunc(l.expected, func(e string) bool { return strings.Contains(text, e) }) {
+		level = slog.LevelDebug
+	}
+	l.to.Log(context.Background(), level, "NATS server", "message", text)
 }
 
 func (l *serverLog) Errorf(format string, args ...any) { l.warn(format, args) }
