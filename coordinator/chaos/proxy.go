@@ -50,14 +50,14 @@ type proxy struct {
 	end  context.CancelFunc
 }
 
-// newProxy listens on loopback and passes to target.
-func newProxy(ctx context.Context, target string, seed uint64) (*proxy, error) {
+// newProxy listens on loopback and passes to target; raw, what it cannot read.
+func newProxy(ctx context.Context, target string, seed uint64, raw bool) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &proxy{listener: l, target: target, seed: seed, changed: make(chan struct{}), end: cancel}
+	p := &proxy{listener: l, target: target, seed: seed, raw: raw, changed: make(chan struct{}), end: cancel}
 	p.wait.Go(func() { p.accept(ctx) })
 	return p, nil
 }

@@ -18,7 +18,7 @@ func TestProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	p, err := newProxy(t.Context(), target.Addr().String(), 1)
+	p, err := newProxy(t.Context(), target.Addr().String(), 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestLossyProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	p, err := newProxy(t.Context(), target.Addr().String(), 1)
+	p, err := newProxy(t.Context(), target.Addr().String(), 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,12 +171,11 @@ func TestRawProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	p, err := newProxy(t.Context(), target.Addr().String(), 1)
+	p, err := newProxy(t.Context(), target.Addr().String(), 1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.close()
-	p.raw = true
 	here, err := net.Dial("tcp", p.address())
 	if err != nil {
 		t.Fatal(err)

@@ -255,16 +255,15 @@ func (w *seat) connect(ctx context.Context, s *site, own string) (err error) {
 	seed := s.seed + uint64(len(s.workers))<<32
 	var all links
 	for i, b := range s.brokers {
-		x, err := newProxy(ctx, b, seed+uint64(i)<<24)
+		x, err := newProxy(ctx, b, seed+uint64(i)<<24, false)
 		if err != nil {
 			return err
 		}
 		w.proxies, all = append(w.proxies, x), append(all, x)
 	}
-	if w.ring, err = newProxy(ctx, own, seed); err != nil {
+	if w.ring, err = newProxy(ctx, own, seed, true); err != nil { // TLS
 		return err
 	}
-	w.ring.raw = true // TLS
 	w.link = append(all, w.ring)
 	return nil
 }
