@@ -11,28 +11,33 @@ import (
 	"time"
 )
 
-// TestProxy: what is sent while nothing passes is not lost, it comes when the way is free again; the end closes all.
-func TestProxy(t *testing.T) {
+// through is a proxy, and both ends of a connection over it.
+func through(t *testing.T, raw bool) (p *proxy, here, there net.Conn) {
+	t.Helper()
 	target, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	p, err := newProxy(t.Context(), target.Addr().String(), 1, false)
+	p, err = newProxy(t.Context(), target.Addr().String(), 1, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
-	here, err := net.Dial("tcp", p.address())
-	if err != nil {
+	t.Cleanup(p.close)
+	if here, err = net.Dial("tcp", p.address()); err != nil {
 		t.Fatal(err)
 	}
-	defer here.Close()
-	there, err := target.Accept()
-	if err != nil {
+	t.Cleanup(func() { here.Close() })
+	if there, err = target.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer there.Close()
+	t.Cleanup(func() { there.Close() })
+	return p, here, there
+}
+
+// TestProxy: what is sent while nothing passes is not lost, it comes when the way is free again; the end closes all.
+func TestProxy(t *testing.T) {
+	p, here, there := through(t, false)
 	pass := func(word string) {
 		t.Helper()
 		if _, err := io.WriteString(here, word); err != nil {
@@ -79,26 +84,7 @@ func TestProxy(t *testing.T) {
 // TestLossyProxy sends messages of the real protocol over a link that loses some: whole messages are lost and no other word,
 // both ways, and about as many as it should.
 func TestLossyProxy(t *testing.T) {
-	target, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.Close()
-	p, err := newProxy(t.Context(), target.Addr().String(), 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
-	here, err := net.Dial("tcp", p.address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer here.Close()
-	there, err := target.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer there.Close()
+	p, here, there := through(t, false)
 	if err := p.set(condition{lose: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -166,26 +152,7 @@ func TestUnadvertised(t *testing.T) {
 
 // TestRawProxy: what is encrypted passes at once, without the end of a line, and is counted as a connection.
 func TestRawProxy(t *testing.T) {
-	target, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.Close()
-	p, err := newProxy(t.Context(), target.Addr().String(), 1, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
-	here, err := net.Dial("tcp", p.address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer here.Close()
-	there, err := target.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer there.Close()
+	p, here, there := through(t, true)
 	if err := p.set(condition{lose: true}); err != nil {
 		t.Fatal(err)
 	}
