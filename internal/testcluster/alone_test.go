@@ -47,22 +47,7 @@ func TestCoordinatorsGone(t *testing.T) {
 	for i := range c.Nodes {
 		c.StartNode(i)
 	}
-	s := until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Phase != "running" })
-	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 1 || r.Weights != want {
-		t.Errorf("the run ended so: %+v; want the weights %s in generation 1", r, want)
-	}
-	var audit struct {
-		ExactlyOnce bool `json:"exactly_once"`
-		Gapless     bool `json:"gapless"`
-		Committed   int  `json:"committed_steps"`
-		Fed         struct {
-			Agrees bool `json:"agrees"`
-		} `json:"fed"`
-	}
-	c.JSON(&audit, "audit", "one", "--record", record)
-	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != steps {
-		t.Errorf("audit %+v", audit)
-	}
+	endsWell(t, c, want, record, steps)
 	// The checkpoints that were made meanwhile are known as well.
 	var detail struct {
 		Checkpoints []int `json:"checkpoints"`

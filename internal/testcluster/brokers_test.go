@@ -81,9 +81,15 @@ func TestBrokersKilled(t *testing.T) {
 		c.StartNode(i)
 		ready(t, c, i)
 	}
-	s = until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Phase != "running" })
-	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 1 || r.Weights != want {
-		t.Errorf("the run ended so: %+v; want the weights %s in generation 1", r, want)
+	endsWell(t, c, want, record, 500)
+}
+
+// endsWell waits for the end of the only run, and holds that it is whole: its weights, all in one generation, and each sample fed once.
+func endsWell(t *testing.T, c *testcluster.Cluster, weights, record string, steps int) {
+	t.Helper()
+	s := until(t, c, func(s status) bool { return len(s.Runs) == 1 && s.Runs[0].Phase != "running" })
+	if r := s.Runs[0]; r.Phase != "finished" || r.Generation != 1 || r.Weights != weights {
+		t.Errorf("the run ended so: %+v; want the weights %s in generation 1", r, weights)
 	}
 	var audit struct {
 		ExactlyOnce bool `json:"exactly_once"`
@@ -94,7 +100,7 @@ func TestBrokersKilled(t *testing.T) {
 		} `json:"fed"`
 	}
 	c.JSON(&audit, "audit", "one", "--record", record)
-	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != 500 {
+	if !audit.ExactlyOnce || !audit.Gapless || !audit.Fed.Agrees || audit.Committed != steps {
 		t.Errorf("audit %+v", audit)
 	}
 }
