@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"pupil/internal/kernel"
 	"pupil/internal/random/elementary"
 )
 
@@ -53,9 +54,10 @@ func (m *mutual) ratios() (shift float64) {
 	c := m.joint.student
 	for i := range m.joint.rows {
 		for j, v := range m.joint.logP[i*c:][:c] {
-			m.aux[i*c+j] = elementary.Exp(v - m.joint.logRows[i] - (m.logS[j] + shift))
+			m.aux[i*c+j] = v - m.joint.logRows[i] - (m.logS[j] + shift)
 		}
 	}
+	kernel.Exps(m.aux, m.aux)
 	return shift
 }
 

@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"pupil/internal/kernel"
 	"pupil/internal/random/elementary"
 )
 
@@ -18,31 +19,30 @@ func floorLog(x float64) float64 {
 	return elementary.Log(x)
 }
 
-// softmax writes p = softmax(f / temperature) and its logarithm, for vectors of equal length and finite f. A logarithm
-// is at least lowest.
-func softmax(p, logP, f []float64, temperature float64) {
-	top := f[0]
-	for _, v := range f[1:] {
-		top = max(top, v)
-	}
-	sum := 0.0
-	for j, v := range f {
-		x := max((v-top)/temperature, lowest)
-		e := elementary.Exp(x)
-		logP[j], p[j] = x, e
-		sum += e
-	}
-	logSum := elementary.Log(sum)
-	for j := range p {
-		p[j] /= sum
-		logP[j] -= logSum
-	}
-}
-
-// softmaxes writes the softmax of each run of width features, and its logarithm.
+// softmaxes writes p = softmax(f / temperature) of each run of width features, and its logarithm, for vectors of equal length and
+// finite f. A logarithm is at least lowest.
 func softmaxes(p, logP, f []float64, width int, temperature float64) {
 	for at := 0; at < len(f); at += width {
-		softmax(p[at:at+width], logP[at:at+width], f[at:at+width], temperature)
+		run := f[at:][:width]
+		top := run[0]
+		for _, v := range run[1:] {
+			top = max(top, v)
+		}
+		for j, v := range run {
+			logP[at+j] = max((v-top)/temperature, lowest)
+		}
+	}
+	kernel.Exps(p[:len(f)], logP[:len(f)])
+	for at := 0; at < len(f); at += width {
+		run, logs, sum := p[at:][:width], logP[at:][:width], 0.0
+		for _, e := range run {
+			sum += e
+		}
+		logSum := elementary.Log(sum)
+		for j := range run {
+			run[j] /= sum
+			logs[j] -= logSum
+		}
 	}
 }
 

@@ -76,6 +76,15 @@ func logs(dst, src []float64, floor, logFloor float64) {
 	logsGeneric(dst[n:], src[n:], floor, logFloor)
 }
 
+func exps(dst, src []float64) {
+	n := 0
+	if chosen != generic {
+		n = len(src) &^ 3
+		expsAVX2(dst[:n], src[:n])
+	}
+	expsGeneric(dst[n:], src[n:])
+}
+
 func adamW(p, g, m, v []float32, f *AdamW) {
 	n := 0
 	if chosen != generic {

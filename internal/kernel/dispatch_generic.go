@@ -179,6 +179,8 @@ func addRounded(sums []int64, w float64, v []float64) { addRoundedGeneric(sums, 
 
 func logs(dst, src []float64, floor, logFloor float64) { logsGeneric(dst, src, floor, logFloor) }
 
+func exps(dst, src []float64) { expsGeneric(dst, src) }
+
 func multiplyAdds(rounds int) { multiplyAddsGeneric(rounds) }
 
 func adamW(p, g, m, v []float32, f *AdamW) { adamWGeneric(p, g, m, v, f) }

@@ -254,6 +254,11 @@ func addRoundedAVX2(sums []int64, w float64, v []float64)
 //go:noescape
 func logsAVX2(dst []float64, src []float64, floor float64, logFloor float64)
 
+// expsAVX2 is expsGeneric for a multiple of four values.
+//
+//go:noescape
+func expsAVX2(dst []float64, src []float64)
+
 // adamWAVX2 is adamWGeneric for a multiple of eight values.
 //
 //go:noescape

@@ -43,6 +43,7 @@ func main() {
 	unpackFixed24()
 	addRounded()
 	logs()
+	exps()
 	adamW()
 	momentum()
 	Generate()
