@@ -204,7 +204,7 @@ func (s *scene) load(context.Context) (train.Snapshot, error) {
 }
 
 // reached kills the worker if its time has come.
-func (m *member) reached(p phase, step int) { m.at(death{phase: p, step: step, rank: m.rank}) }
+func (m *member) reached(p phase, step int) { m.at(death{phase: p, step: step}) }
 
 func (m *member) reachedBucket(bucket uint32, step int) {
 	m.scene.mu.Lock()
@@ -212,12 +212,14 @@ func (m *member) reachedBucket(bucket uint32, step int) {
 		m.scene.buckets = append(m.scene.buckets, bucket)
 	}
 	m.scene.mu.Unlock()
-	m.at(death{inBucket, step, m.rank, bucket})
+	m.at(death{phase: inBucket, step: step, bucket: bucket})
 }
 
+// at is reached with the worker's rank, which the lanes that a generation leaves behind may read when the next has begun.
 func (m *member) at(d death) {
 	s := m.scene
 	s.mu.Lock()
+	d.rank = m.rank
 	dies := s.death == d
 	if dies {
 		s.death = death{}
