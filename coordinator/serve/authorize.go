@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -14,6 +15,9 @@ import (
 	"pupil/coordinator/control"
 	"pupil/coordinator/wire"
 )
+
+// tokenPrefix begins each token that was drawn here.
+const tokenPrefix = "pupil_"
 
 // clusterToken is the name, in logs, of the token that the coordinators share.
 const clusterToken = "the cluster's token"
@@ -42,7 +46,7 @@ func (s *server) admit(r *http.Request, role cluster.Role) (name string, err err
 	if header == "" && s.config.Public && cluster.Viewer.May(role) {
 		return "nobody's", nil
 	}
-	name, has, known := s.owner(header)
+	name, has, known := s.awaitOwner(r.Context(), header)
 	switch {
 	case !known:
 		return "", refuse(api.Unauthorized, "a token of the cluster is needed, which is known here and has not expired: the file that the "+
@@ -53,7 +57,28 @@ func (s *server) admit(r *http.Request, role cluster.Role) (name string, err err
 	return name, nil
 }
 
-// owner finds the token of a header.
+// newTokens is how long a coordinator that does not lead waits for the log to bring a token that it does not know: it may have
+// been added just now.
+const newTokens = time.Second
+
+// awaitOwner is owner, for tokens that were added just now as well.
+func (s *server) awaitOwner(ctx context.Context, header string) (name string, role cluster.Role, known bool) {
+	until := time.Now().Add(newTokens)
+	for {
+		name, role, known = s.owner(header)
+		drawn := strings.HasPrefix(header, "Bearer "+tokenPrefix)
+		if known || name != "" || !drawn || s.log.Leads() || time.Now().After(until) {
+			return name, role, known
+		}
+		select {
+		case <-ctx.Done():
+			return name, role, known
+		case <-time.After(newTokens / 20):
+		}
+	}
+}
+
+// owner finds the token of a header. One that has expired has a name, and is not known.
 func (s *server) owner(header string) (name string, role cluster.Role, known bool) {
 	token, ok := strings.CutPrefix(header, "Bearer ")
 	if !ok || token == "" {
@@ -101,7 +126,7 @@ func (s *server) addToken(r *http.Request, leader *control.Service) (any, error)
 	if err := wire.CheckName("token", in.Name); err != nil {
 		return nil, refuse(api.Invalid, err.Error())
 	}
-	secret := "pupil_" + control.NewSecret() + control.NewSecret()
+	secret := tokenPrefix + control.NewSecret() + control.NewSecret()
 	err := leader.AddToken(r.Context(), cluster.TokenAdded{Name: in.Name, Role: in.Role, Hash: hashOf(secret), Expires: in.Expires})
 	if err != nil {
 		return nil, err

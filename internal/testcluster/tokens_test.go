@@ -1,10 +1,8 @@
 package testcluster_test
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"pupil/internal/testcluster"
@@ -54,15 +52,6 @@ func TestTokenRemoved(t *testing.T) {
 		file := filepath.Join(t.TempDir(), id)
 		if _, messages, code := c.Do("tokens", "add", id, "--role", "worker", "--out", file); code != 0 {
 			t.Fatal(messages)
-		}
-		secret, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, url := range c.APIs { // those that do not lead hear of a new token a moment later
-			for code := 0; code != http.StatusOK && t.Context().Err() == nil; {
-				code, _ = get(t, url+"/v1/broker?worker=w&session=s", strings.TrimSpace(string(secret)))
-			}
 		}
 		workers[id] = c.StartWorker(id, "--token-file", file)
 	}
