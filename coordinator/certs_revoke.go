@@ -37,11 +37,11 @@ func certsRevokeCommand() *cobra.Command {
 			}
 			var serials []*big.Int
 			for _, arg := range args {
-				more, err := serialsOf(f.folder, arg)
+				serial, err := serialOf(a, f.folder, arg)
 				if err != nil {
 					return config.Usage(err)
 				}
-				serials = append(serials, more...)
+				serials = append(serials, serial)
 			}
 			bundle, err := a.Revoke(p.Certificate, serials, time.Now())
 			if err != nil {
@@ -58,8 +58,8 @@ func certsRevokeCommand() *cobra.Command {
 	return cmd
 }
 
-// serialsOf are the serials that an argument means: those of the certificates of a file, or itself.
-func serialsOf(folder, arg string) ([]*big.Int, error) {
+// serialOf is the serial that an argument means: that of a file's certificate, or itself.
+func serialOf(a *certificate.Authority, folder, arg string) (*big.Int, error) {
 	for _, file := range []string{filepath.Join(folder, arg+".pem"), arg} {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, os.ErrNotExist) {
@@ -71,14 +71,22 @@ func serialsOf(folder, arg string) ([]*big.Int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		return []*big.Int{all[0].SerialNumber}, nil // what follows are those between it and the authority
+		own := all[0] // what follows are those between it and the authority
+		if !a.Issued(own) {
+			return nil, fmt.Errorf("%s: %s was issued by another authority than that of %s, which cannot revoke it", file, own.Subject.CommonName, folder)
+		}
+		return own.SerialNumber, nil
 	}
-	const longest = 20 // bytes, RFC 5280
-	serial, ok := new(big.Int).SetString(strings.ReplaceAll(arg, ":", ""), 16)
-	if !ok || serial.Sign() <= 0 || serial.BitLen() > 8*longest {
-		return nil, fmt.Errorf("%q is neither a certificate in %s, nor a file, nor a serial in hex; coordinator certs show lists them", arg, folder)
+	const (
+		shortest = 16 // hex digits, for "dead" is rather a name that is written wrong; those of our authorities have 32
+		longest  = 20 // bytes, RFC 5280
+	)
+	digits := strings.ReplaceAll(arg, ":", "")
+	serial, ok := new(big.Int).SetString(digits, 16)
+	if !ok || len(digits) < shortest || serial.Sign() <= 0 || serial.BitLen() > 8*longest {
+		return nil, fmt.Errorf("%q is neither a certificate in %s, nor a file, nor a whole serial in hex; coordinator certs show lists them", arg, folder)
 	}
-	return []*big.Int{serial}, nil
+	return serial, nil
 }
 
 // revokedIn are the lists of a folder's authority; none when there is no authority.

@@ -74,6 +74,11 @@ func (r revoked) verify(state tls.ConnectionState) error {
 	return nil
 }
 
+// Issued says whether a certificate is of this authority, which cannot revoke those of others.
+func (a *Authority) Issued(c *x509.Certificate) bool {
+	return c.CheckSignatureFrom(a.certificate) == nil
+}
+
 // Revoke returns the authority's bundle with more certificates revoked, by their serials. What else is in the bundle stays:
 // certificates of authorities, lists of others, and what was revoked before.
 func (a *Authority) Revoke(bundle []byte, serials []*big.Int, now time.Time) ([]byte, error) {

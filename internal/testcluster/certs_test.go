@@ -47,10 +47,13 @@ func TestCerts(t *testing.T) {
 		{0, "", []string{"show", "certs/ca.pem"}},
 		{2, "say which", []string{"revoke"}},
 		{2, "neither a certificate", []string{"revoke", "nobody"}},
+		{2, "nor a whole serial", []string{"revoke", "dead"}}, // a name written wrong, though hex
+		{0, "", []string{"init", "--folder", "other", "--client", "stranger"}},
+		{2, "issued by another authority", []string{"revoke", "other/stranger.pem"}},
 		{2, "the authority's own", []string{"revoke", "ca"}},
 		{2, "coordinator certs init makes one", []string{"revoke", "worker", "--folder", "elsewhere"}},
-		{0, "", []string{"revoke", "worker", "01:ab"}},
-		{0, "", []string{"revoke", "certs/a.example.pem", "1AB"}},
+		{0, "", []string{"revoke", "worker", "01:ab:cd:ef:01:23:45:67:89"}},
+		{0, "", []string{"revoke", "certs/a.example.pem", "1ABCDEF0123456789"}},
 	} {
 		_, messages, code := coordinator(t, folder, append([]string{"certs"}, x.args...)...)
 		if code != x.code {
