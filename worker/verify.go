@@ -66,7 +66,7 @@ func verify(cmd *cobra.Command, from string) (*student.Verified, error) {
 	v, err := student.Verify(cmd.Context(), folder, run)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && run != nil:
-		return nil, fmt.Errorf("%s has no student yet: its training has not finished (%w)", from, err)
+		return nil, fmt.Errorf("%s has no whole student: its training has not finished, or a file is missing (%w)", from, err)
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, config.Usagef("%s is neither a run nor a student's folder: %w", from, err)
 	case errors.Is(err, student.ErrAltered) && run == nil:

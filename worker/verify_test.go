@@ -38,7 +38,7 @@ func TestVerifyCommand(t *testing.T) {
 	}{
 		{[]string{folder}, 0, ""},
 		{[]string{run}, 1, "do not belong together"},
-		{[]string{unfinished}, 1, "has no student yet"},
+		{[]string{unfinished}, 1, "has no whole student"},
 		{[]string{t.TempDir()}, 2, "neither a run nor a student's folder"},
 		{nil, 2, "needs the folder"},
 	} {
