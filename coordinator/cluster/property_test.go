@@ -242,6 +242,9 @@ func (w *world) check() {
 			if !reflect.DeepEqual(*p, w.plans[p.Generation-1]) {
 				w.fatalf("generation %d had the plan %+v and has %+v", p.Generation, w.plans[p.Generation-1], *p)
 			}
+			if err := cluster.CheckLanes(r.Spec.Lanes, p.Members); err != nil {
+				w.fatalf("generation %d has the plan %+v: %v", p.Generation, *p, err)
+			}
 		}
 	}
 	w.most = max(w.most, running)
