@@ -126,6 +126,11 @@ bench-storage: ## import, streaming and checkpoints on MinIO (streaming on versi
 # Without libopenblas0, PyTorch's matrix products would be those of the slow reference BLAS.
 TORCH := python3-torch python3-torchvision libopenblas0
 
+.PHONY: test-torch
+test-torch: ## a network of PyTorch's, converted as docs/networks.md says, computes the same here (gets PyTorch)
+	@dpkg -s $(TORCH) >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $(TORCH); }
+	$(GO) test -count=1 -tags torch -run Converted -v ./worker/nn
+
 .PHONY: bench-torch
 bench-torch: ## steps, networks and kernels against PyTorch's, in one run (15 minutes; gets PyTorch; ARGS='--only REGEXP')
 	@dpkg -s $(TORCH) >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $(TORCH); }

@@ -17,8 +17,8 @@
 //  3. Tell each worker its Order, again and again until it is seen to follow it.
 //  4. Report a worker as Lost when its lease runs out. The state knows nothing of heartbeats.
 //
-// Runs are carried one at a time, in the order of their submission. The generation rises with every plan, over all
-// runs; what a worker says about another generation than its run's is refused with ErrStale.
+// Runs are carried in the order of their submission, side by side as far as there are workers. The generation rises with every
+// plan, over all runs; what a worker says about another generation than its run's is refused with ErrStale.
 //
 // # A run's phases
 //

@@ -378,37 +378,3 @@ func TestSnapshotToNewMember(t *testing.T) {
 		t.Errorf("the new member has no snapshot: %q, error %v", snapshots, err)
 	}
 }
-
-// resolver answers the second question in full.
-type resolver struct{ asked int }
-
-func (r *resolver) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	r.asked++
-	all := []*net.SRV{
-		{Target: "c1.coordinators.example.", Port: 7071},
-		{Target: "c0.coordinators.example.", Port: 7071},
-		{Target: "c2.coordinators.example.", Port: 7072},
-	}
-	if service != "" || proto != "" || name != "_raft._tcp.coordinators.example" {
-		return "", nil, errors.New("no such record")
-	}
-	return "", all[:min(len(all), r.asked+1)], nil
-}
-
-func TestLookUpPeers(t *testing.T) {
-	t.Parallel()
-	const name = "_raft._tcp.coordinators.example"
-	peers, err := raftlog.LookUpPeers(t.Context(), &resolver{}, name, 3)
-	if err != nil || fmt.Sprint(peers) != "[{c0 c0.coordinators.example:7071} {c1 c1.coordinators.example:7071} {c2 c2.coordinators.example:7072}]" {
-		t.Errorf("peers %v, error %v", peers, err)
-	}
-	if _, err := raftlog.LookUpPeers(t.Context(), &resolver{}, name, 1); err == nil || !strings.Contains(err.Error(), "has 2 targets, 1 are expected") {
-		t.Errorf("more than expected: error %v", err)
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("interrupted"))
-	if _, err := raftlog.LookUpPeers(ctx, &resolver{}, "elsewhere", 3); err == nil ||
-		!strings.Contains(err.Error(), "no such record") || !strings.Contains(err.Error(), "interrupted") {
-		t.Errorf("no record: error %v", err)
-	}
-}
