@@ -77,12 +77,12 @@ func (c *crew) start(ctx context.Context, id string) (*process, error) {
 // look waits for a process's end and replaces it, until it has left of its own will or has died too often.
 func (c *crew) look(ctx context.Context, p *process) {
 	for died := 1; ; died++ {
-		how, ok := p.wait()
+		how, again := p.wait()
 		if ctx.Err() != nil { // the run is over
 			return
 		}
 		reason := fmt.Sprintf("its process (pid %d) %s; what it wrote: %s", p.cmd.Process.Pid, how, p.logPath)
-		if ok || died > c.execution.config.Respawn {
+		if !again || died > c.execution.config.Respawn {
 			c.tell(ctx, p.id, reason, false)
 			c.leaves(p.id + ": " + reason)
 			return

@@ -61,21 +61,50 @@ func WorkerEnvironment() []string {
 // ownGroup keeps Ctrl-C, which a terminal sends to the whole group in front, from a child.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// wait returns when the process has ended, with how it ended in words.
-func (p *process) wait() (how string, ok bool) {
+// wait returns when the process has ended, with how it ended in words. again is false for one that ended as it should, and for
+// one that was used in a wrong way: another one would be, too.
+func (p *process) wait() (how string, again bool) {
 	err := p.cmd.Wait() // closes life
 	p.log.Close()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return "ended", true
+		return "ended", false
 	case errors.As(err, &exit):
 		if status, is := exit.Sys().(syscall.WaitStatus); is && status.Signaled() {
-			return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal()), false
+			return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal()), true
 		}
-		return fmt.Sprintf("ended with exit code %d", exit.ExitCode()), false
+		how = fmt.Sprintf("ended with exit code %d", exit.ExitCode())
+		if last := lastLine(p.logPath); last != "" {
+			how += ": " + last
+		}
+		return how, exit.ExitCode() != wrongUse
 	}
-	return err.Error(), false
+	return err.Error(), true
+}
+
+// wrongUse is the exit code of a program whose flags, environment or files are not what it takes.
+const wrongUse = 2
+
+// lastLine is the last line of a file, or what can be read of it.
+func lastLine(path string) string {
+	const most = 1000 // bytes
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return ""
+	}
+	begin := max(0, end-most)
+	data, err := io.ReadAll(io.NewSectionReader(f, begin, end-begin))
+	if err != nil {
+		return ""
+	}
+	text := strings.TrimSpace(string(data))
+	return strings.ToValidUTF8(text[strings.LastIndex(text, "\n")+1:], "?")
 }
 
 // WorkerBinary is the path of the worker binary: beside this one, unless told otherwise.

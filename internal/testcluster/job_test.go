@@ -339,6 +339,19 @@ func TestOtherKernels(t *testing.T) {
 	expect(t, messages, "made with generic kernels.*PUPIL_KERNEL")
 }
 
+// TestWorkerRefuses: a worker's process that says what is wrong with its setting is heard, and not started again.
+func TestWorkerRefuses(t *testing.T) {
+	t.Setenv("PUPIL_KERNEL", "sse")
+	_, messages, code := testcluster.Start(t, demo, short(t, 2, "--workers", "1")...).Wait(t)
+	if code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	expect(t, messages, `coordinator: .*exit code 2: worker: unknown kernel "sse"; choose one of .*generic`)
+	if n := strings.Count(messages, "worker-0 started"); n != 1 {
+		t.Errorf("the worker was started %d times:\n%s", n, messages)
+	}
+}
+
 func TestWrongUse(t *testing.T) {
 	storage := filepath.Join(t.TempDir(), "run")
 	for name, c := range map[string]struct {
