@@ -100,10 +100,10 @@ func (b *Backward) rows(g Conv, first, rows int, panels []float32, data *lattice
 	}
 	ws.ahead = b.coming(g, first+rows, rows)
 	transposedLeft{x, offsets, g.C}.multiply(right{values: dy, ld: g.K}, g.K, first > 0, b.DW, g.K, ws)
-	ws.ahead = [3][]float32{}
 	ws.swapTables()
 	data.pass(block{rows, 0, rows}, 0, g.C, dy, panels, follow{}, b.DX, first*g.C, ws)
 	ws.swapTables()
+	ws.ahead = [3][]float32{}
 	if b.S != nil {
 		b.S.add(first, rows)
 	}
@@ -168,7 +168,7 @@ func (p *bandBackward) image(n int, ws *Workspace) {
 			dyRows[i] = p.out.at(o+i) + bandLanes
 		}
 		depthwiseBandSums(c/bandLanes, count, ow, p.in.values, p.g.inputTable(&p.in, o, count, ws), p.in.block, p.g.Stride,
-			p.out.values, dyRows, p.out.block, p.sums)
+			p.out.values, dyRows, p.out.block, p.sums, p.in.next(p.b.X, n*p.g.H*p.g.W, rows*p.g.Stride))
 		to := (o+count-1)*p.g.Stride + p.g.Stride - 1 // rows that need no later gradient
 		if o+count == oh {
 			to = p.g.H
@@ -184,12 +184,14 @@ func (p *bandBackward) image(n int, ws *Workspace) {
 // dataRows computes rows first..to of the data gradient of image n.
 func (p *bandBackward) dataRows(n, first, to int, ws *Workspace) {
 	c, rows, at := p.g.C, to-first, (n*p.g.H+first)*p.g.W*p.g.C
+	pixel, coming := n*p.out.rows*p.out.cols, p.g.bandRows()
+	dz, x := p.out.next(p.b.After.dz, pixel, coming), p.out.next(p.b.After.x, pixel, coming)
 	if p.g.Stride == 1 {
 		table := grow(&ws.offsets, 3*rows)
 		for i := range table {
 			table[i] = p.out.at(first + i/3 + i%3 - 1)
 		}
-		depthwiseBand(c/bandLanes, rows, p.g.W, p.out.values, table, p.out.block, 1, p.filters, p.b.DX[at:], p.g.W*c, c)
+		depthwiseBand(c/bandLanes, rows, p.g.W, p.out.values, table, p.out.block, 1, p.filters, p.b.DX[at:], p.g.W*c, c, dz, x)
 	} else {
 		table := grow(&ws.offsets, 2*rows)
 		for i := range rows {
@@ -199,7 +201,7 @@ func (p *bandBackward) dataRows(n, first, to int, ws *Workspace) {
 				table[2*i+1] = p.out.at(h/2+1) + bandLanes
 			}
 		}
-		depthwiseBandSpread(c/bandLanes, rows, p.g.W, p.out.values, table, p.out.block, p.filters, p.b.DX[at:], p.g.W*c, c)
+		depthwiseBandSpread(c/bandLanes, rows, p.g.W, p.out.values, table, p.out.block, p.filters, p.b.DX[at:], p.g.W*c, c, dz, x)
 	}
 	p.b.S.upTo((n*p.g.H + to) * p.g.W)
 }

@@ -49,6 +49,14 @@ func (b *band) coming(to int, image []float32) []float32 {
 	return image[b.laid*row : max(min(to, b.rows), b.laid)*row]
 }
 
+// next are values of the image that begins with pixel first, and of those behind it, that follow on those in the band, as
+// many as are laid with the next rows of the output.
+func (b *band) next(x []float32, first, rows int) []float32 {
+	row := b.cols * b.channels
+	from := min(first*b.channels+b.laid*row, len(x))
+	return x[from:min(from+rows*row, len(x))]
+}
+
 // layNorm lays rows of an image x with a norm applied.
 func (b *band) layNorm(to int, x []float32, n *Norm) {
 	c := b.channels
@@ -131,7 +139,7 @@ func (g Conv) bandForward(x []float32, in *Norm, w, y []float32, m *Moments, ws 
 				to = grow(&ws.aside, len(to))
 			}
 			depthwiseBand(c/bandLanes, count, ow, b.values, g.inputTable(&b, o, count, ws), b.block, g.Stride, filters,
-				to, ow*c, c)
+				to, ow*c, c, b.next(x, n*g.H*g.W, rows*g.Stride), nil)
 			switch {
 			case aside:
 				m.add(to)

@@ -62,9 +62,7 @@ func multiplyRows(
 		multiplyRowsGeneric(tiles, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, act)
 		return
 	}
-	if len(ahead) == 0 {
-		ahead = waste[:0] // what is fetched must exist, or fetching takes long
-	}
+	ahead = fetchable(ahead, waste)
 	if chosen == avx512 && cols > tileCols && tiles > 1 && !crowded(offsets) {
 		multiplyRowsAVX512(tiles/2, taps, depth, x, zero, offsets, panel, shift, old, y, waste, outputs, cols, uint8(act), ahead)
 		paired := tiles &^ 1
@@ -74,6 +72,14 @@ func multiplyRows(
 		multiplyRowsAVX2(tiles, taps, depth, x, zero, offsets, panel[j*taps*depth:], shift[j:], from(old, j), y[j:], waste, outputs,
 			min(tileCols, cols-j), uint8(act), ahead)
 	}
+}
+
+// fetchable returns what is to be fetched, or nothing at an address that exists, or fetching would take long.
+func fetchable(ahead, near []float32) []float32 {
+	if len(ahead) == 0 {
+		return near[:0]
+	}
+	return ahead
 }
 
 // crowded tells whether rows lie such powers of two apart that all compete for the same eight places of the nearest cache,
@@ -104,9 +110,7 @@ func multiplyColumns(
 		multiplyColumnsGeneric(tiles, x, zero, offsets, starts, panel, ld, cols, old, y, waste, outputs)
 		return
 	}
-	if len(ahead) == 0 {
-		ahead = waste[:0]
-	}
+	ahead = fetchable(ahead, waste)
 	if chosen == avx512 && cols > tileCols && tiles > 1 {
 		multiplyColumnsAVX512(tiles/2, x, zero, offsets, starts, panel, ld, beside, cols, old, y, waste, outputs, ahead)
 		paired := tiles &^ 1
@@ -255,31 +259,35 @@ func normBackwardBand(cols, n, stride int, x, dz []float32, s []strip, y []float
 	normBackwardBandAVX2(cols, n, stride, x, dz, &s[0].mean[0], y, block)
 }
 
-func depthwiseBand(blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int) {
+func depthwiseBand(
+	blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int, ahead, beside []float32,
+) {
 	if chosen == generic {
 		depthwiseBandGeneric(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol)
 		return
 	}
-	depthwiseBandAVX2(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol)
+	depthwiseBandAVX2(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol, fetchable(ahead, x), fetchable(beside, x))
 }
 
 func depthwiseBandSums(
 	blocks, rows, cols int, x []float32, table []int, block, step int, dy []float32, dyTable []int, dyBlock int,
-	sums []float32,
+	sums, ahead []float32,
 ) {
 	if chosen == generic {
 		depthwiseBandSumsGeneric(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums)
 		return
 	}
-	depthwiseBandSumsAVX2(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums)
+	depthwiseBandSumsAVX2(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums, fetchable(ahead, x))
 }
 
-func depthwiseBandSpread(blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int) {
+func depthwiseBandSpread(
+	blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int, ahead, beside []float32,
+) {
 	if chosen == generic {
 		depthwiseBandSpreadGeneric(blocks, rows, cols, x, table, block, w, y, yRow, yCol)
 		return
 	}
-	depthwiseBandSpreadAVX2(blocks, rows, cols, x, table, block, w, y, yRow, yCol)
+	depthwiseBandSpreadAVX2(blocks, rows, cols, x, table, block, w, y, yRow, yCol, fetchable(ahead, x), fetchable(beside, x))
 }
 
 func activate(act Activation, x, y []float32) {

@@ -78,18 +78,22 @@ func normBackwardBand(cols, n, stride int, x, dz []float32, s []strip, y []float
 	normBackwardBandGeneric(cols, n, stride, x, dz, s, y, block)
 }
 
-func depthwiseBand(blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int) {
+func depthwiseBand(
+	blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int, _, _ []float32,
+) {
 	depthwiseBandGeneric(blocks, rows, cols, x, table, block, step, w, y, yRow, yCol)
 }
 
 func depthwiseBandSums(
 	blocks, rows, cols int, x []float32, table []int, block, step int, dy []float32, dyTable []int, dyBlock int,
-	sums []float32,
+	sums, _ []float32,
 ) {
 	depthwiseBandSumsGeneric(blocks, rows, cols, x, table, block, step, dy, dyTable, dyBlock, sums)
 }
 
-func depthwiseBandSpread(blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int) {
+func depthwiseBandSpread(
+	blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int, _, _ []float32,
+) {
 	depthwiseBandSpreadGeneric(blocks, rows, cols, x, table, block, w, y, yRow, yCol)
 }
 

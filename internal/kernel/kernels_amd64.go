@@ -119,20 +119,20 @@ func normBandAVX2(cols int, n int, stride int, x []float32, s *float32, act uint
 //go:noescape
 func normBackwardBandAVX2(cols int, n int, stride int, x []float32, dz []float32, s *float32, y []float32, block int)
 
-// depthwiseBandAVX2 is depthwiseBandGeneric.
+// depthwiseBandAVX2 is depthwiseBandGeneric, and fetches lines of ahead and beside to the second cache meanwhile.
 //
 //go:noescape
-func depthwiseBandAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, w []float32, y []float32, yRow int, yCol int)
+func depthwiseBandAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, w []float32, y []float32, yRow int, yCol int, ahead []float32, beside []float32)
 
-// depthwiseBandSumsAVX2 is depthwiseBandSumsGeneric, but sums all pixels first and adds that to sums.
+// depthwiseBandSumsAVX2 is depthwiseBandSumsGeneric, but sums all pixels first and adds that to sums, and fetches lines of ahead to the second cache meanwhile.
 //
 //go:noescape
-func depthwiseBandSumsAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, dy []float32, dyTable []int, dyBlock int, sums []float32)
+func depthwiseBandSumsAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, dy []float32, dyTable []int, dyBlock int, sums []float32, ahead []float32)
 
-// depthwiseBandSpreadAVX2 is depthwiseBandSpreadGeneric.
+// depthwiseBandSpreadAVX2 is depthwiseBandSpreadGeneric, and fetches lines of ahead and beside to the second cache meanwhile.
 //
 //go:noescape
-func depthwiseBandSpreadAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, w []float32, y []float32, yRow int, yCol int)
+func depthwiseBandSpreadAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, w []float32, y []float32, yRow int, yCol int, ahead []float32, beside []float32)
 
 // activateAVX2 is activateGeneric.
 //

@@ -41141,9 +41141,20 @@ band_end:
 	VZEROUPPER
 	RET
 
-// func depthwiseBandAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, w []float32, y []float32, yRow int, yCol int)
-// Requires: AVX, FMA3
-TEXT ·depthwiseBandAVX2(SB), NOSPLIT, $0-152
+// func depthwiseBandAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, w []float32, y []float32, yRow int, yCol int, ahead []float32, beside []float32)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·depthwiseBandAVX2(SB), NOSPLIT, $8-200
+	// From here on the length of ahead is its end.
+	MOVQ ahead_base+152(FP), AX
+	MOVQ ahead_len+160(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, ahead_len+160(FP)
+
+	// From here on the length of beside is its end.
+	MOVQ beside_base+176(FP), AX
+	MOVQ beside_len+184(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, beside_len+184(FP)
 	MOVQ x_base+24(FP), AX
 	MOVQ w_base+88(FP), CX
 	MOVQ y_base+112(FP), DX
@@ -41181,6 +41192,20 @@ row:
 	JNE  rest
 
 four:
+	MOVQ        ahead_base+152(FP), R15
+	PREFETCHT1  (R15)
+	PREFETCHT1  64(R15)
+	ADDQ        $0x00000080, R15
+	CMPQ        R15, ahead_len+160(FP)
+	CMOVQGT     ahead_len+160(FP), R15
+	MOVQ        R15, ahead_base+152(FP)
+	MOVQ        beside_base+176(FP), R15
+	PREFETCHT1  (R15)
+	PREFETCHT1  64(R15)
+	ADDQ        $0x00000080, R15
+	CMPQ        R15, beside_len+184(FP)
+	CMOVQGT     beside_len+184(FP), R15
+	MOVQ        R15, beside_base+176(FP)
 	VXORPS      Y9, Y9, Y9
 	VXORPS      Y10, Y10, Y10
 	VXORPS      Y11, Y11, Y11
@@ -41257,6 +41282,19 @@ rest:
 	SHLQ $0x05, R15
 
 pixel:
+	MOVQ        ahead_base+152(FP), BP
+	PREFETCHT1  (BP)
+	PREFETCHT1  64(BP)
+	ADDQ        $0x00000080, BP
+	CMPQ        BP, ahead_len+160(FP)
+	CMOVQGT     ahead_len+160(FP), BP
+	MOVQ        BP, ahead_base+152(FP)
+	MOVQ        beside_base+176(FP), BP
+	PREFETCHT1  (BP)
+	ADDQ        $0x00000040, BP
+	CMPQ        BP, beside_len+184(FP)
+	CMOVQGT     beside_len+184(FP), BP
+	MOVQ        BP, beside_base+176(FP)
 	VXORPS      Y9, Y9, Y9
 	VFMADD231PS (R10), Y0, Y9
 	VFMADD231PS 32(R10), Y1, Y9
@@ -41291,9 +41329,14 @@ next:
 	VZEROUPPER
 	RET
 
-// func depthwiseBandSumsAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, dy []float32, dyTable []int, dyBlock int, sums []float32)
-// Requires: AVX, FMA3
-TEXT ·depthwiseBandSumsAVX2(SB), NOSPLIT, $0-168
+// func depthwiseBandSumsAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, step int, dy []float32, dyTable []int, dyBlock int, sums []float32, ahead []float32)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·depthwiseBandSumsAVX2(SB), NOSPLIT, $0-192
+	// From here on the length of ahead is its end.
+	MOVQ ahead_base+168(FP), AX
+	MOVQ ahead_len+176(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, ahead_len+176(FP)
 	MOVQ x_base+24(FP), AX
 	MOVQ dy_base+88(FP), CX
 	MOVQ sums_base+144(FP), DX
@@ -41330,6 +41373,13 @@ row:
 	JNE  rest
 
 four:
+	MOVQ        ahead_base+168(FP), R13
+	PREFETCHT1  (R13)
+	PREFETCHT1  64(R13)
+	ADDQ        $0x00000080, R13
+	CMPQ        R13, ahead_len+176(FP)
+	CMOVQGT     ahead_len+176(FP), R13
+	MOVQ        R13, ahead_base+168(FP)
 	VMOVUPS     (R11), Y9
 	VMOVUPS     32(R11), Y10
 	VMOVUPS     64(R11), Y11
@@ -41402,6 +41452,13 @@ rest:
 	SHLQ $0x05, R13
 
 pixel:
+	MOVQ        ahead_base+168(FP), R14
+	PREFETCHT1  (R14)
+	PREFETCHT1  64(R14)
+	ADDQ        $0x00000080, R14
+	CMPQ        R14, ahead_len+176(FP)
+	CMOVQGT     ahead_len+176(FP), R14
+	MOVQ        R14, ahead_base+168(FP)
 	VMOVUPS     (R11), Y9
 	VFMADD231PS (R8), Y9, Y0
 	VFMADD231PS 32(R8), Y9, Y1
@@ -41452,9 +41509,20 @@ next:
 	VZEROUPPER
 	RET
 
-// func depthwiseBandSpreadAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, w []float32, y []float32, yRow int, yCol int)
-// Requires: AVX, FMA3
-TEXT ·depthwiseBandSpreadAVX2(SB), NOSPLIT, $0-144
+// func depthwiseBandSpreadAVX2(blocks int, rows int, cols int, x []float32, table []int, block int, w []float32, y []float32, yRow int, yCol int, ahead []float32, beside []float32)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·depthwiseBandSpreadAVX2(SB), NOSPLIT, $0-192
+	// From here on the length of ahead is its end.
+	MOVQ ahead_base+144(FP), AX
+	MOVQ ahead_len+152(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, ahead_len+152(FP)
+
+	// From here on the length of beside is its end.
+	MOVQ beside_base+168(FP), AX
+	MOVQ beside_len+176(FP), CX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, beside_len+176(FP)
 	MOVQ x_base+24(FP), AX
 	MOVQ w_base+80(FP), CX
 	MOVQ y_base+104(FP), DX
@@ -41490,6 +41558,18 @@ row:
 	JLT   one_rest
 
 one_pair:
+	MOVQ        ahead_base+144(FP), R9
+	PREFETCHT1  (R9)
+	ADDQ        $0x00000040, R9
+	CMPQ        R9, ahead_len+152(FP)
+	CMOVQGT     ahead_len+152(FP), R9
+	MOVQ        R9, ahead_base+144(FP)
+	MOVQ        beside_base+168(FP), R9
+	PREFETCHT1  (R9)
+	ADDQ        $0x00000040, R9
+	CMPQ        R9, beside_len+176(FP)
+	CMOVQGT     beside_len+176(FP), R9
+	MOVQ        R9, beside_base+168(FP)
 	VXORPS      Y9, Y9, Y9
 	VXORPS      Y10, Y10, Y10
 	VMOVUPS     (R10), Y11
@@ -41518,6 +41598,18 @@ two_begin:
 	JLT  two_rest
 
 two_pair:
+	MOVQ        ahead_base+144(FP), R9
+	PREFETCHT1  (R9)
+	ADDQ        $0x00000040, R9
+	CMPQ        R9, ahead_len+152(FP)
+	CMOVQGT     ahead_len+152(FP), R9
+	MOVQ        R9, ahead_base+144(FP)
+	MOVQ        beside_base+168(FP), R9
+	PREFETCHT1  (R9)
+	ADDQ        $0x00000040, R9
+	CMPQ        R9, beside_len+176(FP)
+	CMOVQGT     beside_len+176(FP), R9
+	MOVQ        R9, beside_base+168(FP)
 	VXORPS      Y9, Y9, Y9
 	VXORPS      Y10, Y10, Y10
 	VMOVUPS     (R10), Y11

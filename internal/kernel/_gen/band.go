@@ -165,8 +165,10 @@ func advance(p []GPVirtual, by Op) {
 
 func depthwiseBand() {
 	begin("depthwiseBand",
-		"(blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int)",
-		"depthwiseBandAVX2 is depthwiseBandGeneric.")
+		"(blocks, rows, cols int, x []float32, table []int, block, step int, w, y []float32, yRow, yCol int, "+
+			"ahead, beside []float32)",
+		"depthwiseBandAVX2 is depthwiseBandGeneric"+fetching("ahead and beside"))
+	fetched("ahead", "beside")
 	x, w, y := pointer("x"), pointer("w"), pointer("y")
 	yCol := bytes("yCol")
 	third := GP64()
@@ -186,6 +188,8 @@ func depthwiseBand() {
 		CMPQ(address("step"), U32(1))
 		JNE(LabelRef("rest"))
 		Label("four")
+		fetchNext("ahead", 2)
+		fetchNext("beside", 2)
 		var sums [bandUnroll]VecVirtual
 		for i := range sums {
 			sums[i] = zero()
@@ -207,6 +211,8 @@ func depthwiseBand() {
 		step := integer("step")
 		SHLQ(U8(5), step)
 		Label("pixel")
+		fetchNext("ahead", 2)
+		fetchNext("beside", 1)
 		sum := zero()
 		for r := range p {
 			for s := range 3 {
@@ -232,8 +238,9 @@ func depthwiseBand() {
 func depthwiseBandSums() {
 	begin("depthwiseBandSums",
 		"(blocks, rows, cols int, x []float32, table []int, block, step int, dy []float32, dyTable []int, dyBlock int, "+
-			"sums []float32)",
-		"depthwiseBandSumsAVX2 is depthwiseBandSumsGeneric, but sums all pixels first and adds that to sums.")
+			"sums, ahead []float32)",
+		"depthwiseBandSumsAVX2 is depthwiseBandSumsGeneric, but sums all pixels first and adds that to sums"+fetching("ahead"))
+	fetched("ahead")
 	x, dy, dw := pointer("x"), pointer("dy"), pointer("sums")
 	var t taps3
 	table, dyTable := GP64(), GP64()
@@ -254,6 +261,7 @@ func depthwiseBandSums() {
 		CMPQ(address("step"), U32(1))
 		JNE(LabelRef("rest"))
 		Label("four")
+		fetchNext("ahead", 2)
 		var d [bandUnroll]VecVirtual
 		for i := range d {
 			d[i] = YMM()
@@ -271,6 +279,7 @@ func depthwiseBandSums() {
 		step := integer("step")
 		SHLQ(U8(5), step)
 		Label("pixel")
+		fetchNext("ahead", 2)
 		v := YMM()
 		VMOVUPS(Mem{Base: q[0]}, v)
 		for r := range p {
@@ -300,8 +309,10 @@ func depthwiseBandSums() {
 
 func depthwiseBandSpread() {
 	begin("depthwiseBandSpread",
-		"(blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int)",
-		"depthwiseBandSpreadAVX2 is depthwiseBandSpreadGeneric.")
+		"(blocks, rows, cols int, x []float32, table []int, block int, w, y []float32, yRow, yCol int, "+
+			"ahead, beside []float32)",
+		"depthwiseBandSpreadAVX2 is depthwiseBandSpreadGeneric"+fetching("ahead and beside"))
+	fetched("ahead", "beside")
 	x, w, y := pointer("x"), pointer("w"), pointer("y")
 	yCol := bytes("yCol")
 	var t taps3
@@ -326,6 +337,8 @@ func depthwiseBandSpread() {
 			SUBQ(U32(2), cols)
 			JLT(LabelRef(v.name("rest")))
 			Label(v.name("pair"))
+			fetchNext("ahead", 1)
+			fetchNext("beside", 1)
 			even, odd := zero(), zero()
 			for i, r := range v.rows {
 				a, b := YMM(), YMM()

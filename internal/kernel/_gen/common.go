@@ -57,6 +57,38 @@ func end() {
 	RET()
 }
 
+// fetching ends the description of a function that fetches what will be read next: memory is idle while it computes.
+func fetching(slices string) string {
+	return ", and fetches lines of " + slices + " to the second cache meanwhile."
+}
+
+// fetched prepares slices for fetch.
+func fetched(slices ...string) {
+	for _, name := range slices {
+		Comment("From here on the length of " + name + " is its end.")
+		last, size := pointer(name), length(name)
+		LEAQ(Mem{Base: last, Index: size, Scale: 4}, last)
+		MOVQ(last, lengthOf(name))
+	}
+}
+
+// fetch reads the lines of the cache that come next in a slice into the second cache; ahead is where it has come to.
+func fetch(name string, ahead Register, lines int) {
+	for i := range lines {
+		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
+	}
+	ADDQ(U32(64*lines), ahead)
+	CMPQ(ahead, lengthOf(name))
+	CMOVQGT(lengthOf(name), ahead)
+}
+
+// fetchNext is fetch where no register is left: the slice's first part is where it has come to.
+func fetchNext(name string, lines int) {
+	ahead := pointer(name)
+	fetch(name, ahead, lines)
+	MOVQ(ahead, baseOf(name))
+}
+
 // labels gives the branch targets of one copy of a loop names of their own.
 type labels string
 

@@ -129,17 +129,8 @@ func (t *tile) step(a func(row int) Mem, panel Mem, beside Register) {
 	}
 }
 
-// fetch reads the lines of the cache that come next into the second cache: memory is idle meanwhile. It is for unroll
-// steps.
-func (t *tile) fetch(ahead Register, last Op) {
-	lines := fetchLines * t.tiles * t.panels()
-	for i := range lines {
-		PREFETCHT1(Mem{Base: ahead, Disp: 64 * i})
-	}
-	ADDQ(U32(64*lines), ahead)
-	CMPQ(ahead, last)
-	CMOVQGT(last, ahead)
-}
+// lines is how many lines of the cache are fetched in unroll steps.
+func (t *tile) lines() int { return fetchLines * t.tiles * t.panels() }
 
 // fetchLines is how many lines of the cache are fetched in unroll steps of a tile with a panel.
 const fetchLines = 2
@@ -250,11 +241,8 @@ func multiplyRows() {
 	begin("multiplyRows",
 		"(tiles, taps, depth int, x, zero []float32, offsets []int, panel, shift, old, y, waste []float32, "+
 			"outputs []int, cols int, act uint8, ahead []float32)",
-		"multiplyRows"+set+" is multiplyRowsGeneric, and fetches lines of ahead to the second cache meanwhile."+pairs())
-	Comment("From here on the length of ahead is its end.")
-	last, size := pointer("ahead"), length("ahead")
-	LEAQ(Mem{Base: last, Index: size, Scale: 4}, last)
-	MOVQ(last, lengthOf("ahead"))
+		"multiplyRows"+set+" is multiplyRowsGeneric"+fetching("ahead")+pairs())
+	fetched("ahead")
 	v := productLoop{panel: AllocLocal(8), taps: AllocLocal(8), depth: AllocLocal(8)}
 	eachForm(func(t *tile) {
 		t.expect()
@@ -298,9 +286,7 @@ func (v productLoop) sum(t *tile) {
 	SUBQ(U32(unroll), v.depth)
 	JLT(LabelRef(t.name("rest")))
 	Label(t.name("depth"))
-	ahead := pointer("ahead")
-	t.fetch(ahead, lengthOf("ahead"))
-	MOVQ(ahead, baseOf("ahead"))
+	fetchNext("ahead", t.lines())
 	for n := range unroll {
 		step(n)
 	}
@@ -381,11 +367,8 @@ func multiplyColumns() {
 	begin("multiplyColumns",
 		"(tiles int, x, zero []float32, offsets, starts []int, panel []float32, ld, "+beside+"cols int, "+
 			"old, y, waste []float32, outputs []int, ahead []float32)",
-		"multiplyColumns"+set+" is multiplyColumnsGeneric, and fetches lines of ahead to the second cache meanwhile."+pairs())
-	Comment("From here on the length of ahead is its end.")
-	last, size := pointer("ahead"), length("ahead")
-	LEAQ(Mem{Base: last, Index: size, Scale: 4}, last)
-	MOVQ(last, lengthOf("ahead"))
+		"multiplyColumns"+set+" is multiplyColumnsGeneric"+fetching("ahead")+pairs())
+	fetched("ahead")
 	eachForm(func(t *tile) {
 		t.begin(func(int) VecVirtual { return zero() })
 		t.sumColumns()
@@ -427,7 +410,7 @@ func (t *tile) sumColumns() {
 	JLT(LabelRef(t.name("rest")))
 	ahead := pointer("ahead")
 	Label(t.name("depth"))
-	t.fetch(ahead, lengthOf("ahead"))
+	fetch("ahead", ahead, t.lines())
 	for n := range unroll {
 		step(n)
 	}
