@@ -147,7 +147,7 @@ func (i *inspection) ofJob(cmd *cobra.Command, what string) ([]*inspect.Report, 
 		return nil, err
 	}
 	c := inspect.Config{
-		Role: "student", Batch: spec.Batch / spec.Lanes, Optimizer: spec.Optimizer.Name, Average: spec.Average.Decay > 0,
+		Role: "student", Batch: spec.Batch / spec.Lanes, Lanes: spec.Lanes, Optimizer: spec.Optimizer.Name, Average: spec.Average.Decay > 0,
 	}
 	for _, h := range j.Heads {
 		c.Outputs = append(c.Outputs, h.Student)
@@ -156,7 +156,7 @@ func (i *inspection) ofJob(cmd *cobra.Command, what string) ([]*inspect.Report, 
 	if err != nil || j.Teacher == nil {
 		return reports, err
 	}
-	return i.report(reports, j.Teacher, inspect.Config{Role: "teacher", Batch: c.Batch, Freeze: j.TeacherFreeze()})
+	return i.report(reports, j.Teacher, inspect.Config{Role: "teacher", Batch: c.Batch, Lanes: c.Lanes, Freeze: j.TeacherFreeze()})
 }
 
 // report adds a network's report to others. Flags that were given win over c.

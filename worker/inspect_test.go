@@ -54,6 +54,9 @@ func TestInspect(t *testing.T) {
 			if r.Batch != test.batch || (r.Training == nil) != (r.Role == "teacher") || r.Inference.Activations <= 0 {
 				t.Errorf("%v: %s has %d images, training %+v", test.args, r.Role, r.Batch, r.Training)
 			}
+			if r.Peak.Lane <= 0 || (r.Peak.Lanes > r.Peak.Lane) != (r.Role != "") || !strings.Contains(text, "peak of a worker with 1 lane") {
+				t.Errorf("%v: %s has %d lanes, and the peak %+v", test.args, r.Role, r.Lanes, r.Peak)
+			}
 			if last := r.Layers[len(r.Layers)-1].Name; !strings.Contains(text, "\n"+last+" ") {
 				t.Errorf("%v: no row for %s in\n%s", test.args, last, text)
 			}

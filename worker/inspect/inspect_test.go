@@ -44,7 +44,7 @@ func TestMemoryIsThatOfTheGraphs(t *testing.T) {
 		moments   int64
 	}{{"adamw", 2}, {"sgd", 1}, {"lars", 1}} {
 		r, err := inspect.Of(n, inspect.Config{
-			Batch: 4, Outputs: []nn.Output{nn.Logits}, Optimizer: test.optimizer, Average: true,
+			Batch: 4, Lanes: 3, Outputs: []nn.Output{nn.Logits}, Optimizer: test.optimizer, Average: true,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -59,6 +59,10 @@ func TestMemoryIsThatOfTheGraphs(t *testing.T) {
 		if want := (inspect.Inference{Activations: inference.Bytes(), Parameters: n.FrozenBytes(nn.FreezeConfig{})}); r.Inference != want {
 			t.Errorf("inference takes %+v, want %+v", r.Inference, want)
 		}
+		lane, shared := training.Bytes()+all, 2*all+test.moments*params
+		if want := (inspect.Peak{Lane: lane + shared, Lanes: 3*lane + shared}); r.Peak != want {
+			t.Errorf("%s: the peak is %+v, want %+v", test.optimizer, r.Peak, want)
+		}
 		if 4*int64(r.Total.Parameters) != params {
 			t.Errorf("%d parameters in total, the state has %d", r.Total.Parameters, len(s.Params))
 		}
@@ -70,7 +74,7 @@ func TestPrint(t *testing.T) {
 	c.Width = 1
 	c.Architecture, c.Outputs, c.Size = "resnet18", 1000, 224
 	r, err := inspect.Of(mustNew(t, c), inspect.Config{
-		Role: "student", Batch: 2, Outputs: []nn.Output{nn.Logits},
+		Role: "student", Batch: 2, Lanes: 2, Outputs: []nn.Output{nn.Logits},
 		Optimizer: "adamw",
 	})
 	if err != nil {
@@ -89,6 +93,7 @@ func TestPrint(t *testing.T) {
 		"total 11689512 1814073344",
 		"memory with 2 images a lane",
 		"optimiser's state 93.52 MB",
+		"peak of a worker with 1 lane 216.42 MB peak of a worker with all 2 lanes 292.52 MB",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, b.String())
@@ -115,6 +120,9 @@ func TestFrozen(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "training") || strings.Contains(string(data), "training") || r.Inference.Activations <= 0 {
 		t.Errorf("a frozen network is trained: %s", b.String())
+	}
+	if want := r.Inference.Activations + r.Inference.Parameters; r.Peak != (inspect.Peak{Lane: want, Lanes: want}) {
+		t.Errorf("its peak is %+v, want %d", r.Peak, want)
 	}
 }
 

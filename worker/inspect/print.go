@@ -74,6 +74,10 @@ func (r *Report) memory(w io.Writer) {
 	}
 	line("inference, each lane", r.Inference.Activations)
 	line("inference, shared: folded parameters", r.Inference.Parameters)
+	line("peak of a worker with 1 lane", r.Peak.Lane)
+	if r.Lanes > 1 {
+		line(fmt.Sprintf("peak of a worker with all %d lanes", r.Lanes), r.Peak.Lanes)
+	}
 	t.Flush()
 }
 

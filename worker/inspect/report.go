@@ -11,6 +11,7 @@ import (
 type Config struct {
 	Role      string          // what the network is in a job; "" alone
 	Batch     int             // images of a lane
+	Lanes     int             // of the job; 0 is 1
 	Outputs   []nn.Output     // what the criterion sees; empty: the network is not trained
 	Optimizer string          // one of optim.Names
 	Average   bool            // an average of the weights is kept
@@ -24,10 +25,18 @@ type Report struct {
 	Layers  []nn.Layer `json:"layers"`
 	Total   Total      `json:"total"`
 	Batch   int        `json:"batch"`   // images of a lane
+	Lanes   int        `json:"lanes"`   // of the job
 	Outputs []string   `json:"outputs"` // that training's criterion sees
 
 	Training  *Training `json:"training,omitempty"` // nil: the network is not trained
 	Inference Inference `json:"inference"`
+	Peak      Peak      `json:"peak"`
+}
+
+// Peak is the most memory in bytes that the network takes of a worker at one time: in training if it is trained, else in inference.
+type Peak struct {
+	Lane  int64 `json:"lane"`  // with one lane
+	Lanes int64 `json:"lanes"` // with all of the job's
 }
 
 // Total is the sum over the layers.
@@ -61,7 +70,7 @@ type Inference struct {
 // Of plans the network's use. Its errors name what does not fit: a batch below 1 (below 2 where a map has one pixel),
 // an output that the network does not have, an unknown optimiser.
 func Of(n *nn.Network, c Config) (*Report, error) {
-	r := &Report{Role: c.Role, Config: n.Config(), Layers: n.Layers(), Batch: c.Batch, Outputs: []string{}}
+	r := &Report{Role: c.Role, Config: n.Config(), Layers: n.Layers(), Batch: c.Batch, Lanes: max(c.Lanes, 1), Outputs: []string{}}
 	for _, l := range r.Layers {
 		r.Total.Parameters += l.Parameters
 		r.Total.MultiplyAdds += l.MultiplyAdds
@@ -77,6 +86,11 @@ func Of(n *nn.Network, c Config) (*Report, error) {
 		return nil, err
 	}
 	r.Inference.Parameters = n.FrozenBytes(c.Freeze)
+	lane, shared := r.Inference.Activations, r.Inference.Parameters
+	if r.Training != nil {
+		lane, shared = r.Training.Lane(), r.Training.Shared()
+	}
+	r.Peak = Peak{Lane: lane + shared, Lanes: int64(r.Lanes)*lane + shared}
 	return r, nil
 }
 
