@@ -124,11 +124,11 @@ func (p *proxy) serve(ctx context.Context, c net.Conn) {
 func (p *proxy) carry(ctx context.Context, to, from net.Conn) {
 	dice := random.New(purposeChaos, p.seed, 2, p.streams.Add(1))
 	if p.raw {
-		_, _ = io.CopyBuffer(struct{ io.Writer }{&gate{ctx, p, to}}, struct{ io.Reader }{from}, make([]byte, 64<<10)) // both ends hear of the end
+		_, _ = io.CopyBuffer(struct{ io.Writer }{&gate{ctx: ctx, proxy: p, to: to}}, struct{ io.Reader }{from}, make([]byte, 64<<10)) // both ends hear of the end
 		return
 	}
 	in := bufio.NewReaderSize(from, 64<<10)
-	out := bufio.NewWriterSize(&gate{ctx, p, to}, 64<<10)
+	out := bufio.NewWriterSize(&gate{ctx: ctx, proxy: p, to: to}, 64<<10)
 	for {
 		line, err := in.ReadSlice('\n')
 		size, message := 0, false
@@ -160,6 +160,7 @@ type gate struct {
 	ctx   context.Context // of the connection, which a Writer has no other way to hear of
 	proxy *proxy
 	to    net.Conn
+	free  time.Time // when a slow link has carried what was written
 }
 
 func (g *gate) Write(b []byte) (int, error) {
@@ -167,7 +168,12 @@ func (g *gate) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	if c, _ := g.proxy.condition(); c.slow {
-		if err := pause(g.ctx, time.Duration(len(b))*time.Second/slowRate); err != nil {
+		now := time.Now()
+		if now.After(g.free) {
+			g.free = now
+		}
+		g.free = g.free.Add(time.Duration(len(b)) * time.Second / slowRate) // not by sleeps alone, each of which is too long
+		if err := pause(g.ctx, g.free.Sub(now)); err != nil {
 			return 0, err
 		}
 	}

@@ -63,6 +63,16 @@ func (w *Worker) ready(r *Run, now time.Time, c Config) bool {
 	return c.Prepare == 0 || w.Preparing == r.Run && (w.Prepared || !now.Before(w.Asked.Add(c.Prepare)))
 }
 
+// Share is how many lanes a worker would carry that the run took in beside those of the newest plan; at most, when all are
+// equally fast.
+func (r *Run) Share() int {
+	members := 1
+	if r.Plan != nil {
+		members += len(r.Plan.Members)
+	}
+	return (r.Spec.Lanes + members - 1) / members
+}
+
 // unprepared are the workers that a run under way would take if they were prepared: the first that was not asked to, and
 // otherwise when the first of them has taken too long.
 func (s *State) unprepared(r *Run, now time.Time, c Config) (ask string, until time.Time) {

@@ -25,7 +25,9 @@ func (s *Service) give(worker string, l *lease, o cluster.Order) {
 	l.told, l.toldAt = o, time.Now()
 	if o.Instruction == cluster.Ready {
 		r := s.state.Run(o.Run)
-		s.push(l.subject, wire.Prepare{Run: r.Run, Spec: r.Spec, Digest: r.Digest, Storage: r.Storage})
+		s.push(l.subject, wire.Prepare{
+			Run: r.Run, Spec: r.Spec, Digest: r.Digest, Storage: r.Storage, Lanes: r.Share(),
+		})
 	}
 	if o.Instruction == cluster.Rest || o.Instruction == cluster.Ready {
 		if before.Instruction != cluster.Rest && before.Instruction != cluster.Ready {

@@ -210,8 +210,9 @@ func (m Draining) validate() error {
 type Prepare struct {
 	Run     string    `json:"run"`
 	Spec    *job.Spec `json:"spec"`
-	Digest  string    `json:"digest"`  // of the job
-	Storage string    `json:"storage"` // URL of the run's storage
+	Digest  string    `json:"digest"`          // of the job
+	Storage string    `json:"storage"`         // URL of the run's storage
+	Lanes   int       `json:"lanes,omitempty"` // that the worker is likely to carry; 0: not known
 }
 
 func (Prepare) kind() string { return "prepare" }
@@ -219,6 +220,9 @@ func (Prepare) kind() string { return "prepare" }
 func (m Prepare) validate() error {
 	if m.Spec == nil {
 		return errors.New("spec is missing")
+	}
+	if m.Lanes < 0 || m.Lanes > m.Spec.Lanes {
+		return fmt.Errorf("lanes is %d; the job has %d", m.Lanes, m.Spec.Lanes)
 	}
 	return errors.Join(CheckName("run", m.Run), checkText("digest", m.Digest, 128), checkText("storage", m.Storage, 4096))
 }

@@ -66,7 +66,7 @@ func messages() []wire.Message {
 		wire.Stop{Generation: 3, Reason: "asked to"},
 		wire.Abort{Generation: 3, Reason: "worker w1 was lost"},
 		wire.Pause{Generation: 3, Reason: "worker w3 has joined"},
-		wire.Prepare{Run: "faces", Spec: plan().Spec, Digest: "00ff", Storage: "file:///runs/faces"},
+		wire.Prepare{Run: "faces", Spec: plan().Spec, Digest: "00ff", Storage: "file:///runs/faces", Lanes: 2},
 		wire.Prepared{Worker: "w0", Session: "s", Run: "faces", Error: "no data"},
 		wire.Draining{Worker: "w0", Session: "s", Reason: "SIGTERM"},
 		wire.Began{Worker: "w0", Run: "faces", Generation: 3, Step: 7, From: "a peer"},

@@ -119,7 +119,7 @@ func (t *Trainer) Prepare(m wire.Prepare, done func(error)) {
 	}
 	if t.opening == nil {
 		t.Logger.Info("preparing", "job", m.Run)
-		t.opening = begin(a, func(ctx context.Context) (*run, error) { return t.newRun(ctx, a) })
+		t.opening = begin(a, func(ctx context.Context) (*run, error) { return t.prepareRun(ctx, a, m.Lanes) })
 	}
 	t.opening.tell(done)
 }

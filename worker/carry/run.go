@@ -77,16 +77,8 @@ func (o *opening) close(logger *slog.Logger) {
 	o.cancel()
 	<-o.done
 	o.telling.Wait()
-	if o.run == nil {
-		return
-	}
-	if err := o.run.trainer.Close(); err != nil {
-		logger.Error("a checkpoint that was under way", "job", o.name, "err", err)
-	}
-	o.run.keeper.Close()
-	o.run.source.Close()
-	if err := o.run.record.close(); err != nil {
-		logger.Error("the record of what was fed", "job", o.name, "err", err)
+	if o.run != nil {
+		o.run.close(logger.With("job", o.name))
 	}
 }
 
@@ -170,6 +162,31 @@ func (t *Trainer) newRun(ctx context.Context, a agent.Assignment) (*run, error) 
 		return nil, err
 	}
 	return r, nil
+}
+
+// prepareRun is newRun for a worker that will carry so many lanes.
+func (t *Trainer) prepareRun(ctx context.Context, a agent.Assignment, lanes int) (*run, error) {
+	r, err := t.newRun(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.trainer.Prepare(lanes); err != nil {
+		r.close(t.Logger)
+		return nil, err
+	}
+	return r, nil
+}
+
+// close lets go of all, after a checkpoint under way is written.
+func (r *run) close(logger *slog.Logger) {
+	if err := r.trainer.Close(); err != nil {
+		logger.Error("a checkpoint that was under way", "err", err)
+	}
+	r.keeper.Close()
+	r.source.Close()
+	if err := r.record.close(); err != nil {
+		logger.Error("the record of what was fed", "err", err)
+	}
 }
 
 // compareEvery is how often workers compare a checksum of their weights. It costs less than a thousandth of a step, and in

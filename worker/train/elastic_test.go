@@ -52,6 +52,7 @@ type scene struct {
 	saved   *train.Snapshot // the newest checkpoint
 	origins []train.Origin
 	flip    func(m *member, step int) // at a batch; may be nil
+	asking  func()                    // before a worker asks for a state that it lacks; may be nil
 	named   []int                     // workers that have found themselves different
 	retold  int                       // micro-batches that were computed
 	buckets []uint32                  // of gradients, in the order in which they were summed first
@@ -302,6 +303,13 @@ func (r *mortal) ReduceInt64(ctx context.Context, step uint64, bucket uint32, v 
 		r.member.reached(inVotes, int(step)-firstStep)
 	}
 	return r.Ring.ReduceInt64(ctx, step, bucket, v)
+}
+
+func (r *mortal) Share(ctx context.Context, step uint64, bucket uint32, state []byte, most int) ([]byte, error) {
+	if asking := r.member.scene.asking; asking != nil && state == nil {
+		asking()
+	}
+	return r.Ring.Share(ctx, step, bucket, state, most)
 }
 
 func (r *mortal) Commit(ctx context.Context, step uint64) error {

@@ -12,10 +12,13 @@ import (
 	"pupil/worker/nn"
 )
 
-// lane computes one lane's part of a step: its own graph and buffers over the weights that all lanes share.
+// lane computes one lane's part of a step: its own graph and buffers over the weights that all lanes share. It may be
+// another lane of the job in another generation.
 type lane struct {
 	trainer  *Trainer
 	number   int // of the job's lanes
+	size     int // images
+	warming  bool
 	training *nn.Training
 	teacher  *nn.Inference // nil: supervised
 	loss     *loss.Lane
@@ -40,11 +43,12 @@ type lane struct {
 	calls     int // of the loss's sums, so far
 }
 
-func newLane(t *Trainer, number, size, threads int) (*lane, error) {
+// newLane makes a graph that has to become a lane; its teacher has so many threads.
+func newLane(t *Trainer, threads int) (*lane, error) {
 	c := t.config
+	size := c.Batch / c.Lanes
 	l := &lane{
-		trainer: t, number: number,
-		loss:       c.Loss.Lane(number*size, size),
+		trainer: t, size: size,
 		gradients:  make([]float32, t.layout.sizes[0]),
 		statistics: make([]float32, t.layout.sizes[1]),
 		missing:    make([]int, len(t.layout.buckets)),
@@ -75,6 +79,26 @@ func newLane(t *Trainer, number, size, threads int) (*lane, error) {
 		return nil, fmt.Errorf("student: %w", err)
 	}
 	return l, nil
+}
+
+// become makes it a lane of the job.
+func (l *lane) become(number int) {
+	if l.loss == nil || l.number != number {
+		l.number, l.loss = number, l.trainer.config.Loss.Lane(number*l.size, l.size)
+	}
+}
+
+// warm computes once with black images and gradients of zero, so that code and memory are there when they are needed.
+func (l *lane) warm() error {
+	l.warming = true
+	defer func() { l.warming = false }()
+	black := func(c nn.Config) []float32 { return make([]float32, l.size*c.Size*c.Size*c.Channels) }
+	if l.teacher != nil {
+		if _, _, err := l.teacher.Run(black(l.trainer.config.Teacher.Network().Config())); err != nil {
+			return fmt.Errorf("teacher: %w", err)
+		}
+	}
+	return l.training.Run(black(l.trainer.config.Student.Config()))
 }
 
 // close releases the lane's graphs.
@@ -156,6 +180,12 @@ func (l *lane) teach() error {
 
 // criterion is called by the graph between forward and backward, with the heads' features.
 func (l *lane) criterion(features, gradients [][]float32) (float64, error) {
+	if l.warming {
+		for _, g := range gradients {
+			clear(g)
+		}
+		return 0, nil
+	}
 	l.phases.forward = l.clock.lap()
 	l.span(spanForward)
 	for i, p := range l.pairs {
@@ -210,7 +240,7 @@ func (l *lane) reduce(sums []int64) error {
 
 // onGradient is called by the graph when a parameter's gradient is complete.
 func (l *lane) onGradient(param int) {
-	if l.err != nil {
+	if l.err != nil || l.warming {
 		return
 	}
 	layout := l.trainer.layout

@@ -19,6 +19,7 @@ type Trainer struct {
 	layout   *layout
 	exchange *exchange
 	lanes    map[int]*lane // those carried
+	spare    []*lane       // graphs that no lane has now
 	idle     *loss.Lane    // takes part in the loss's sums for a worker without lanes
 	idled    evaluated     // its result
 	places   chan struct{}
@@ -61,7 +62,11 @@ func (t *Trainer) Close() error {
 	for _, l := range t.lanes {
 		l.close()
 	}
+	for _, l := range t.spare {
+		l.close()
+	}
 	clear(t.lanes)
+	t.spare = nil
 	return err
 }
 
@@ -123,7 +128,23 @@ func (t *Trainer) saves(done int, agreed votes) bool {
 	return agreed.stop || agreed.save || done == t.config.Steps || t.saver.due(done, t.config.CheckpointStep)
 }
 
-// carry makes a graph for each lane that is new to this worker, and lets go of those that others carry now.
+// Prepare builds the graphs of some lanes, and computes once with each, so that the first part that carries so many begins
+// without delay. Nothing of the state is changed.
+func (t *Trainer) Prepare(lanes int) error {
+	for range lanes {
+		l, err := newLane(t, t.config.Threads/lanes)
+		if err != nil {
+			return err
+		}
+		t.spare = append(t.spare, l)
+		if err := l.warm(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carry gives each lane that is new to this worker a graph. Those of lanes that others carry now are kept for lanes to come.
 func (t *Trainer) carry(lanes []int) error {
 	if err := t.config.Source.Carry(lanes); err != nil {
 		return err
@@ -136,7 +157,7 @@ func (t *Trainer) carry(lanes []int) error {
 	}
 	for n, l := range t.lanes {
 		if !slices.Contains(lanes, n) {
-			l.close()
+			t.spare = append(t.spare, l)
 			delete(t.lanes, n)
 		}
 	}
@@ -144,11 +165,16 @@ func (t *Trainer) carry(lanes []int) error {
 		if t.lanes[n] != nil {
 			continue
 		}
-		l, err := newLane(t, n, t.config.Batch/t.config.Lanes, t.config.Threads/len(lanes))
-		if err != nil {
-			return fmt.Errorf("lane %d: %w", n, err)
+		if len(t.spare) == 0 {
+			l, err := newLane(t, t.config.Threads/len(lanes))
+			if err != nil {
+				return fmt.Errorf("lane %d: %w", n, err)
+			}
+			t.spare = append(t.spare, l)
 		}
-		t.lanes[n] = l
+		last := len(t.spare) - 1
+		t.lanes[n], t.spare = t.spare[last], t.spare[:last]
+		t.lanes[n].become(n)
 	}
 	if len(lanes) == 0 && t.idle == nil {
 		t.idle = t.config.Loss.Lane(0, 0)
@@ -159,24 +185,30 @@ func (t *Trainer) carry(lanes []int) error {
 // progress is the share of the job's steps that are done.
 func (t *Trainer) progress() float64 { return float64(t.state.Step) / float64(t.config.Steps) }
 
+// begin lets the lanes that this worker carries compute their part of the next step, unless they do already. What they give
+// is summed as soon as the step enters a generation.
+func (t *Trainer) begin(carried []int) *pending {
+	if t.pending == nil {
+		t.pending = newPending(t.living, t.state.Step)
+		t.exchange.begin(t.state.Scales.exponents())
+		t.tracing(t.state.Step)
+	}
+	for _, n := range carried {
+		t.pending.start(n, t.lanes[n].step)
+	}
+	if len(carried) == 0 {
+		t.pending.start(idleLane, t.takePart)
+	}
+	return t.pending
+}
+
 // step makes one step, or ends the one that an earlier generation has begun, and says what the workers ask for.
 func (t *Trainer) step(ctx context.Context, part Part) (agreed votes, err error) {
 	step := t.state.Step
-	if t.pending == nil {
-		t.pending = newPending(t.living, step)
-		t.exchange.begin(t.state.Scales.exponents())
-		t.tracing(step)
-	}
-	p := t.pending
 	ring := ringFirst + uint64(step)
 	group := newTaskGroup(ctx)
+	p := t.begin(part.Carried)
 	t.exchange.enter(&attempt{reducer: part.Reducer, step: ring, lanes: max(1, len(part.Carried)), group: group})
-	for _, n := range part.Carried {
-		p.start(n, t.lanes[n].step)
-	}
-	if len(part.Carried) == 0 {
-		p.start(idleLane, t.takePart)
-	}
 	if err := p.wait(group.ctx); err != nil { // some lanes may still compute
 		group.cancel(err)
 		_ = t.exchange.leave() // err again

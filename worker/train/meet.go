@@ -52,6 +52,8 @@ func (t *Trainer) meet(ctx context.Context, part Part) (from Origin, err error) 
 	if slices.Contains(have, false) {
 		if !have[part.Rank] {
 			from = FromPeer
+		} else if err := t.goOn(part.Carried); err != nil {
+			return "", err
 		}
 		if err := t.share(ctx, part.Reducer, ringShare, have[part.Rank], t.state.Snapshot); err != nil {
 			return "", fmt.Errorf("hand over the state of step %d: %w", newest, err)
@@ -65,6 +67,19 @@ func (t *Trainer) meet(ctx context.Context, part Part) (from Origin, err error) 
 		return t.reload(ctx, part)
 	}
 	return from, nil
+}
+
+// goOn lets a worker that has the newest state compute the next step while others still take theirs. Error feedback comes
+// first: the lanes need it.
+func (t *Trainer) goOn(carried []int) error {
+	if t.state.Feedback != nil {
+		return nil
+	}
+	err := t.carry(carried)
+	if err == nil {
+		t.begin(carried)
+	}
+	return err
 }
 
 // meetAlone is meet for the only worker.
