@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,14 +29,23 @@ faults:
   - {at: 7s, do: leave, whom: worker, for: 500ms}
   - {at: 9s, do: cut, whom: worker, for: 5s}
   - {at: 10s, do: corrupt, whom: checkpoint}
+  - {at: 13s, do: stop, whom: leader, for: 2s}
   - {at: 16s, do: kill, whom: coordinators, for: 1s}
   - {at: 19s, do: kill, whom: broker, for: 500ms}
+  - {at: 20s, do: stop, whom: worker, for: 4s}
   - {at: 22s, do: kill, whom: workers, for: 1s}
   - {at: 25s, do: lose, whom: worker, for: 3s}
   - {at: 30s, do: kill, whom: worker, for: 1s}
 `+bucketFaults("29s"))
-	if r.Faults < 7 || r.Generations < 4 {
+	if r.Faults < 9 || r.Generations < 4 {
 		t.Errorf("%+v", r)
+	}
+	for _, want := range []injected{{Fault: "kill", Whom: "worker-"}, {Fault: "stop", Whom: "worker-"}, {Fault: "stop", Whom: "coordinator-"}} {
+		if !slices.ContainsFunc(r.Injected, func(i injected) bool {
+			return i.Fault == want.Fault && strings.HasPrefix(i.Whom, want.Whom) && i.Skipped == ""
+		}) {
+			t.Errorf("no %s of a %s in %+v", want.Fault, want.Whom, r.Injected)
+		}
 	}
 }
 
@@ -91,11 +101,28 @@ func bucketFaults(at string) (lines string) {
 
 // chaosReport is what is looked at of a run's report.
 type chaosReport struct {
-	Faults      int    `json:"faults"`
-	HashEqual   bool   `json:"hash_equal"`
-	ExactlyOnce bool   `json:"exactly_once"`
-	SHA256      string `json:"sha256"`
-	Generations int    `json:"generations"`
+	Faults      int        `json:"faults"`
+	HashEqual   bool       `json:"hash_equal"`
+	Lost        *int       `json:"samples_lost"`
+	Repeated    *int       `json:"samples_repeated"`
+	StepsLost   *int       `json:"steps_lost"`
+	ExactlyOnce bool       `json:"exactly_once"`
+	SHA256      string     `json:"sha256"`
+	Generations int        `json:"generations"`
+	Goodput     float64    `json:"goodput"`
+	Injected    []injected `json:"injected"`
+	Recovery    struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+		Max float64 `json:"max"`
+	} `json:"recovery_ms"`
+}
+
+// injected is a fault of the schedule, whom it struck, and why it was not made.
+type injected struct {
+	Fault   string `json:"fault"`
+	Whom    string `json:"whom"`
+	Skipped string `json:"skipped"`
 }
 
 // strike runs a short job under a schedule, with the product's own command. The result must be that of the quiet run.
@@ -122,6 +149,12 @@ func strike(t *testing.T, schedule string, flags ...string) (r chaosReport) {
 	}
 	if !r.HashEqual || !r.ExactlyOnce || r.SHA256 == "" {
 		t.Errorf("%+v", r)
+	}
+	if r.Lost == nil || *r.Lost != 0 || r.Repeated == nil || *r.Repeated != 0 || r.StepsLost == nil || r.Goodput <= 0 {
+		t.Errorf("samples, steps or goodput: %s", out.String())
+	}
+	if q := r.Recovery; !(q.P50 > 0 && q.P50 <= q.P99 && q.P99 <= q.Max) {
+		t.Errorf("recovery %+v", q)
 	}
 	return r
 }
