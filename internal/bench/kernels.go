@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"pupil/internal/kernel"
 	"pupil/worker/optim"
@@ -11,8 +12,9 @@ import (
 
 // operation is what a kernel's case computes, of images n x h x w x c; a product of matrices has n x c and c x k.
 type operation struct {
-	// gemm, conv, depthwise, frozen (with shift and ReLU), norm (batch norm with ReLU6); of n numbers: adamw (an update of
-	// weights), and tofixed, addfixed, fromfixed (32-bit integers, as gradients are summed)
+	// gemm, conv, depthwise, frozen (with shift and ReLU), norm (batch norm with ReLU6), maxpool, avgpool (of whole images), scale
+	// (squeeze-and-excitation's), add; of n numbers: adamw and sgd (updates of weights), exps (float64), and tofixed, addfixed,
+	// fromfixed (32-bit integers, as gradients are summed)
 	Op     string `json:"op"`
 	Pass   string `json:"pass"`
 	N      int    `json:"n"`
@@ -47,8 +49,14 @@ var kernels = []struct {
 	{"conv1x1.96", []string{forward, data, weights}, operation{Op: "conv", N: 16, H: 14, W: 14, C: 96, K: 576, Size: 1, Stride: 1}},
 	{"conv1x1.16", []string{forward, data, weights}, operation{Op: "conv", N: 16, H: 28, W: 28, C: 16, K: 96, Size: 1, Stride: 1}},
 	{"depthwise3x3.96", []string{forward, data, weights}, operation{Op: "depthwise", N: 16, H: 28, W: 28, C: 96, K: 96, Size: 3, Stride: 1}},
-	{"depthwise5x5.240", []string{forward}, operation{Op: "depthwise", N: 16, H: 14, W: 14, C: 240, K: 240, Size: 5, Stride: 1}},
+	{"depthwise5x5.240", []string{forward, data, weights}, operation{Op: "depthwise", N: 16, H: 14, W: 14, C: 240, K: 240, Size: 5, Stride: 1}},
 	{"norm.96", []string{forward, data}, operation{Op: "norm", N: 16, H: 28, W: 28, C: 96, K: 96}},
+	{"maxpool.64", []string{forward, data}, operation{Op: "maxpool", N: 16, H: 56, W: 56, C: 64, K: 64, Size: 3, Stride: 2}},
+	{"avgpool.1280", []string{forward, data}, operation{Op: "avgpool", N: 16, H: 7, W: 7, C: 1280, K: 1280}},
+	{"scale.240", []string{forward, data}, operation{Op: "scale", N: 16, H: 14, W: 14, C: 240, K: 240}},
+	{"add.96", nil, operation{Op: "add", N: 16, H: 14, W: 14, C: 96, K: 96}},
+	{"exps.1m", nil, operation{Op: "exps", N: 1 << 20, H: 1, W: 1, C: 1}},
+	{"sgd.2m", nil, operation{Op: "sgd", N: 1 << 21, H: 1, W: 1, C: 1}},
 	{"adamw.2m", nil, operation{Op: "adamw", N: 1 << 21, H: 1, W: 1, C: 1}},
 	{"tofixed.2m", nil, operation{Op: "tofixed", N: 1 << 21, H: 1, W: 1, C: 1}},
 	{"addfixed.2m", nil, operation{Op: "addfixed", N: 1 << 21, H: 1, W: 1, C: 1}},
@@ -88,7 +96,7 @@ func (o operation) flops() float64 {
 
 // numbers tells whether the operation is one of plain numbers.
 func (o operation) numbers() bool {
-	return o.Op == "adamw" || o.Op == "tofixed" || o.Op == "addfixed" || o.Op == "fromfixed"
+	return slices.Contains([]string{"adamw", "sgd", "exps", "tofixed", "addfixed", "fromfixed"}, o.Op)
 }
 
 // runs are so many that a side takes some tens of milliseconds.
@@ -106,7 +114,9 @@ func (o operation) about() string {
 	what := map[string]string{
 		"gemm": "product of matrices", "conv": "convolution", "frozen": "convolution with shift and ReLU of a frozen network",
 		"depthwise": "depthwise convolution", "norm": "batch norm of a batch with ReLU6",
-		"adamw": "AdamW's update", "tofixed": "float32 to fixed point", "addfixed": "sum of fixed point",
+		"maxpool": "largest values of windows", "avgpool": "mean of images", "scale": "product with a factor by image and channel",
+		"add": "sum of two tensors", "exps": "powers of e in float64",
+		"adamw": "AdamW's update", "sgd": "update with Nesterov's momentum", "tofixed": "float32 to fixed point", "addfixed": "sum of fixed point",
 		"fromfixed": "fixed point to float32",
 	}[o.Op]
 	if o.Op == "gemm" {
@@ -116,7 +126,9 @@ func (o operation) about() string {
 		return fmt.Sprintf("%s, %d numbers, 1 thread", what, o.N)
 	}
 	shape := fmt.Sprintf("%d images of %d x %d x %d", o.N, o.H, o.W, o.C)
-	if o.Size > 0 {
+	if o.Op == "maxpool" {
+		shape += fmt.Sprintf(", %d x %d, stride %d", o.Size, o.Size, o.Stride)
+	} else if o.Size > 0 {
 		shape += fmt.Sprintf(" to %d channels, %d x %d, stride %d", o.K, o.Size, o.Size, o.Stride)
 	}
 	return fmt.Sprintf("%s, %s, %s, 1 thread", what, map[string]string{
@@ -150,6 +162,9 @@ func newOurKernel(o operation) *ourKernel {
 	}
 	if o.Op == "gemm" || o.Op == "norm" {
 		return o.plain(ws)
+	}
+	if f := o.pixels(g); f != nil {
+		return f
 	}
 	filters := o.Size * o.Size * o.C
 	if o.Op != "depthwise" {
@@ -202,6 +217,40 @@ func (o operation) plain(ws *kernel.Workspace) *ourKernel {
 	}, out: dx}
 }
 
+// pixels are the operations on images that have no filters; nil: it is none.
+func (o operation) pixels(g kernel.Conv) *ourKernel {
+	hw := o.H * o.W
+	x, dx := pattern(o.N*hw*o.C, 1), make([]float32, o.N*hw*o.C)
+	switch o.Op + " " + o.Pass {
+	case "maxpool forward", "maxpool data":
+		oh, ow := g.Out()
+		n := o.N * oh * ow * o.C
+		y, dy, argmax := make([]float32, n), pattern(n, 3), make([]int32, n)
+		ahead := func() { kernel.MaxPoolForward(g, x, y, argmax) }
+		if o.Pass == forward {
+			return &ourKernel{f: ahead, out: y}
+		}
+		ahead()
+		return &ourKernel{f: func() { kernel.MaxPoolBackward(g, dy, argmax, dx) }, out: dx}
+	case "avgpool forward":
+		y := make([]float32, o.N*o.C)
+		return &ourKernel{f: func() { kernel.GlobalAvgPoolForward(o.N, hw, o.C, x, y) }, out: y}
+	case "avgpool data":
+		dy := pattern(o.N*o.C, 2)
+		return &ourKernel{f: func() { kernel.GlobalAvgPoolBackward(o.N, hw, o.C, dy, dx) }, out: dx}
+	case "scale forward":
+		s := pattern(o.N*o.C, 2)
+		return &ourKernel{f: func() { kernel.ScaleChannels(o.N, hw, o.C, x, s, dx) }, out: dx}
+	case "scale data":
+		s, dy, ds := pattern(o.N*o.C, 2), pattern(len(x), 3), make([]float32, o.N*o.C)
+		return &ourKernel{f: func() { kernel.ScaleChannelsBackward(o.N, hw, o.C, x, s, dy, dx, ds) }, out: dx}
+	case "add forward":
+		y := pattern(len(x), 3)
+		return &ourKernel{f: func() { kernel.Add(x, y, dx) }, out: dx}
+	}
+	return nil
+}
+
 // fixedExponent and fixedLimit are those of the fixed-point cases: 2^-24, and few numbers saturate.
 const (
 	fixedExponent = -24
@@ -221,9 +270,22 @@ func (o operation) update() *ourKernel {
 		return &ourKernel{f: func() { kernel.AddFixed32(sum, q) }, out: y, reset: func() { clear(sum) }, read: read}
 	case "fromfixed":
 		return &ourKernel{f: func() { kernel.FromFixed32(y, q, fixedExponent) }, out: y}
+	case "exps":
+		from, to := make([]float64, o.N), make([]float64, o.N)
+		for i, v := range x {
+			from[i] = expsFactor * float64(v)
+		}
+		return &ourKernel{f: func() { kernel.Exps(to, from) }, out: y, read: func() {
+			for i, v := range to {
+				y[i] = float32(v)
+			}
+		}}
 	}
-	step, gradients := 0, pattern(o.N, 2)
-	optimizer, err := optim.New(adamw, o.N, []optim.Group{{Len: o.N, Decay: true}})
+	step, gradients, config := 0, pattern(o.N, 2), adamw
+	if o.Op == "sgd" {
+		config = optim.Config{Name: optim.SGD, Momentum: 0.9, Nesterov: true, WeightDecay: 0.01}
+	}
+	optimizer, err := optim.New(config, o.N, []optim.Group{{Len: o.N, Decay: true}})
 	reset := func() {
 		copy(y, x)
 		step = 0
@@ -237,7 +299,10 @@ func (o operation) update() *ourKernel {
 	}}
 }
 
-// updateRate is AdamW's learning rate: so large that two steps change the figures of a check.
+// expsFactor makes exponents of -10 to 10.
+const expsFactor = 20
+
+// updateRate is the optimisers' learning rate: so large that two steps change the figures of a check.
 const updateRate = 1e-2
 
 func (k *ourKernel) run(ctx context.Context, times int) error {

@@ -18,7 +18,8 @@ def images(shape, salt):
     return pattern(n * h * w * c, salt).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
-NUMBERS = ("adamw", "tofixed", "addfixed", "fromfixed")
+NUMBERS = ("adamw", "sgd", "exps", "tofixed", "addfixed", "fromfixed")
+PIXELS = ("maxpool", "avgpool", "scale", "add")
 SCALE, LIMIT = 2.0 ** 24, 8_000_000  # fixedExponent and fixedLimit of kernels.go
 
 
@@ -46,6 +47,9 @@ class Kernel:
             tensors = [pattern(n * c, 1).reshape(n, c), pattern(c * k, 2).reshape(c, k)]
         elif o["op"] in NUMBERS:
             tensors = [pattern(n, 1), pattern(n, 2)]
+        elif o["op"] in PIXELS:
+            oh, ow = ((x + 2 * (size // 2) - size) // stride + 1 for x in (h, w)) if o["op"] == "maxpool" else (h, w)
+            tensors = [images((n, h, w, c), 1), images((n, oh, ow, c), 3), pattern(n * c, 2).reshape(n, c, 1, 1)]
         elif o["op"] == "norm":
             tensors = [images((n, h, w, c), 1), images((n, h, w, c), 3), pattern(c, 4), pattern(c, 5)]
         else:
@@ -63,11 +67,15 @@ class Kernel:
         """Operations that change what they read start again."""
         x, gradients = self.networks["kernel"].now
         self.fixed, self.sum = to_fixed(x), torch.zeros(len(x), dtype=torch.int32)
+        self.exponents = x.double() * 20  # expsFactor
+        self.weights = x.clone()
+        self.weights.grad = gradients
         if self.o["op"] == "adamw":
-            self.weights = x.clone()
-            self.weights.grad = gradients
             self.optimizer = torch.optim.AdamW(
                 [self.weights], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+        elif self.o["op"] == "sgd":
+            self.optimizer = torch.optim.SGD(
+                [self.weights], lr=1e-2, momentum=0.9, nesterov=True, weight_decay=0.01)
 
     def begin(self):
         pass
@@ -81,6 +89,8 @@ class Kernel:
         with torch.inference_mode():
             if o["op"] == "gemm":
                 return torch.mm(*t)
+            if o["op"] in PIXELS:
+                return self.pixels(o, *t)
             return self.convolution(o, *t)
 
     def convolution(self, o, x, w, dy, shift):
@@ -94,10 +104,32 @@ class Kernel:
             dy, x, w, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], self.groups, mask)
         return results[0] if mask[0] else results[1]
 
+    def pixels(self, o, x, dy, factors):
+        forward, size, stride = o["pass"] == "forward", [o["size"]] * 2, [o["stride"]] * 2
+        if o["op"] == "maxpool":
+            window = (size, stride, [o["size"] // 2] * 2, [1, 1], False)
+            if forward:
+                return torch.ops.aten.max_pool2d_with_indices(x, *window)[0]
+            if self.graph is None or self.graph[0] is not x:
+                self.graph = (x, torch.ops.aten.max_pool2d_with_indices(x, *window)[1])
+            return torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *window, self.graph[1])
+        if o["op"] == "avgpool":
+            if forward:
+                return functional.adaptive_avg_pool2d(x, 1)
+            return factors.expand_as(x) / (o["h"] * o["w"])  # what autograd does
+        if o["op"] == "scale":
+            if forward:
+                return x * factors
+            dx, _ = dy * factors, (dy * x).sum((2, 3))
+            return dx
+        return x + dy
+
     @torch.no_grad()
     def number(self, x):
         if self.o["op"] == "tofixed":
             return to_fixed(x)
+        if self.o["op"] == "exps":
+            return self.exponents.exp()
         if self.o["op"] == "addfixed":
             return self.sum.add_(self.fixed)
         if self.o["op"] == "fromfixed":
