@@ -23,6 +23,7 @@ type client struct {
 	timeout    time.Duration // of a write; 0: none
 	maxPayload int
 	encrypted  bool
+	pong       chan struct{} // of one element: next has met an answer to a PING; nil: nobody asks
 
 	mu   sync.Mutex // of writes
 	line []byte
@@ -123,7 +124,13 @@ func (c *client) handle(line []byte, memory func(n int) []byte) (message []byte,
 		return c.message(rest, memory)
 	case "PING":
 		return nil, c.write("PONG\r\n")
-	case "PONG", "INFO", "+OK":
+	case "PONG":
+		select {
+		case c.pong <- struct{}{}:
+		default:
+		}
+		return nil, nil
+	case "INFO", "+OK":
 		return nil, nil
 	case "-ERR":
 		return nil, fmt.Errorf("%w: %s", errRefused, rest)

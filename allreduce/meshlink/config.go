@@ -33,6 +33,10 @@ type Config struct {
 	// Timeout is how long New tries to connect; a write to a rank that stands still ends after a quarter of it. The ring's
 	// deadline is right. 0: DefaultTimeout.
 	Timeout time.Duration
+	// Gone hears, at most once each and from a goroutine of the link, of another rank whose connection has broken and at whose address
+	// nobody greets a new one, which is refused or closed: its process has ended. One that stands still or is cut off refuses and
+	// closes nothing. nil: nobody hears.
+	Gone func(rank int)
 }
 
 // ErrCredentials says that what was issued does not fit together or not to this server. Test with errors.Is.

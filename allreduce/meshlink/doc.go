@@ -18,7 +18,8 @@
 //
 // # Faults
 //
-// New returns when this rank is connected to all others; an error names those that it is not, with the reason. A connection
-// that breaks later is opened anew in the background, and Send to that rank is an error for as long. A rank that stands
+// New returns when this rank is connected to all others, some milliseconds after the last of them has called it: who comes first waits
+// at the others' doors, for 200 ms before it knocks again. An error names those that it is not, with the reason. A connection
+// that breaks later is opened anew in the background, which tells whether the rank's process has ended (Config.Gone), and Send to that rank is an error for as long. A rank that stands
 // still holds up a Send to it for Config.Timeout / 4 at most, and Interrupt ends that at once.
 package meshlink

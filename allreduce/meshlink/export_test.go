@@ -2,6 +2,7 @@ package meshlink
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -24,3 +25,6 @@ func Connect(t *testing.T, s *Server, c Config, to int) (*nats.Conn, <-chan erro
 	t.Cleanup(nc.Close)
 	return nc, refused
 }
+
+// WaitAtDoor lets who knocks too early wait for long. Nobody may have done so yet.
+func (s *Server) WaitAtDoor(d time.Duration) { s.door = d }

@@ -22,33 +22,42 @@ type inbox struct {
 	once     sync.Once
 }
 
-// openInbox subscribes to a subject, to which nobody may publish yet.
-func openInbox(ctx context.Context, s *Server, subject string) (*inbox, error) {
+// newInbox connects to this worker's own server. One with TLS waits 50 ms before it greets who comes from within the process.
+func newInbox(s *Server) (*inbox, error) {
 	conn, err := s.server.InProcessConn()
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	i := &inbox{subject: subject, messages: make(chan []byte), ended: make(chan struct{}), closed: make(chan struct{})}
-	if err := conn.SetDeadline(time.Now().Add(handshakeTime * time.Second)); err != nil {
-		return nil, err
-	}
-	if i.client, err = greet(conn, ownerName, s.secret, ownerName); err == nil {
-		err = i.client.ask("SUB " + subject + " 1\r\n")
+	i := &inbox{messages: make(chan []byte), ended: make(chan struct{}), closed: make(chan struct{})}
+	if err = conn.SetDeadline(time.Now().Add(handshakeTime * time.Second)); err == nil {
+		i.client, err = greet(conn, ownerName, s.secret, ownerName)
 	}
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		_ = conn.Close()
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
 		return nil, err
 	}
+	i.client.pong = make(chan struct{}, 1)
 	go i.run()
 	return i, nil
+}
+
+// subscribe returns when what is published to a subject from then on comes in. It can be called once.
+func (i *inbox) subscribe(ctx context.Context, subject string) error {
+	i.subject = subject
+	if err := i.client.write("SUB " + subject + " 1\r\nPING\r\n"); err != nil {
+		return err
+	}
+	select {
+	case <-i.client.pong:
+		return nil
+	case <-i.ended:
+		return i.why
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (i *inbox) run() {

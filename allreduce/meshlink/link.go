@@ -49,7 +49,7 @@ func New(ctx context.Context, s *Server, c Config) (*Link, error) {
 			return nil, fmt.Errorf("mesh link: %w", err)
 		}
 	}
-	in, err := openInbox(ctx, s, a.subject)
+	in, err := s.open(ctx, a.subject)
 	if err != nil {
 		return nil, fmt.Errorf("mesh link: this worker's own server: %w", err)
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +29,7 @@ type peer struct {
 	name     string        // this rank's
 	tls      *tls.Config   // nil: none
 	timeout  time.Duration // of a write
+	gone     func(int)     // see Config.Gone; nil: nobody hears, or has heard
 
 	life  context.Context // of the link
 	ended chan struct{}   // closed when keep has returned; nil: it was not started
@@ -46,7 +49,7 @@ func newPeer(life context.Context, c Config, rank int, t *tls.Config) *peer {
 	}
 	return &peer{
 		rank: rank, address: to.Address, subject: c.subject(rank), user: to.Name, password: c.Password,
-		name: c.Peers[c.Rank].Name, tls: t, timeout: c.Timeout / 4, life: life,
+		name: c.Peers[c.Rank].Name, tls: t, timeout: c.Timeout / 4, gone: c.Gone, life: life,
 	}
 }
 
@@ -134,10 +137,11 @@ func (p *peer) connect(ctx context.Context) error {
 		if last == nil {
 			return nil
 		}
-		if err == nil || ctx.Err() == nil { // a try that ctx has cut off says nothing
+		if err == nil || !over(ctx) { // a try that ctx has cut off says nothing
 			err = last
 		}
 		p.lost(err)
+		p.notice(last)
 		next := time.NewTimer(retryTime)
 		select {
 		case <-ctx.Done():
@@ -146,6 +150,32 @@ func (p *peer) connect(ctx context.Context) error {
 		case <-next.C:
 		}
 	}
+}
+
+// over says whether a context has ended, or its deadline has passed, at which connections end a moment earlier.
+func over(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(at)
+}
+
+// notice tells of a server that was there and is no more. A connection that was never open may fail for other reasons, such as a
+// wrong address.
+func (p *peer) notice(err error) {
+	if p.ended != nil && p.gone != nil && p.life.Err() == nil && nobody(err) {
+		p.gone(p.rank)
+		p.gone = nil
+	}
+}
+
+// nobody says whether a connection failed because nothing listens at its end: the machine refuses it, or what stands before it, such
+// as a proxy, closes it without a word. A server that lives greets, or says why not.
+func nobody(err error) bool {
+	for _, e := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *peer) lost(err error) {

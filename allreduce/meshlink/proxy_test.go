@@ -3,6 +3,7 @@ package meshlink_test
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pupil/allreduce/meshlink"
@@ -11,6 +12,7 @@ import (
 // proxy stands before a server. It can break all connections, or stand still as a stopped process does.
 type proxy struct {
 	listener net.Listener
+	came     atomic.Int64  // connections
 	frozen   chan struct{} // closed: nothing is read any more
 	ended    chan struct{}
 	wait     sync.WaitGroup
@@ -32,6 +34,7 @@ func newProxy(t testing.TB, to *meshlink.Server) *proxy {
 			if err != nil {
 				return
 			}
+			p.came.Add(1)
 			p.wait.Go(func() { p.carry(from, to.Addr()) })
 		}
 	})

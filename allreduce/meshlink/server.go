@@ -1,6 +1,7 @@
 package meshlink
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/subtle"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -38,8 +40,21 @@ type Server struct {
 	key     ed25519.PrivateKey
 	secret  string // the owner's password
 
-	mu    sync.Mutex
-	rings map[string]*admission // by the name of this server in them
+	mu     sync.Mutex
+	rings  map[string]*admission // by the name of this server in them
+	opened chan struct{}         // closed when another ring opens
+	door   time.Duration         // that a ring which is not open is waited for
+
+	spare  chan spare    // see prepare
+	ended  chan struct{} // closed when prepare has returned
+	closed chan struct{} // when the server closes
+	once   sync.Once
+}
+
+// spare is an inbox for the next link, or why there is none.
+type spare struct {
+	in  *inbox
+	err error
 }
 
 // admission is what a ring lets in.
@@ -50,10 +65,11 @@ type admission struct {
 }
 
 const (
-	ownerName     = "owner"               // no DNS name of a ring
-	handshakeTime = 10                    // seconds, for TLS and for the password
-	writeDeadline = allreduce.MaxDeadline // of the server: for its owner, who may be held up
-	maxPayload    = int32(8 << 20)        // defaults
+	ownerName     = "owner"                // no DNS name of a ring
+	handshakeTime = 10                     // seconds, for TLS and for the password
+	doorTime      = 200 * time.Millisecond // see Server.door
+	writeDeadline = allreduce.MaxDeadline  // of the server: for its owner, who may be held up
+	maxPayload    = int32(8 << 20)         // defaults
 	maxPending    = int64(1 << 30)
 )
 
@@ -79,12 +95,14 @@ func Listen(c ServerConfig) (*Server, error) {
 	}
 	s := &Server{
 		plain: c.Plain, key: key, secret: randomName(), rings: map[string]*admission{},
+		opened: make(chan struct{}), door: doorTime, spare: make(chan spare), ended: make(chan struct{}), closed: make(chan struct{}),
 		limits: allreduce.Limits{Message: int(c.MaxPayload), Pending: int(c.MaxPending / 2)},
 	}
 	if s.server, err = natsserver.Start(s.options(c, host, port), c.Logger, notOpen); err != nil {
 		return nil, fmt.Errorf("listen for the ring at %s: %w", c.Listen, err)
 	}
 	s.address = s.server.Addr().String()
+	go s.prepare()
 	return s, nil
 }
 
@@ -106,17 +124,36 @@ func (s *Server) options(c ServerConfig, host string, port int) *server.Options 
 	return o
 }
 
-// notOpen is what a server says of a peer that was told of a new generation earlier: it tries again.
+// notOpen is what a server says of a peer that was told of a new generation much earlier: it tries again.
 const notOpen = "is not open here"
 
 // hello finds the ring that a client wants to speak to.
 func (s *Server) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.rings[h.ServerName]; a != nil {
+	if a := s.ring(h.ServerName); a != nil {
 		return a.tls, nil
 	}
 	return nil, fmt.Errorf("ring %q %s", h.ServerName, notOpen)
+}
+
+// ring waits a moment for a ring that is not open: the peer that knocks was told of the generation first. nil: it does not open.
+func (s *Server) ring(name string) *admission {
+	late := time.NewTimer(s.door)
+	defer late.Stop()
+	for {
+		s.mu.Lock()
+		a, opened := s.rings[name], s.opened
+		s.mu.Unlock()
+		if a != nil {
+			return a
+		}
+		select {
+		case <-opened:
+		case <-late.C:
+			return nil
+		case <-s.closed:
+			return nil
+		}
+	}
 }
 
 var _ server.Authentication = (*Server)(nil)
@@ -131,9 +168,7 @@ func (s *Server) Check(c server.ClientAuthentication) bool {
 		}
 		return ok
 	}
-	s.mu.Lock()
-	a := s.rings[o.Username]
-	s.mu.Unlock()
+	a := s.ring(o.Username)
 	if a == nil || !equal(o.Password, a.password) {
 		return false
 	}
@@ -150,6 +185,50 @@ func (s *Server) Check(c server.ClientAuthentication) bool {
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
+// prepare keeps an inbox ready until the server closes, so that a link need not wait for its greeting.
+func (s *Server) prepare() {
+	defer close(s.ended)
+	for {
+		var next spare
+		var broken chan struct{} // nil: never
+		if next.in, next.err = newInbox(s); next.err == nil {
+			broken = next.in.ended
+		}
+		select {
+		case s.spare <- next:
+			continue
+		case <-broken:
+			next.in.close()
+			continue
+		case <-s.closed:
+		}
+		if next.err == nil {
+			next.in.close()
+		}
+		return
+	}
+}
+
+// open opens the inbox of a link, to which nobody may publish yet.
+func (s *Server) open(ctx context.Context, subject string) (*inbox, error) {
+	var next spare
+	select {
+	case next = <-s.spare:
+	case <-s.closed:
+		next.err = allreduce.ErrLinkClosed
+	case <-ctx.Done():
+		next.err = context.Cause(ctx)
+	}
+	if next.err != nil {
+		return nil, next.err
+	}
+	if err := next.in.subscribe(ctx, subject); err != nil {
+		next.in.close()
+		return nil, err
+	}
+	return next.in, nil
+}
+
 // admit lets a ring's other ranks in.
 func (s *Server) admit(name string, a *admission) error {
 	s.mu.Lock()
@@ -158,6 +237,8 @@ func (s *Server) admit(name string, a *admission) error {
 		return fmt.Errorf("the ring %s is open already", name)
 	}
 	s.rings[name] = a
+	close(s.opened)
+	s.opened = make(chan struct{})
 	return nil
 }
 
@@ -181,7 +262,9 @@ func (s *Server) PublicKey() ed25519.PublicKey {
 
 // Close ends the server and all connections to it, and waits for that. Links end with allreduce.ErrLinkClosed.
 func (s *Server) Close() error {
+	s.once.Do(func() { close(s.closed) })
 	natsserver.Stop(s.server)
+	<-s.ended
 	return nil
 }
 

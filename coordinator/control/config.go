@@ -27,6 +27,8 @@ type Config struct {
 	OnCommitted func(r *cluster.Run, m wire.Report, came time.Time)
 	OnCommand   func(kind string) // called for each command that has come into the log, see cluster.CommandKind; may be nil
 	Logger      *slog.Logger      // nil: no logs
+
+	comeback time.Duration // that a worker whose connection has closed has to connect again; 0: comeback
 }
 
 // DefaultConfig returns the defaults. Broker, Log and Version are still to be given.
@@ -62,6 +64,17 @@ func (c Config) Validate() error {
 	}
 	errs = append(errs, c.DataPlane.Validate(), c.Decide.Validate())
 	return errors.Join(errs...)
+}
+
+// comeback is the time that a worker has to connect again: it tries that after 100 to 150 ms.
+const comeback = 300 * time.Millisecond
+
+// comesBack is how long a worker is waited for whose connection has closed.
+func (c Config) comesBack() time.Duration {
+	if c.comeback > 0 {
+		return c.comeback
+	}
+	return min(c.interval(), comeback)
 }
 
 // interval is the time between a worker's heartbeats.

@@ -116,18 +116,18 @@ func TestStopAndResume(t *testing.T) {
 func child(url string) int {
 	c := agent.Config{
 		URL: url, User: "worker child * 0", Password: os.Getenv(childVariable + "_PASSWORD"), ID: "child", Threads: 1,
-		Version: version, Kernel: "generic",
+		Version: version, Kernel: "generic", RingListen: os.Getenv(childVariable + "_RING"),
 	}
 	fmt.Fprintln(os.Stderr, agent.Run(context.Background(), c, &trainer{steps: 1 << 30}))
 	return 1
 }
 
-// child starts a worker process.
-func (s *site) child() *exec.Cmd {
+// child starts a worker process. environment is added to its own.
+func (s *site) child(environment ...string) *exec.Cmd {
 	s.t.Helper()
 	password := s.broker.Users().WorkerAccess("child", "*", time.Time{}, "").Password
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+cmp.Or(s.url, s.broker.URL()), childVariable+"_PASSWORD="+password)
+	cmd.Env = append(append(os.Environ(), environment...), childVariable+"="+cmp.Or(s.url, s.broker.URL()), childVariable+"_PASSWORD="+password)
 	cmd.Stderr = s.t.Output()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)

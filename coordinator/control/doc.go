@@ -15,7 +15,10 @@
 //
 // A worker sends a heartbeat every sixth of Config.Timeout, but at least twice a second, and is lost when none has
 // come for Timeout. When the broker sees its connection close, it has 300 ms to come back: the broker tells of
-// that at once, also when the process was killed. The coordinator's own pauses, such as a laptop's sleep, are not held
+// that at once, also when the process was killed. It has none when another worker of its generation, which was connected with it for
+// the ring's data, finds nobody at its address any more (wire.Heartbeat.Gone): then two have seen it end, the broker and its
+// peer. A broker that fails closes no connection between workers, and a network that fails closes none at all. Who is given up
+// wrongly is shut out by the next generation, and joins again. The coordinator's own pauses, such as a laptop's sleep, are not held
 // against workers.
 //
 // While the service itself has no connection to the broker it does not count against workers either.

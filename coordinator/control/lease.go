@@ -21,6 +21,7 @@ type lease struct {
 	subject  string // of its orders
 	deadline time.Time
 	closed   string // why its connection closed; "" while it is open, as far as is known
+	missedBy string // who of its generation finds nobody at its ring's address any more; "": nobody
 	beat     wire.Heartbeat
 	beatAt   time.Time
 	told     cluster.Order // the newest order that was pushed
@@ -30,7 +31,18 @@ type lease struct {
 }
 
 func (l *lease) renew(now time.Time, timeout time.Duration) {
-	l.deadline, l.closed = now.Add(timeout), ""
+	l.deadline, l.closed, l.missedBy = now.Add(timeout), "", ""
+}
+
+// why says why a lease has ended.
+func (l *lease) why(timeout time.Duration) string {
+	switch {
+	case l.closed == "":
+		return fmt.Sprintf("no heartbeat came for %s", timeout)
+	case l.missedBy == "":
+		return fmt.Sprintf("its connection closed (%s)", l.closed)
+	}
+	return fmt.Sprintf("its connection closed (%s), and worker %s finds its process gone", l.closed, l.missedBy)
 }
 
 // receive handles a message of a worker.
@@ -183,6 +195,9 @@ func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {
 	l.renew(now, s.config.Timeout)
 	l.beat, l.beatAt = m, now
 	s.reply(msg, wire.Ack{})
+	for _, id := range m.Gone {
+		s.missed(id, m)
+	}
 	s.measure(m.Worker)
 	if now.Sub(l.toldAt) >= s.config.interval() && (!followed(l.told, m) || s.prepares(m.Worker)) {
 		s.give(m.Worker, l, l.told)
@@ -216,13 +231,34 @@ func (s *Service) connectionClosed(msg *nats.Msg) {
 		return // the worker has left it for another, before its broker has noticed
 	}
 	l.closed = e.Reason
-	if soon := time.Now().Add(min(s.config.interval(), comeback)); soon.Before(l.deadline) {
+	if s.dead(worker, l) {
+		return
+	}
+	if soon := time.Now().Add(s.config.comesBack()); soon.Before(l.deadline) {
 		l.deadline = soon
 	}
 }
 
-// comeback is the time that a worker has to connect again: it tries that after 100 to 150 ms.
-const comeback = 300 * time.Millisecond
+// missed notes that a worker finds another one of its generation gone.
+func (s *Service) missed(worker string, by wire.Heartbeat) {
+	l, w, witness := s.leases[worker], s.state.Worker(worker), s.state.Worker(by.Worker)
+	if l == nil || w == nil || witness == nil || worker == by.Worker || w.Session != l.session || w.Run == "" || w.Run != witness.Run ||
+		w.Generation != by.Generation || witness.Generation != by.Generation {
+		return
+	}
+	l.missedBy = by.Worker
+	s.dead(worker, l)
+}
+
+// dead gives a worker up that two witnesses have seen go: the broker its connection, and another worker its own server. It does
+// not come back. A broker or coordinator that dies closes no server of a worker, and a network that fails closes nothing.
+func (s *Service) dead(worker string, l *lease) bool {
+	if l.closed == "" || l.missedBy == "" {
+		return false
+	}
+	_ = s.lose(worker, l.session, l.why(s.config.Timeout)) // refused only if it has gone already
+	return true
+}
 
 // expire gives up the workers whose lease has run out. Those that are silent are not given up when the broker is silent as
 // well: then it is this coordinator that is cut off, or the broker.
@@ -243,11 +279,7 @@ func (s *Service) expire(now time.Time) {
 	slices.Sort(gone)
 	for _, id := range gone {
 		l := s.leases[id]
-		reason := fmt.Sprintf("no heartbeat came for %s", s.config.Timeout)
-		if l.closed != "" {
-			reason = fmt.Sprintf("its connection closed (%s)", l.closed)
-		}
-		_ = s.lose(id, l.session, reason) // refused only if it has gone already
+		_ = s.lose(id, l.session, l.why(s.config.Timeout)) // refused only if it has gone already
 	}
 }
 

@@ -173,9 +173,15 @@ func (s *site) config(id string) agent.Config {
 }
 
 func (s *site) work(id string, t agent.Trainer) *worker {
+	return s.workAs(id, t, func(*agent.Config) {})
+}
+
+// workAs is work with another configuration.
+func (s *site) workAs(id string, t agent.Trainer, change func(*agent.Config)) *worker {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w := &worker{id: id, end: cancel, drain: make(chan struct{}), ended: make(chan error, 1)}
 	c := s.config(id)
+	change(&c)
 	c.Drain = w.drain
 	c.Logger = slog.New(&joining{Handler: c.Logger.Handler(), joined: &w.joined})
 	done := make(chan struct{})

@@ -121,6 +121,9 @@ type Heartbeat struct {
 
 	// Connection is that by which the heartbeat goes, see ConnectionName. "": of a worker that does not tell.
 	Connection string `json:"connection,omitempty"`
+	// Gone are other members of the generation that were connected with the worker for the ring's data, and at whose address nobody
+	// listens any more.
+	Gone []string `json:"gone,omitempty"`
 }
 
 // ConnectionName names a connection to a broker, by the broker's id and the number that this has given it.
@@ -136,6 +139,12 @@ func (m Heartbeat) validate() error {
 	case Idle, Training, Stopping, Done:
 	default:
 		err = fmt.Errorf("unknown activity %.20q", m.Activity)
+	}
+	if n := len(m.Gone); n > MaxMembers {
+		err = errors.Join(err, fmt.Errorf("%d members are gone; there are at most %d", n, MaxMembers))
+	}
+	for _, id := range m.Gone {
+		err = errors.Join(err, CheckName("gone", id))
 	}
 	return errors.Join(err, checkWorker(m.Worker, m.Session), checkStep("step", m.Step), m.Times.validate(), m.Total.validate(), checkStep("timed", m.Timed),
 		checkText("connection", m.Connection, 128))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -126,6 +127,17 @@ func (a *agent) setActivity(p *part, v wire.Activity) {
 	a.wake()
 }
 
+// missing puts a member of a generation whose process seems to have ended into the heartbeats, and sends one.
+func (a *agent) missing(generation uint64, worker string) {
+	a.logger.Warn("another worker's process is gone", "worker", worker, "generation", generation)
+	a.mu.Lock()
+	if a.beat.Generation == generation {
+		a.beat.Gone = append(slices.Clip(a.beat.Gone), worker)
+	}
+	a.mu.Unlock()
+	a.wake()
+}
+
 // takeOrders follows what the coordinator pushes. Orders of earlier generations, and those that were heard before, change
 // nothing.
 func (a *agent) takeOrders(ctx context.Context, orders <-chan *nats.Msg) {
@@ -202,7 +214,7 @@ func (a *agent) begin(ctx context.Context, before *part, m wire.Plan) {
 	var skipped *part // it was not begun with
 	a.mu.Lock()
 	a.part = p
-	a.beat.Generation, a.beat.Activity = m.Generation, wire.Training
+	a.beat.Generation, a.beat.Activity, a.beat.Gone = m.Generation, wire.Training, nil
 	select {
 	case skipped = <-a.plans:
 	default:

@@ -113,6 +113,7 @@ func (a *agent) link(ctx context.Context, m wire.Plan) (l allreduce.Link, closeL
 	c := meshlink.Config{
 		Prefix: m.RingPrefix, Generation: m.Generation, Rank: m.Rank, Authority: m.Mesh.Authority,
 		Certificate: m.Mesh.Certificate, Password: m.Mesh.Password, Timeout: m.Deadline,
+		Gone: func(rank int) { a.missing(m.Generation, m.Members[rank].ID) },
 	}
 	for _, p := range m.Mesh.Peers {
 		c.Peers = append(c.Peers, meshlink.Peer{Address: p.Address, Name: p.Name})
