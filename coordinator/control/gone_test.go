@@ -99,3 +99,28 @@ func TestKilledOverMesh(t *testing.T) {
 		t.Errorf("who finds it gone is not named: %v", reason)
 	}
 }
+
+// TestWronglyGone: a worker that lives, and sums straight with another, is given up; it is shut out of the next generation, joins again,
+// and both go on.
+func TestWronglyGone(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), func(c *control.Config) {
+		forEver(c)
+		c.DataPlane = wire.MeshPlane
+	})
+	s.submit("a", 1)
+	train := &trainer{steps: 1 << 30}
+	for _, id := range []string{"w0", "w1"} {
+		s.workAs(id, train, func(c *agent.Config) { c.RingListen = "127.0.0.1:0" })
+	}
+	both := func(st control.Status) bool {
+		return len(st.Workers) == 2 && st.Workers[0].Rank >= 0 && st.Workers[1].Rank >= 0
+	}
+	before := s.until("steps of both", func(st control.Status) bool { return both(st) && st.Step > 5 })
+	if err := s.service.WorkerLost(t.Context(), "w1", "two were wrong"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("more steps of both", func(st control.Status) bool {
+		return both(st) && st.Generation >= before.Generation+2 && st.Workers[1].Session != before.Workers[1].Session && st.Step > before.Step+5
+	})
+}
