@@ -72,11 +72,12 @@ func ConvBackward(g Conv, b *Backward, ws *Workspace) {
 	}
 }
 
-// coming is what will be read for some pixels.
-func (b *Backward) coming(g Conv, first, rows int) [3][]float32 {
+// coming is what will be read for some pixels, and written: a line of the cache is read before its values are.
+func (b *Backward) coming(g Conv, first, rows int) [4][]float32 {
 	rows = max(min(rows, g.N*g.H*g.W-first), 0)
-	return [3][]float32{
+	return [4][]float32{
 		b.After.dz[first*g.K:][:rows*g.K], b.After.x[first*g.K:][:rows*g.K], b.X[first*g.C:][:rows*g.C],
+		b.DX[first*g.C:][:rows*g.C],
 	}
 }
 
@@ -103,7 +104,7 @@ func (b *Backward) rows(g Conv, first, rows int, panels []float32, data *lattice
 	ws.swapTables()
 	data.pass(block{rows, 0, rows}, 0, g.C, dy, panels, follow{}, b.DX, first*g.C, ws)
 	ws.swapTables()
-	ws.ahead = [3][]float32{}
+	ws.ahead = [4][]float32{}
 	if b.S != nil {
 		b.S.add(first, rows)
 	}

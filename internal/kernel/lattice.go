@@ -136,17 +136,24 @@ func (l *lattice) multiply(x []float32, w right, cols int, e follow, y []float32
 				input := x[image*l.inImage:]
 				if e.in != nil {
 					input = e.in.block(input[:b.images*l.inImage], ws)
-					next := image + b.images
-					ws.ahead[0] = x[next*l.inImage : min(next+group, l.images)*l.inImage]
+				}
+				if next := image + b.images; l.plain(cols) {
+					last := min(next+group, l.images)
+					ws.ahead[0], ws.ahead[1] = x[next*l.inImage:last*l.inImage], y[next*l.outImage:last*l.outImage]
 				}
 				l.pass(b, first, n, input, panels, e, y, l.out+image*l.outImage, ws)
-				ws.ahead = [3][]float32{}
+				ws.ahead = [4][]float32{}
 				if e.then != nil {
 					e.then(image*l.rows*l.cols+from, b.count)
 				}
 			}
 		}
 	}
+}
+
+// plain tells whether the left matrix and a product of cols columns lie in memory row by row without gaps.
+func (l *lattice) plain(cols int) bool {
+	return l.rows*l.cols == 1 && len(l.taps) == 1 && l.inImage == l.depth && l.outImage == cols
 }
 
 // wide is how many columns of the right matrix are packed at once.

@@ -25,7 +25,7 @@ type Workspace struct {
 	filters         []float32 // packed columns, beside panels
 	otherOffsets    []int     // offsets and outputs of a second product
 	otherOutputs    []int
-	ahead           [3][]float32 // memory that will be read next
+	ahead           [4][]float32 // memory that will be read or written next
 	aside           []float32    // some rows of a far output
 	patch           []float32    // one tile of the output at an edge
 	pixels          []int        // where the pixels of a tile at an edge lie
