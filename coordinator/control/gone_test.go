@@ -68,6 +68,31 @@ func TestTwoWitnesses(t *testing.T) {
 	}
 }
 
+// TestLateHeartbeat: what a worker sent before its connection closed, and is read after, does not make it live.
+func TestLateHeartbeat(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), forEver)
+	s.submit("a", 2)
+	w0, w1 := s.join("w0", "s0"), s.join("w1", "s1")
+	w0.hears(0, wire.Idle, isPlan)
+	w1.hears(0, wire.Idle, isPlan)
+	number, err := w1.nc.GetClientID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beat := wire.Heartbeat{
+		Worker: "w1", Session: "s1", Generation: 1, Activity: wire.Training,
+		Connection: wire.ConnectionName(w1.nc.ConnectedServerId(), number),
+	}
+	late := s.as("w1", "s1")
+	w1.nc.Close()
+	for range 50 { // the coordinator hears of the close on the way
+		late.ask(wire.WorkerSubject("w1", "s1"), beat)
+	}
+	w0.misses(1, "w1")
+	s.until("the run to wait", func(st control.Status) bool { return st.Phase == cluster.Waiting && st.Generation > 0 })
+}
+
 // now is the newest status.
 func (s *site) now() control.Status {
 	s.t.Helper()

@@ -21,6 +21,7 @@ type lease struct {
 	subject  string // of its orders
 	deadline time.Time
 	closed   string // why its connection closed; "" while it is open, as far as is known
+	closedOn string // wire.ConnectionName of it
 	missedBy string // who of its generation finds nobody at its ring's address any more; "": nobody
 	beat     wire.Heartbeat
 	beatAt   time.Time
@@ -31,8 +32,11 @@ type lease struct {
 }
 
 func (l *lease) renew(now time.Time, timeout time.Duration) {
-	l.deadline, l.closed, l.missedBy = now.Add(timeout), "", ""
+	l.deadline, l.closed, l.closedOn, l.missedBy = now.Add(timeout), "", "", ""
 }
+
+// late says whether a heartbeat was sent before the connection closed, and is only read now: it is no sign of life.
+func (l *lease) late(m wire.Heartbeat) bool { return l.closed != "" && m.Connection == l.closedOn }
 
 // why says why a lease has ended.
 func (l *lease) why(timeout time.Duration) string {
@@ -192,7 +196,9 @@ func (s *Service) heartbeat(msg *nats.Msg, m wire.Heartbeat) {
 		return
 	}
 	now := time.Now()
-	l.renew(now, s.config.Timeout)
+	if !l.late(m) {
+		l.renew(now, s.config.Timeout)
+	}
 	l.beat, l.beatAt = m, now
 	s.reply(msg, wire.Ack{})
 	for _, id := range m.Gone {
@@ -227,10 +233,11 @@ func (s *Service) connectionClosed(msg *nats.Msg) {
 	if l == nil || l.session != session || e.Reason == server.ServerShutdown.String() { // then it is the broker that has gone
 		return
 	}
-	if by := l.beat.Connection; by != "" && by != wire.ConnectionName(e.Server.ID, e.Client.ID) {
+	on := wire.ConnectionName(e.Server.ID, e.Client.ID)
+	if by := l.beat.Connection; by != "" && by != on {
 		return // the worker has left it for another, before its broker has noticed
 	}
-	l.closed = e.Reason
+	l.closed, l.closedOn = e.Reason, on
 	if s.dead(worker, l) {
 		return
 	}

@@ -252,6 +252,7 @@ func (t *Trainer) takePart(ctx context.Context) (err error) {
 func (t *Trainer) finish() error {
 	p, reduced := t.pending, time.Now()
 	t.pending = nil
+	p.cancel(nil) // its lanes have ended; the contexts of steps must not pile up on that of the trainer
 	step := t.state.Step
 	result := t.idled
 	if n := p.started[0]; n != idleLane {
