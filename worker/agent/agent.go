@@ -400,6 +400,9 @@ func (a *agent) getReady(ctx context.Context, t Trainer, m wire.Prepare) {
 	a.notices.Go(func() { tell(nil) })
 }
 
+// errGrace says that a worker leaves with lanes that nobody has taken.
+var errGrace = errors.New("the lanes were not handed over")
+
 // drain waits for the word to leave, and tells the coordinator. After the grace the worker leaves in any case.
 func (a *agent) drain(ctx context.Context) {
 	select {
@@ -409,10 +412,13 @@ func (a *agent) drain(ctx context.Context) {
 	}
 	a.logger.Info("leaving as soon as others carry the lanes", "worker", a.config.ID, "grace", a.config.Grace)
 	grace, cancel := context.WithTimeoutCause(ctx, a.config.Grace,
-		fmt.Errorf("the lanes were not handed over within the grace period of %s", a.config.Grace))
+		fmt.Errorf("%w within the grace period of %s", errGrace, a.config.Grace))
 	defer cancel()
 	m := wire.Draining{Worker: a.config.ID, Session: a.session, Reason: "it was asked to end"}
 	_, err := request[wire.Ack](grace, a.nc, wire.WorkerSubject(a.config.ID, a.session), m, a.interval)
+	if refused := new(wire.Refused); errors.Is(err, errGrace) && !errors.As(err, &refused) {
+		err = fmt.Errorf("%w: no coordinator answers", context.Cause(grace))
+	}
 	if err != nil {
 		a.gone(err)
 		return
@@ -423,9 +429,13 @@ func (a *agent) drain(ctx context.Context) {
 }
 
 // lastWords returns a context for what the coordinator is told also when ctx has ended, by a signal: as long as it
-// lives, and for the timeout at most.
+// lives, and for the timeout at most; for an interval when the grace is over.
 func (a *agent) lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	most := a.timeout
+	if errors.Is(context.Cause(ctx), errGrace) {
+		most = a.interval
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
 	stop := context.AfterFunc(ctx, func() {
 		if errors.Is(context.Cause(ctx), ErrCoordinatorGone) {
 			cancel()

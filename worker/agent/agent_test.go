@@ -420,3 +420,22 @@ func TestGrace(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestGraceAlone: without a coordinator a worker leaves when the grace is over, and does not wait for an answer to its goodbye.
+func TestGraceAlone(t *testing.T) {
+	c := newCoordinator(t)
+	drain := make(chan struct{})
+	ended := c.run(context.Background(), train(block), func(c *agent.Config) {
+		c.Drain, c.Grace, c.Patience = drain, 200*time.Millisecond, time.Hour
+	})
+	m, msg := hear(c, always[wire.Register])
+	c.push = wire.PushSubject(m.Worker, m.Session)
+	c.answer(msg, wire.Registered{Interval: 50 * time.Millisecond, Timeout: time.Hour})
+	c.send(c.push, plan())
+	hear(c, func(m wire.Heartbeat) bool { return m.Activity == wire.Training })
+	c.end()
+	close(drain)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "within the grace period of 200ms: no coordinator answers") {
+		t.Errorf("error %v", err)
+	}
+}
