@@ -170,7 +170,7 @@ func (t *Trainer) prepareRun(ctx context.Context, a agent.Assignment, lanes int)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.trainer.Prepare(lanes); err != nil {
+	if err := r.trainer.Prepare(ctx, lanes); err != nil {
 		r.close(t.Logger)
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func TestJoinerHoldsNobodyUp(t *testing.T) {
 		t.Fatalf("outcome %v", outcome)
 	}
 	joiner := s.join()
-	if err := joiner.trainer.Prepare(1); err != nil {
+	if err := joiner.trainer.Prepare(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range s.members {

@@ -129,9 +129,12 @@ func (t *Trainer) saves(done int, agreed votes) bool {
 }
 
 // Prepare builds the graphs of some lanes, and computes once with each, so that the first part that carries so many begins
-// without delay. Nothing of the state is changed.
-func (t *Trainer) Prepare(lanes int) error {
+// without delay. Nothing of the state is changed. It ends early, between two lanes, when ctx does.
+func (t *Trainer) Prepare(ctx context.Context, lanes int) error {
 	for range lanes {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		l, err := newLane(t, t.config.Threads/lanes)
 		if err != nil {
 			return err
