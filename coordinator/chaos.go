@@ -257,7 +257,11 @@ func printChaos(w io.Writer, r *chaos.Report) {
 	}
 	row("committed steps lost", "%d", r.StepsLost)
 	row("step in quiet", "%.0f ms", 1000*r.StepSeconds)
-	row("goodput", "%.0f%%", 100*r.Goodput)
+	row("goodput", "%.0f%% at the quiet run's pace", 100*r.Goodput)
+	if r.BetweenSeconds > 0 {
+		row("step between faults", "%.0f ms", 1000*r.BetweenSeconds)
+		row("goodput", "%.0f%% at the pace between faults", 100*r.GoodputBetween)
+	}
 	if r.Failovers > 0 {
 		row("a leader again", "%.0f ms p50, %.0f ms p99, %.0f ms at most, of %d struck", r.Failover.P50, r.Failover.P99, r.Failover.Max, r.Failovers)
 	}

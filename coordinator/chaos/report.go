@@ -41,8 +41,10 @@ type Report struct {
 	Failover        Quantiles  `json:"failover_ms"`
 	Failovers       int        `json:"failovers"` // leaders that were struck, and followed by another one
 	RecoveryBy      []ByKind   `json:"recovery_by"`
-	StepSeconds     float64    `json:"step_seconds"` // median of the quiet run, from commit to commit
-	Goodput         float64    `json:"goodput"`      // the steps at that pace over the time that they took
+	StepSeconds     float64    `json:"step_seconds"`    // median of the quiet run, from commit to commit
+	Goodput         float64    `json:"goodput"`         // the steps at that pace over the time that they took
+	BetweenSeconds  float64    `json:"between_seconds"` // median of the run with faults while none was on; 0: there was no such time
+	GoodputBetween  float64    `json:"goodput_between"` // the steps at this pace: what the faults cost, whatever else has slowed the machine since
 	Injected        []Injected `json:"injected"`
 	Folder          string     `json:"folder"`
 }
@@ -95,19 +97,23 @@ func report(c Config, quiet, struck *outcome) *Report {
 	r.StepSeconds = medianGap(quiet.commits)
 	if n := len(struck.commits); n > 1 {
 		took := struck.commits[n-1].at.Sub(struck.commits[0].at).Seconds()
-		r.Goodput = float64(struck.commits[n-1].step-struck.commits[0].step) * r.StepSeconds / took
+		steps := float64(struck.commits[n-1].step - struck.commits[0].step)
+		r.BetweenSeconds = medianGap(between(struck.commits, struck.made)...)
+		r.Goodput, r.GoodputBetween = steps*r.StepSeconds/took, steps*r.BetweenSeconds/took
 	}
 	r.recover(struck.commits)
 	r.NotMade = r.Planned - r.Faults - r.Skipped
 	return r
 }
 
-// medianGap is the median time from one commit to the next, in seconds.
-func medianGap(commits []commit) float64 {
+// medianGap is the median time from one commit to the next, in seconds, in some stretches of a run; 0 without any.
+func medianGap(stretches ...[]commit) float64 {
 	var gaps []float64
-	for i := 1; i < len(commits); i++ {
-		if commits[i].step == commits[i-1].step+1 {
-			gaps = append(gaps, commits[i].at.Sub(commits[i-1].at).Seconds())
+	for _, commits := range stretches {
+		for i := 1; i < len(commits); i++ {
+			if commits[i].step == commits[i-1].step+1 {
+				gaps = append(gaps, commits[i].at.Sub(commits[i-1].at).Seconds())
+			}
 		}
 	}
 	if len(gaps) == 0 {
@@ -115,6 +121,27 @@ func medianGap(commits []commit) float64 {
 	}
 	slices.Sort(gaps)
 	return gaps[len(gaps)/2]
+}
+
+// afterwards is how long a fault is felt after what was struck is back, or at most: a worker that starts again is prepared and taken in.
+const afterwards = 2 * time.Second
+
+// between are the stretches of a run in which no fault was on.
+func between(commits []commit, made []Injected) (stretches [][]commit) {
+	felt := func(at time.Time) bool {
+		return slices.ContainsFunc(made, func(f Injected) bool {
+			return f.Skipped == "" && !at.Before(f.at) && at.Before(f.at.Add(f.fault.For+afterwards))
+		})
+	}
+	var now []commit
+	for _, c := range commits {
+		if !felt(c.at) {
+			now = append(now, c)
+			continue
+		}
+		stretches, now = append(stretches, now), nil
+	}
+	return append(stretches, now)
 }
 
 // recover measures the recovery from each fault.

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,31 @@ func TestReport(t *testing.T) {
 	}
 	if r.Pause != (Quantiles{P50: 100, P99: 400, Max: 400}) || r.Failovers != 1 || r.Failover.Max != 700 {
 		t.Errorf("pause %+v, failover %+v of %d", r.Pause, r.Failover, r.Failovers)
+	}
+}
+
+// TestBetween: the pace between faults is that of the steps that none was felt in, on a machine that is slower than it was in quiet.
+func TestBetween(t *testing.T) {
+	quiet, struck := ended("a"), ended("a")
+	quiet.commits = []commit{{1, at(0)}, {2, at(100)}, {3, at(200)}}
+	now := 0
+	for i := range 101 {
+		struck.commits = append(struck.commits, commit{step: i + 1, at: at(now)})
+		if now += 200; i%50 < 15 { // for as long as the worker is away, and a little longer
+			now += 300
+		}
+	}
+	for _, ms := range []int{0, 14_500} {
+		struck.made = append(struck.made, Injected{fault: Fault{Do: Kill, Whom: anyWorker, For: 5500 * time.Millisecond}, at: at(ms)})
+	}
+	struck.made = append(struck.made, Injected{fault: Fault{Do: Stop, Whom: leader, For: time.Hour}, Skipped: "nobody"})
+	r := report(Config{}, quiet, struck)
+	if took := 29.0; r.BetweenSeconds != 0.2 || math.Abs(r.GoodputBetween-100*0.2/took) > 1e-9 || math.Abs(r.Goodput-100*0.1/took) > 1e-9 {
+		t.Errorf("between %v s, goodput %v and %v", r.BetweenSeconds, r.GoodputBetween, r.Goodput)
+	}
+	struck.made = []Injected{{fault: Fault{Do: Kill, Whom: anyWorker, For: time.Hour}, at: at(0)}}
+	if r := report(Config{}, quiet, struck); r.BetweenSeconds != 0 || r.GoodputBetween != 0 {
+		t.Errorf("a fault was on all the time: %v s, %v", r.BetweenSeconds, r.GoodputBetween)
 	}
 }
 

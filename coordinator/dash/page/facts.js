@@ -32,6 +32,7 @@ export function chaos(r) {
     fact("lost", `${whole(r.steps_lost)} steps, ${whole(r.samples_lost)} samples`, r.steps_lost + r.samples_lost ? "bad" : "good"),
     fact("recovery", `p50 ${ms(r.recovery_ms.p50)}, p99 ${ms(r.recovery_ms.p99)}, most ${ms(r.recovery_ms.max)}`),
     fact("goodput", percent(r.goodput)),
+    r.goodput_between ? fact("at the pace between faults", percent(r.goodput_between)) : [],
   ].flat());
   const cell = (text) => make("td", { className: "n", text });
   fill(get("chaos-table").tBodies[0], r.recovery_by.map((x) => make("tr", {}, make("th", { scope: "row", text: x.fault }),
